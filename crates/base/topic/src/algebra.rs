@@ -1,8 +1,8 @@
 //! Filters as sets of Topic Names: contains, intersects, uncovered, subtract.
 //!
-//! Every answer is exact, over all Topic Names there are, and takes time linear in the text of the filters; two
-//! facts make it so. First, the levels of a name are drawn from an endless supply, so that among the names of a
-//! filter with a given number of levels the one whose wildcards stand for levels that occur nowhere else is
+//! Every answer is exact, over all Topic Names there are, and takes time near linear in the text of the filters.
+//! Two facts make it so. First, the levels of a name are drawn from an endless supply, so that among the names of
+//! a filter with a given number of levels the one whose wildcards stand for levels that occur nowhere else is
 //! matched by the fewest other filters: if that one is covered, all are. Second, the names two filters share are
 //! found level by level, because a filter says nothing about one level that depends on another.
 //!

@@ -152,7 +152,7 @@ impl<T> NameSet<T> {
                 None => {}
                 // What `#` leaves for each branch is `#` again: the branch itself and all below.
                 Some(HASH) => {
-                    open.push(Open { edges: node.edges.iter(), rest: Some(HASH), is_dollar_barred })
+                    open.push(Open { edges: node.edges.iter(), rest: Some(HASH), is_dollar_barred });
                 }
                 Some(PLUS) => open.push(Open { edges: node.edges.iter(), rest: below, is_dollar_barred }),
                 Some(level) => here = node.edges.get(level).map(|child| (child, below)),
