@@ -1,0 +1,65 @@
+//! The developer's verbs: `cargo xtask test` is the one command that says whether the tree is sound.
+//!
+//! Every verb reads the tree as it lies on disk; none changes it, save `statements --write`.
+
+mod citation;
+mod floors;
+mod fuzz;
+mod problem;
+mod source;
+mod statements;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use crate::workspace::Workspace;
+
+/// What a verb can fail with: text for the developer.
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const USAGE: &str = "\
+cargo xtask VERB
+
+  test [--quick]         everything: format, lints, floors, tidy, statements, tests, interop, licences
+                         --quick leaves out interop and licences and tries fewer random cases
+  floors                 the dependencies of each crate against floors.toml
+  tidy                   the style that a test can keep
+  statements [--write]   the normative statements of MQTT against code and tests
+                         --write renews docs/reference/statements.md
+  fuzz [--seconds N]     each fuzz target for N seconds (60)
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs one verb; true if it found nothing wrong.
+fn run(words: &[&str]) -> Outcome<bool> {
+    match words {
+        ["test"] => Ok(test::run(&Workspace::load()?, false)),
+        ["test", "--quick"] => Ok(test::run(&Workspace::load()?, true)),
+        ["floors"] => Ok(problem::report("floors", &floors::check(&Workspace::load()?)?)),
+        ["tidy"] => Ok(problem::report("tidy", &tidy::check(&Workspace::load()?)?)),
+        ["statements"] => statements::run(&Workspace::load()?, false),
+        ["statements", "--write"] => statements::run(&Workspace::load()?, true),
+        ["fuzz"] => fuzz::run(&Workspace::load()?, fuzz::SECONDS_DEFAULT),
+        ["fuzz", "--seconds", seconds] => fuzz::run(&Workspace::load()?, seconds.parse()?),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(!words.is_empty())
+        }
+        _ => Err(format!("no such verb or flag: {}\n\n{USAGE}", words.join(" ")).into()),
+    }
+}
