@@ -1,9 +1,7 @@
 //! Runs every fuzz target for a bounded time.
 
-use std::process::Command;
-
 use crate::Outcome;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, cargo};
 
 /// How long each target runs when nothing is said.
 pub(crate) const SECONDS_DEFAULT: u32 = 60;
@@ -13,7 +11,7 @@ pub(crate) fn run(workspace: &Workspace, seconds: u32) -> Outcome<bool> {
     if !workspace.root.join("fuzz/Cargo.toml").is_file() {
         return Err("fuzz/ has no Cargo.toml: there is no target to run".into());
     }
-    let status = Command::new(env!("CARGO"))
+    let status = cargo()
         .args(["run", "--quiet", "--release", "--package", "motte-fuzz", "--", "--seconds"])
         .arg(seconds.to_string())
         .current_dir(&workspace.root)

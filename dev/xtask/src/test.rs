@@ -1,10 +1,10 @@
 //! The one test command: every step in turn, then a plain summary.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
 use crate::problem::report;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, cargo};
 use crate::{Outcome, floors, statements, tidy};
 
 /// How a step ended.
@@ -70,7 +70,7 @@ impl Steps<'_> {
 
     fn run_cargo(&self, words: &[&str]) -> Outcome<bool> {
         println!("cargo {}", words.join(" "));
-        let mut command = Command::new(env!("CARGO"));
+        let mut command = cargo();
         command.args(words).current_dir(&self.workspace.root);
         if self.quick {
             command.env("PROPTEST_CASES", "32");
@@ -128,7 +128,7 @@ impl Steps<'_> {
 impl Workspace {
     /// Whether the cargo subcommand `name` is installed.
     fn has_cargo(&self, name: &str) -> bool {
-        Command::new(env!("CARGO"))
+        cargo()
             .args([name, "--version"])
             .current_dir(&self.root)
             .stdout(Stdio::null())

@@ -21,15 +21,22 @@ struct Entry {
 pub(crate) fn check(workspace: &Workspace) -> Vec<Problem> {
     let (catalogue, others): (Vec<_>, Vec<_>) =
         workspace.sources.iter().partition(|source| source.is_below(CATALOGUE));
+    let lines = others.iter().flat_map(|source| source.text_lines());
+    let tests: String =
+        lines.filter(|(_, _, is_test)| *is_test).flat_map(|(_, line, _)| [line, "\n"]).collect();
+    let tests_upper = tests.to_uppercase();
+    let product: String = others
+        .iter()
+        .filter(|source| source.is_below("crates"))
+        .flat_map(|source| source.code_lines())
+        .filter(|(_, _, is_test)| !is_test)
+        .flat_map(|(_, line, _)| [line, "\n"])
+        .collect();
     let mut problems = Vec::new();
     for entry in catalogue.iter().flat_map(|source| entries(source)) {
         let (path, line) = &entry.place;
-        let constructor = format!("{}(", entry.name.replace('.', "::"));
-        let product = |source: &Source| source.is_below("crates");
-        let is_emitted = others.iter().filter(|source| product(source)).any(|source| {
-            source.code_lines().any(|(_, line, is_test)| !is_test && has_word(line, &constructor))
-        });
-        if !is_emitted {
+        let constructor = entry.name.replace('.', "::");
+        if !has_word(&product, &constructor) {
             problems.push(Problem::at(
                 path,
                 *line,
@@ -37,16 +44,9 @@ pub(crate) fn check(workspace: &Workspace) -> Vec<Problem> {
             ));
         }
         // A test may know the event by its id, its name, its constructor or its declaration.
-        let spec = entry.name.replace('.', "::").to_uppercase();
-        let is_tested = others.iter().any(|source| {
-            source.text_lines().any(|(_, line, is_test)| {
-                is_test
-                    && (has_word(line, &entry.id)
-                        || has_word(line, &entry.name)
-                        || has_word(line, &constructor)
-                        || line.to_uppercase().contains(&spec))
-            })
-        });
+        let is_tested = has_word(&tests, &entry.id)
+            || has_word(&tests, &entry.name)
+            || has_word(&tests_upper, &constructor.to_uppercase());
         if !is_tested {
             problems.push(Problem::at(path, *line, format!("no test provokes {}: write one", entry.name)));
         }
