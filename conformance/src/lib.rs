@@ -1,0 +1,1 @@
+//! Wire-only tests by chapter of the standard.

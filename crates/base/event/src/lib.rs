@@ -1,0 +1,1 @@
+//! The catalogue of events and checks: id, severity, fields, meaning, remedy.

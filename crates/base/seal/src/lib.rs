@@ -1,0 +1,1 @@
+//! Secret types, password hashes and checksummed envelopes.

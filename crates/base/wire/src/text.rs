@@ -1,0 +1,67 @@
+//! What may stand in a UTF-8 string.
+
+/// Characters that the standard allows and an operator may not want (5.0 section 1.5.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextRules {
+    /// Whether U+0001 to U+001F and U+007F to U+009F are taken.
+    pub control_characters: bool,
+    /// Whether code points that are no characters, such as U+FFFF, are taken.
+    pub non_characters: bool,
+}
+
+impl Default for TextRules {
+    /// Everything the standard allows.
+    fn default() -> Self {
+        Self { control_characters: true, non_characters: true }
+    }
+}
+
+/// What is wrong with a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TextFault {
+    NotUtf8,
+    Nul,
+    Control,
+    NonCharacter,
+}
+
+impl TextFault {
+    pub(crate) fn what(self) -> &'static str {
+        match self {
+            Self::NotUtf8 => "text that is not UTF-8",
+            Self::Nul => "text with U+0000",
+            Self::Control => "text with a control character, which this listener refuses",
+            Self::NonCharacter => "text with a non-character, which this listener refuses",
+        }
+    }
+
+    pub(crate) fn statement(self) -> &'static str {
+        match self {
+            Self::NotUtf8 => "MQTT-1.5.4-1",
+            Self::Nul => "MQTT-1.5.4-2",
+            Self::Control | Self::NonCharacter => "5.0 section 1.5.4",
+        }
+    }
+}
+
+impl TextRules {
+    /// Checks bytes and gives them as text. Surrogates are no UTF-8, so they fall out there (MQTT-1.5.4-1).
+    pub(crate) fn check(self, bytes: &[u8]) -> Result<&str, TextFault> {
+        let text = simdutf8::basic::from_utf8(bytes).map_err(|_| TextFault::NotUtf8)?;
+        if bytes.contains(&0) {
+            return Err(TextFault::Nul);
+        }
+        if !self.control_characters && text.chars().any(char::is_control) {
+            return Err(TextFault::Control);
+        }
+        if !self.non_characters && text.chars().any(is_non_character) {
+            return Err(TextFault::NonCharacter);
+        }
+        Ok(text)
+    }
+}
+
+fn is_non_character(c: char) -> bool {
+    let code = u32::from(c);
+    (0xfdd0..=0xfdef).contains(&code) || code & 0xfffe == 0xfffe
+}

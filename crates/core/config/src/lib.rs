@@ -1,0 +1,1 @@
+//! Configuration as written and as meant, with places and remedies for every error.

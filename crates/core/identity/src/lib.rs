@@ -1,0 +1,1 @@
+//! Credentials to Principal: password file, certificates, verdicts.

@@ -1,0 +1,1 @@
+//! A small blocking MQTT client for tools and tests.

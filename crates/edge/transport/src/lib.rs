@@ -1,0 +1,1 @@
+//! Listening, accepting and speaking TCP, TLS, WebSocket, Unix sockets and the PROXY header.

@@ -1,0 +1,376 @@
+//! From CONNECT to CONNACK: checks, the question who it is, the Session on its shard.
+
+use std::sync::Arc;
+
+use motte_access::{ClientPrincipal, Principal};
+use motte_session::{ConnectRequest, Inbound, Outbound, OutboundAliases, QueueLimits, SessionLimits};
+use motte_wire::{Auth, ConnAck, Connect, Disconnect, ProtocolVersion, QoS, ReasonCode};
+
+use crate::broker::Broker;
+use crate::connections::{Asked, Live, Stage};
+use crate::effect::{Effects, Question};
+use crate::input::{CloseCause, ConnId, Handover, Link, Now, Verdict};
+use crate::memory::Pressure;
+use crate::notice;
+use crate::sessions::{Session, SessionKey};
+use crate::timers::Timer;
+
+/// Tries for an assigned Client Identifier whose home is this shard.
+const ASSIGN_TRIES: usize = 1_024;
+
+impl Broker {
+    pub(crate) fn connected(&mut self, conn: ConnId, link: Link) {
+        self.connections.insert(conn, Stage::Awaiting(Box::new(link)));
+    }
+
+    /// CONNECT, the first packet (MQTT-3.1.0-1).
+    pub(crate) fn connect(&mut self, conn: ConnId, connect: &Connect<'_>, now: Now, fx: &mut impl Effects) {
+        let Some(Stage::Awaiting(link)) = self.connections.get_mut(conn) else {
+            // MQTT-3.1.0-2: a second CONNECT is a protocol error.
+            self.protocol_error(conn, ReasonCode::PROTOCOL_ERROR, "a second CONNECT", now, fx);
+            return;
+        };
+        let link = (**link).clone();
+        if self.core.stopping {
+            return self.refuse(conn, &link, connect.version, ReasonCode::SERVER_UNAVAILABLE, "the server is stopping", fx);
+        }
+        if self.core.exchange.memory().pressure() >= Pressure::High {
+            return self.refuse(conn, &link, connect.version, ReasonCode::SERVER_BUSY, "the memory budget is nearly used up", fx);
+        }
+        match ConnectRequest::accept(connect, &link.limits) {
+            Ok(request) => {
+                let asked = Asked { link, request, exchanging: false };
+                self.connections.insert(conn, Stage::Asked(Box::new(asked)));
+                fx.authenticate(conn, Question::Connect(connect));
+            }
+            Err(refusal) => self.refuse(conn, &link, connect.version, refusal.reason, refusal.cause, fx),
+        }
+    }
+
+    /// The answer to who it is.
+    pub(crate) fn verdict(&mut self, conn: ConnId, verdict: Verdict, now: Now, fx: &mut impl Effects) {
+        match self.connections.get_mut(conn) {
+            Some(Stage::Asked(asked)) => match verdict {
+                Verdict::Accepted { principal, data } => {
+                    let asked = std::mem::replace(asked, Box::new(placeholder(asked)));
+                    self.accept(conn, *asked, *principal, data, now, fx);
+                }
+                Verdict::Continue { data } => {
+                    asked.exchanging = true;
+                    let method = asked.request.authentication_method.clone().unwrap_or_default();
+                    send_auth(conn, ReasonCode::CONTINUE_AUTHENTICATION, &method, &data, fx);
+                }
+                Verdict::Refused { reason, cause } => {
+                    let (link, version) = (asked.link.clone(), asked.request.version);
+                    self.refuse(conn, &link, version, reason, &cause, fx);
+                }
+            },
+            Some(Stage::Live(_)) => self.verdict_again(conn, verdict, now, fx),
+            Some(Stage::Awaiting(_)) | None => {}
+        }
+    }
+
+    /// The verdict on a live client that authenticated again (5.0 section 4.12.1).
+    fn verdict_again(&mut self, conn: ConnId, verdict: Verdict, now: Now, fx: &mut impl Effects) {
+        let Some(live) = self.connections.live(conn) else { return };
+        if !live.reauthenticating {
+            return;
+        }
+        let method = live.method.clone().unwrap_or_default();
+        match verdict {
+            Verdict::Accepted { principal, data } => {
+                let same = matches!(&*live.principal, Principal::Client(old) if old.identity == principal.identity);
+                live.reauthenticating = false;
+                if same {
+                    send_auth(conn, ReasonCode::SUCCESS, &method, &data.unwrap_or_default(), fx);
+                } else {
+                    notice::reauthentication_refused(&live.principal, "the exchange ended with another identity", fx);
+                    self.goodbye(conn, ReasonCode::NOT_AUTHORIZED, CloseCause::Revoked, now, fx);
+                }
+            }
+            Verdict::Continue { data } => {
+                send_auth(conn, ReasonCode::CONTINUE_AUTHENTICATION, &method, &data, fx);
+            }
+            Verdict::Refused { reason, cause } => {
+                notice::reauthentication_refused(&live.principal, &cause, fx);
+                self.goodbye(conn, reason, CloseCause::Revoked, now, fx);
+            }
+        }
+    }
+
+    /// AUTH from the client: a step of the exchange, or the wish to authenticate again.
+    pub(crate) fn auth(&mut self, conn: ConnId, auth: &Auth<'_>, now: Now, fx: &mut impl Effects) {
+        let (method, expected) = match self.connections.get_mut(conn) {
+            Some(Stage::Asked(asked)) if asked.exchanging => {
+                asked.exchanging = false;
+                (asked.request.authentication_method.clone(), ReasonCode::CONTINUE_AUTHENTICATION)
+            }
+            Some(Stage::Live(live)) if live.reauthenticating => {
+                (live.method.clone(), ReasonCode::CONTINUE_AUTHENTICATION)
+            }
+            Some(Stage::Live(live)) => {
+                live.reauthenticating = true;
+                (live.method.clone(), ReasonCode::RE_AUTHENTICATE)
+            }
+            Some(Stage::Asked(_) | Stage::Awaiting(_)) | None => (None, auth.reason),
+        };
+        // MQTT-4.12.0-5 and MQTT-4.12.1-1: the method of CONNECT, and none means no AUTH at all.
+        if method.is_none() || auth.method != method.as_deref() || auth.reason != expected {
+            self.protocol_error(conn, ReasonCode::PROTOCOL_ERROR, "AUTH out of place or with another method", now, fx);
+            return;
+        }
+        let question =
+            if expected == ReasonCode::RE_AUTHENTICATE { Question::Again(auth) } else { Question::Continue(auth) };
+        fx.authenticate(conn, question);
+    }
+
+    /// The client is known: its name, its Will and its Session's home are settled.
+    fn accept(
+        &mut self,
+        conn: ConnId,
+        asked: Asked,
+        mut client: ClientPrincipal,
+        data: Option<Vec<u8>>,
+        now: Now,
+        fx: &mut impl Effects,
+    ) {
+        let Asked { link, mut request, .. } = asked;
+        let version = request.version;
+        let assigned = request.client_id.is_empty();
+        if assigned {
+            request.client_id = self.assign_client_id(fx);
+        }
+        client.client_id = Arc::from(request.client_id.as_str());
+        // An assigned identifier belongs to whoever got it: it cannot be anybody else's.
+        if !assigned && let Err(denial) = self.core.admit.client_id(&client) {
+            notice::client_id_refused(&client, &denial, fx);
+            return self.refuse(conn, &link, version, ReasonCode::CLIENT_IDENTIFIER_NOT_VALID, "this identity may not use this Client Identifier", fx);
+        }
+        let principal = Arc::new(Principal::Client(client));
+        if let Some(will) = &request.will {
+            let mut standing = self.core.admit.standing(Arc::clone(&principal));
+            if let Err(denial) = self.core.admit.set_will(&mut standing, will) {
+                notice::will_refused(&principal, will.topic.as_str(), &denial, fx);
+                return self.refuse(conn, &link, version, ReasonCode::NOT_AUTHORIZED, "the Will is not permitted", fx);
+            }
+        }
+        let home = self.core.home(&request.client_id);
+        let handover = Handover { link, request, principal, assigned, data };
+        if home == self.core.shard {
+            self.adopt(conn, handover, now, fx);
+        } else {
+            self.connections.remove(conn);
+            fx.hand_over(conn, home, Box::new(handover));
+        }
+    }
+
+    /// A client whose Session lives here, authenticated here or on another shard.
+    pub(crate) fn adopt(&mut self, conn: ConnId, handover: Handover, now: Now, fx: &mut impl Effects) {
+        let Handover { link, request, principal, assigned, data } = handover;
+        let existing = self.core.sessions.find(&request.client_id);
+        if let Some(slot) = existing {
+            if !self.same_owner(slot, &principal) {
+                self.connections.insert(conn, Stage::Awaiting(Box::new(link.clone())));
+                notice::takeover_refused(&principal, fx);
+                return self.refuse(conn, &link, request.version, ReasonCode::CLIENT_IDENTIFIER_NOT_VALID, "the Client Identifier is in use by another identity", fx);
+            }
+            self.take_over(slot, &request, now, fx);
+        }
+        let (key, present) = self.open_session(conn, &link.limits, &request, &principal);
+        let live = Live::new(key, Arc::clone(&principal), &link, &request, now.mono_ms);
+        if let Some(silence_ms) = live.silence_ms {
+            self.core.timers.set(now.mono_ms + silence_ms, Timer::KeepAlive(conn));
+        }
+        self.connections.insert(conn, Stage::Live(Box::new(live)));
+        fx.established(conn, request.version, link.limits.packet_bytes_max);
+        send_connack(conn, &link.limits, &request, assigned, present, data.as_deref(), fx);
+        self.core.counters.connects_accepted += 1;
+        notice::authenticated(&principal, &request, present, fx);
+        if present {
+            self.core.resume(key, now, fx);
+        }
+    }
+
+    fn same_owner(&self, slot: u32, principal: &Principal) -> bool {
+        let Some(session) = self.core.sessions.get(slot) else { return true };
+        match (&*session.principal, principal) {
+            (Principal::Client(old), Principal::Client(new)) => old.identity == new.identity,
+            _ => false,
+        }
+    }
+
+    /// The Session's present connection goes (MQTT-3.1.4-3), and with Clean Start the Session too (MQTT-3.1.2-4).
+    fn take_over(&mut self, slot: u32, request: &ConnectRequest, now: Now, fx: &mut impl Effects) {
+        let Some(session) = self.core.sessions.get(slot) else { return };
+        let key = session.key;
+        if let Some(old) = session.conn {
+            notice::taken_over(&session.principal, fx);
+            self.core.counters.takeovers += 1;
+            if let Some(session) = self.core.sessions.by_key(key) {
+                // The Session goes on with the new connection, so its expiry must not run out in between.
+                session.conn = None;
+            }
+            if let Some(Stage::Live(live)) = self.connections.remove(old) {
+                if live.version == ProtocolVersion::V5
+                    && let Some(output) = fx.output(old)
+                {
+                    Disconnect::new(ReasonCode::SESSION_TAKEN_OVER).encode(ProtocolVersion::V5, output.buffer());
+                }
+                fx.close(old, CloseCause::TakenOver);
+            }
+            let goes_on = !request.clean_start;
+            let delayed = self.core.sessions.by_key(key).is_some_and(|s| {
+                goes_on && s.expiry.outlives_connection() && s.will.as_ref().is_some_and(|w| w.delay_s > 0)
+            });
+            if delayed {
+                // Connected again before the delay was over: the Will is not sent (MQTT-3.1.3-9).
+                if let Some(session) = self.core.sessions.by_key(key) {
+                    session.will = None;
+                }
+            } else {
+                self.core.fire_will(key, now, fx);
+            }
+            let ended = self.core.sessions.by_key(key).is_some_and(|s| !s.expiry.outlives_connection());
+            if ended {
+                self.core.end(key, now, fx);
+                return;
+            }
+        } else if let Some(session) = self.core.sessions.by_key(key)
+            && !request.clean_start
+        {
+            session.will = None;
+            session.will_due_ms = None;
+        }
+        if request.clean_start {
+            self.core.end(key, now, fx);
+        }
+    }
+
+    /// The client's Session, resumed or new; true when Session State was there (MQTT-3.2.2-2).
+    fn open_session(
+        &mut self,
+        conn: ConnId,
+        limits: &Arc<SessionLimits>,
+        request: &ConnectRequest,
+        principal: &Arc<Principal>,
+    ) -> (SessionKey, bool) {
+        let queue = QueueLimits {
+            messages_max: limits.queued_messages_max as usize,
+            bytes_max: usize::try_from(limits.queued_bytes_max).unwrap_or(usize::MAX),
+        };
+        let standing = self.core.admit.standing(Arc::clone(principal));
+        let existing = self.core.sessions.find(&request.client_id).and_then(|slot| self.core.sessions.get_mut(slot));
+        let present = existing.is_some();
+        let session = match existing {
+            Some(session) => session,
+            None => {
+                let client_id = Arc::from(request.client_id.as_str());
+                self.core.sessions.insert(client_id, |key| Session {
+                    key,
+                    principal: Arc::clone(principal),
+                    standing: standing.clone(),
+                    limits: Arc::clone(limits),
+                    version: request.version,
+                    conn: None,
+                    maximum_packet_size: u32::MAX,
+                    expiry: request.expiry,
+                    ends_ms: None,
+                    will: None,
+                    will_due_ms: None,
+                    outbound: Outbound::new(request.window(limits), queue),
+                    inbound: Inbound::default(),
+                    subscriptions: Vec::new(),
+                    aliases: OutboundAliases::default(),
+                    pending_retained: Vec::new(),
+                    online: None,
+                    full_noticed: false,
+                })
+            }
+        };
+        session.principal = Arc::clone(principal);
+        session.standing = standing;
+        session.limits = Arc::clone(limits);
+        session.version = request.version;
+        session.conn = Some(conn);
+        session.maximum_packet_size = request.maximum_packet_size;
+        session.expiry = request.expiry;
+        session.ends_ms = None;
+        session.will = request.will.clone();
+        session.will_due_ms = None;
+        session.outbound.set_window(request.window(limits));
+        session.outbound.set_limits(queue);
+        session.aliases = OutboundAliases::new(request.topic_alias_maximum);
+        session.set_online(true);
+        (session.key, present)
+    }
+
+    /// An unguessable Client Identifier whose home is this shard, so that the connection need not move.
+    fn assign_client_id(&self, fx: &mut impl Effects) -> String {
+        let mut name = String::new();
+        for _ in 0..ASSIGN_TRIES {
+            name = format!("auto-{:032x}", fx.random());
+            if self.core.home(&name) == self.core.shard && self.core.sessions.find(&name).is_none() {
+                break;
+            }
+        }
+        name
+    }
+
+    /// Answers CONNECT with a refusal and closes.
+    pub(crate) fn refuse(
+        &mut self,
+        conn: ConnId,
+        link: &Link,
+        version: ProtocolVersion,
+        reason: ReasonCode,
+        cause: &str,
+        fx: &mut impl Effects,
+    ) {
+        self.core.counters.connects_refused += 1;
+        self.connections.remove(conn);
+        notice::connect_refused(link, reason, cause, fx);
+        if let Some(output) = fx.output(conn) {
+            ConnAck::refusal(reason).encode(version, output.buffer());
+        }
+        fx.close(conn, CloseCause::Refused);
+    }
+}
+
+fn placeholder(asked: &Asked) -> Asked {
+    Asked { link: asked.link.clone(), request: asked.request.clone(), exchanging: false }
+}
+
+fn send_auth(conn: ConnId, reason: ReasonCode, method: &str, data: &[u8], fx: &mut impl Effects) {
+    if let Some(output) = fx.output(conn) {
+        Auth::new(reason, Some(method), Some(data)).encode(ProtocolVersion::V5, output.buffer());
+    }
+}
+
+/// CONNACK with everything the client must know of the limits (5.0 section 3.2.2.3).
+fn send_connack(
+    conn: ConnId,
+    limits: &SessionLimits,
+    request: &ConnectRequest,
+    assigned: bool,
+    present: bool,
+    data: Option<&[u8]>,
+    fx: &mut impl Effects,
+) {
+    let Some(output) = fx.output(conn) else { return };
+    let mut ack = ConnAck::accepted(present);
+    let properties = &mut ack.properties;
+    properties.session_expiry_s = request.expiry_lowered.then(|| request.expiry.seconds());
+    properties.receive_maximum = (limits.receive_maximum != u16::MAX).then_some(limits.receive_maximum).and_then(std::num::NonZeroU16::new);
+    properties.maximum_qos = (limits.maximum_qos != QoS::ExactlyOnce).then_some(limits.maximum_qos);
+    properties.retain_available = limits.retain_available;
+    properties.maximum_packet_size = std::num::NonZeroU32::new(limits.packet_bytes_max);
+    properties.assigned_client_id = assigned.then_some(request.client_id.as_str());
+    properties.topic_alias_maximum = limits.topic_alias_maximum;
+    properties.wildcard_available = limits.wildcard_available;
+    properties.subscription_identifiers_available = limits.subscription_identifiers_available;
+    properties.shared_available = limits.shared_available;
+    properties.server_keep_alive_s = request.keep_alive.announced();
+    properties.authentication_method = request.authentication_method.as_deref();
+    properties.authentication_data = data;
+    ack.encode(request.version, output.buffer());
+}

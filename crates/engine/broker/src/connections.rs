@@ -1,0 +1,156 @@
+//! The connections of a shard, by slot.
+
+use std::sync::Arc;
+
+use motte_access::{Grant, Principal};
+use motte_session::{ConnectRequest, InboundAliases};
+use motte_wire::ProtocolVersion;
+
+use crate::input::{ConnId, Link};
+use crate::sessions::SessionKey;
+
+/// Grants remembered for one connection: the topics it published to last.
+const GRANTS: usize = 8;
+
+/// A connection before and after its client is known.
+#[derive(Debug)]
+pub enum Stage {
+    /// CONNECT is awaited.
+    Awaiting(Box<Link>),
+    /// Somebody is asked who this is.
+    Asked(Box<Asked>),
+    /// The client is in.
+    Live(Box<Live>),
+}
+
+/// A connection whose CONNECT waits for a verdict.
+#[derive(Debug)]
+pub struct Asked {
+    /// The connection's facts.
+    pub link: Link,
+    /// What it asked for.
+    pub request: ConnectRequest,
+    /// A step of an exchange was sent to the client, AUTH is awaited.
+    pub exchanging: bool,
+}
+
+/// A connection with a Session.
+#[derive(Debug)]
+pub struct Live {
+    /// Its Session.
+    pub session: SessionKey,
+    /// Who it is.
+    pub principal: Arc<Principal>,
+    /// Protocol version.
+    pub version: ProtocolVersion,
+    /// When the last packet came, in monotonic milliseconds.
+    pub seen_ms: u64,
+    /// Silence allowed, in milliseconds.
+    pub silence_ms: Option<u64>,
+    /// Topic Aliases set by the client.
+    pub aliases: InboundAliases,
+    /// The Authentication Method of CONNECT (MQTT-4.12.0-5: it stays).
+    pub method: Option<String>,
+    /// Whether the client authenticates again at present.
+    pub reauthenticating: bool,
+    /// Reason Strings and User Properties may stand in any packet.
+    pub problem_information: bool,
+    /// The listener's name.
+    pub listener: Arc<str>,
+    grants: Vec<Option<Grant>>,
+}
+
+impl Live {
+    /// A connection that just got its Session.
+    pub fn new(session: SessionKey, principal: Arc<Principal>, link: &Link, request: &ConnectRequest, now_ms: u64) -> Self {
+        Self {
+            session,
+            principal,
+            version: request.version,
+            seen_ms: now_ms,
+            silence_ms: request.keep_alive.silence_ms(),
+            aliases: InboundAliases::default(),
+            method: request.authentication_method.clone(),
+            reauthenticating: false,
+            problem_information: request.problem_information,
+            listener: Arc::clone(&link.listener),
+            grants: Vec::new(),
+        }
+    }
+
+    /// The grant remembered for a route, with the principal it was given to.
+    pub fn grant(&self, route: u32) -> Option<&Grant> {
+        self.grants.get(route as usize % GRANTS)?.as_ref()
+    }
+
+    /// Remembers a grant for a route in place of an older one.
+    pub fn remember(&mut self, route: u32, grant: Grant) {
+        if self.grants.is_empty() {
+            self.grants.resize_with(GRANTS, || None);
+        }
+        if let Some(slot) = self.grants.get_mut(route as usize % GRANTS) {
+            *slot = Some(grant);
+        }
+    }
+}
+
+/// All connections of a shard.
+#[derive(Debug, Default)]
+pub struct Connections {
+    slots: Vec<Option<(u32, Stage)>>,
+    count: usize,
+}
+
+impl Connections {
+    /// Takes a connection in, in its first stage; whatever had the slot is forgotten.
+    pub fn insert(&mut self, conn: ConnId, stage: Stage) {
+        let index = conn.slot as usize;
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        if let Some(slot) = self.slots.get_mut(index) {
+            self.count += usize::from(slot.is_none());
+            *slot = Some((conn.epoch, stage));
+        }
+    }
+
+    /// The connection's stage, if it is still the one of this epoch.
+    pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut Stage> {
+        match self.slots.get_mut(conn.slot as usize)? {
+            Some((epoch, stage)) if *epoch == conn.epoch => Some(stage),
+            _ => None,
+        }
+    }
+
+    /// The connection, if it has a Session.
+    pub fn live(&mut self, conn: ConnId) -> Option<&mut Live> {
+        match self.get_mut(conn)? {
+            Stage::Live(live) => Some(live),
+            Stage::Awaiting(_) | Stage::Asked(_) => None,
+        }
+    }
+
+    /// Forgets a connection.
+    pub fn remove(&mut self, conn: ConnId) -> Option<Stage> {
+        let slot = self.slots.get_mut(conn.slot as usize)?;
+        if slot.as_ref().is_none_or(|(epoch, _)| *epoch != conn.epoch) {
+            return None;
+        }
+        self.count -= 1;
+        slot.take().map(|(_, stage)| stage)
+    }
+
+    /// All connections.
+    pub fn ids(&self) -> Vec<ConnId> {
+        let id = |(slot, entry): (usize, &Option<(u32, Stage)>)| {
+            let (epoch, _) = entry.as_ref()?;
+            Some(ConnId { slot: u32::try_from(slot).ok()?, epoch: *epoch })
+        };
+        self.slots.iter().enumerate().filter_map(id).collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+}

@@ -1,0 +1,505 @@
+//! From a permitted publication to its recipients: the hot path.
+//!
+//! Per recipient there is no lock, no hash of a topic, no decision and at most one append; a message is stored only when
+//! somebody must wait for it.
+
+use std::sync::Arc;
+
+use motte_access::{Authorized, Origin};
+use motte_session::{Admission, Letter, OutboundAlias};
+use motte_topic::TopicName;
+use motte_wire::{PacketId, ProtocolVersion, QoS};
+
+use crate::admit::Admit;
+use crate::core::Core;
+use crate::counters::Counters;
+use crate::effect::Effects;
+use crate::exchange::ShardMessage;
+use crate::input::{ConnId, Now};
+use crate::memory::Pressure;
+use crate::notice;
+use crate::publication::{Delivery, Publication, Reception, StoredPublication};
+use crate::route::Sources;
+use crate::sessions::{Session, SessionKey};
+use crate::shape::{Form, Shapes, TooLarge};
+use crate::shared::{Attempt, Group, GroupKey};
+
+/// Who got a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Somebody, here or elsewhere.
+    Somebody,
+    /// Nobody has a matching subscription (reason 0x10 for QoS 1 and 2).
+    Nobody,
+}
+
+/// The stored form of the publication at hand, made when somebody must wait for it.
+struct Kept<'p, 'a> {
+    publication: &'p Authorized<Publication<'a>>,
+    stored: Option<Arc<Authorized<StoredPublication>>>,
+}
+
+impl Kept<'_, '_> {
+    fn stored(&mut self, admit: &Admit, topic: &TopicName) -> Option<&Arc<Authorized<StoredPublication>>> {
+        if self.stored.is_none() {
+            self.stored = admit.keep(self.publication, topic).map(Arc::new);
+        }
+        self.stored.as_ref()
+    }
+}
+
+/// What all recipients of one publication share.
+struct Post<'s> {
+    shapes: &'s mut Shapes,
+    counters: &'s mut Counters,
+    pressure: Pressure,
+    /// Bytes that went into queues.
+    queued_bytes: i64,
+    now: Now,
+}
+
+impl Core {
+    /// Delivers a permitted publication to everybody, here and on other shards.
+    pub(crate) fn deliver(
+        &mut self,
+        publication: &Authorized<Publication<'_>>,
+        stored: Option<Arc<Authorized<StoredPublication>>>,
+        now: Now,
+        fx: &mut impl Effects,
+    ) -> Reach {
+        let mut kept = Kept { publication, stored };
+        let Some(beyond) = self.deliver_locally(&mut kept, now, fx) else { return Reach::Nobody };
+        let mut reached = beyond.reached;
+        for shard in beyond.remote.iter() {
+            if let Some(stored) = kept.stored(&self.admit, &beyond.topic) {
+                fx.send(shard, ShardMessage::Publish(Arc::clone(stored)));
+                reached = true;
+            }
+        }
+        for group in &beyond.groups {
+            if let Some(stored) = kept.stored(&self.admit, &beyond.topic).cloned() {
+                let attempt = group.begin();
+                reached |= self.deliver_shared(&stored, group, attempt, now, fx);
+            }
+        }
+        if reached { Reach::Somebody } else { Reach::Nobody }
+    }
+
+    /// Delivers a publication that another shard sent, to this shard's subscriptions only.
+    pub(crate) fn deliver_here(
+        &mut self,
+        publication: &Arc<Authorized<StoredPublication>>,
+        now: Now,
+        fx: &mut impl Effects,
+    ) {
+        if let Some(lent) = self.admit.lend(publication) {
+            let mut kept = Kept { publication: &lent, stored: Some(Arc::clone(publication)) };
+            self.deliver_locally(&mut kept, now, fx);
+        }
+    }
+
+    fn deliver_locally(&mut self, kept: &mut Kept<'_, '_>, now: Now, fx: &mut impl Effects) -> Option<Beyond> {
+        let Self { shard, admit, sessions, subscriptions, exchange, routes, shapes, counters, .. } = self;
+        let mut sources = Sources { shard: *shard, subscriptions, sessions, exchange, admit };
+        let route = routes.route(kept.publication, &mut sources)?;
+        counters.denied_deliveries += u64::from(route.denied);
+        shapes.begin();
+        if let Some(stored) = &kept.stored {
+            shapes.set_payload(&stored.get().payload);
+        }
+        let mut post =
+            Post { shapes, counters, pressure: exchange.memory().pressure(), queued_bytes: 0, now };
+        let own = kept.publication.get().sender;
+        for recipient in &route.recipients {
+            let Some(session) = sessions.get_mut(recipient.session()) else { continue };
+            let mut wanted = Wanted {
+                qos: recipient.qos,
+                retain: recipient.retain_as_published && kept.publication.get().retain,
+                identifiers: recipient.identifiers.as_deref().unwrap_or_default(),
+            };
+            let mut own_identifiers = Vec::new();
+            if recipient.no_local && session.sender(*shard) == own {
+                // Rare: the publisher itself, with some subscriptions that want No Local and perhaps some that do not.
+                match own_wish(session, &route.topic, &mut own_identifiers) {
+                    Some(qos) => wanted = Wanted { qos, retain: wanted.retain, identifiers: &own_identifiers },
+                    None => continue,
+                }
+            }
+            let topic = &route.topic;
+            send_one(session, &recipient.seat, wanted, topic, kept, admit, &mut post, fx);
+        }
+        let beyond = Beyond {
+            reached: !route.recipients.is_empty(),
+            remote: route.remote,
+            groups: route.groups.clone(),
+            topic: route.topic.clone(),
+        };
+        let queued = post.queued_bytes;
+        exchange.memory().add(queued);
+        Some(beyond)
+    }
+
+    /// Gives a message to one member of a group; true when somebody took it or may still take it.
+    pub(crate) fn deliver_shared(
+        &mut self,
+        publication: &Arc<Authorized<StoredPublication>>,
+        group: &Group,
+        mut attempt: Attempt,
+        now: Now,
+        fx: &mut impl Effects,
+    ) -> bool {
+        while let Some(member) = group.next(&mut attempt) {
+            if member.shard != self.shard {
+                fx.send(
+                    member.shard,
+                    ShardMessage::Shared {
+                        publication: Arc::clone(publication),
+                        key: Arc::clone(&group.key),
+                        session: member.session,
+                        attempt,
+                    },
+                );
+                return true;
+            }
+            if self.deliver_to_member(publication, &group.key, member.session, now, fx) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Gives a message to a member of this shard; false when it cannot take it.
+    pub(crate) fn deliver_to_member(
+        &mut self,
+        publication: &Arc<Authorized<StoredPublication>>,
+        key: &Arc<GroupKey>,
+        member: SessionKey,
+        now: Now,
+        fx: &mut impl Effects,
+    ) -> bool {
+        let Self { admit, sessions, exchange, shapes, counters, .. } = self;
+        let Some(session) = sessions.by_key(member) else { return false };
+        let Some(index) = session.subscription(Some(&key.share), &key.filter) else { return false };
+        let Some(wish) = session.subscriptions.get(index).map(|own| own.wish) else { return false };
+        let message = publication.get();
+        let Some(seat) = admit.receive_by(Origin::Shared, session, &message.topic) else {
+            counters.denied_deliveries += 1;
+            return false;
+        };
+        let qos = message.qos.min(wish.qos);
+        if session.conn.is_none() && qos == QoS::AtMostOnce {
+            return false;
+        }
+        let Some(mut delivery) = Delivery::permitted(&seat, publication, qos, wish.retain_as_published && message.retain)
+        else {
+            return false;
+        };
+        delivery.identifiers = wish.identifier.map(|id| Box::from([id]));
+        delivery.shared = Some(Arc::clone(key));
+        shapes.begin();
+        let mut post = Post { shapes, counters, pressure: exchange.memory().pressure(), queued_bytes: 0, now };
+        let taken = if qos == QoS::AtMostOnce {
+            send_unacknowledged(session, &delivery, &mut post, fx)
+        } else {
+            send_acknowledged(session, delivery, &mut post, fx)
+        };
+        let queued = post.queued_bytes;
+        exchange.memory().add(queued);
+        taken
+    }
+
+    /// Sends what waits for a Session, as far as its window and its connection take it.
+    pub(crate) fn pump(&mut self, key: SessionKey, now: Now, fx: &mut impl Effects) {
+        let Self { admit, sessions, exchange, shapes, counters, .. } = self;
+        let Some(session) = sessions.by_key(key) else { return };
+        let Some(conn) = session.conn else { return };
+        let before = session.outbound.queued_bytes();
+        let mut expired = 0;
+        while fx.backlog(conn) < session.limits.write_buffer_bytes_max {
+            let Some((id, letter)) = session.outbound.next(now.mono_ms, &mut expired) else { break };
+            let mut delivery = letter.clone();
+            if delivery.stale(admit.generation()) && !renew(session, &mut delivery, admit) {
+                session.outbound.abandon(id);
+                counters.denied_deliveries += 1;
+                continue;
+            }
+            shapes.begin();
+            shapes.set_payload(&delivery.message().payload);
+            write(session, conn, &delivery, Some((id, false)), shapes, counters, now, fx);
+        }
+        counters.dropped_expired += expired;
+        if session.outbound.queue_len() == 0 {
+            session.full_noticed = false;
+        }
+        let freed = before.saturating_sub(session.outbound.queued_bytes());
+        exchange.memory().add(-i64::try_from(freed).unwrap_or(0));
+    }
+
+    /// Sends everything unacknowledged again, in its first order (MQTT-4.4.0-1), and then what waits.
+    pub(crate) fn resume(&mut self, key: SessionKey, now: Now, fx: &mut impl Effects) {
+        use motte_session::Retransmission;
+        let Self { admit, sessions, shapes, counters, .. } = self;
+        let Some(session) = sessions.by_key(key) else { return };
+        let Some(conn) = session.conn else { return };
+        let again: Vec<(PacketId, Option<Delivery>)> = session
+            .outbound
+            .retransmissions()
+            .map(|one| match one {
+                Retransmission::Publish(id, delivery) => (id, Some(delivery.clone())),
+                Retransmission::Release(id) => (id, None),
+            })
+            .collect();
+        for (id, delivery) in again {
+            let Some(mut delivery) = delivery else {
+                crate::acks::send_release(conn, session.version, id, fx);
+                continue;
+            };
+            if delivery.stale(admit.generation()) && !renew(session, &mut delivery, admit) {
+                session.outbound.abandon(id);
+                counters.denied_deliveries += 1;
+                continue;
+            }
+            // A record from before a restart was sent or not, nobody knows: DUP says that it may have been.
+            shapes.begin();
+            write(session, conn, &delivery, Some((id, true)), shapes, counters, now, fx);
+        }
+        self.pump_retained(key, now, fx);
+        self.pump(key, now, fx);
+    }
+
+    /// Sends Retained Messages that new subscriptions wait for, as far as the connection takes them.
+    pub(crate) fn pump_retained(&mut self, key: SessionKey, now: Now, fx: &mut impl Effects) {
+        let Self { admit, sessions, exchange, shapes, counters, .. } = self;
+        let Some(session) = sessions.by_key(key) else { return };
+        let Some(conn) = session.conn else { return };
+        while fx.backlog(conn) < session.limits.write_buffer_bytes_max {
+            let Some(next) = session.pending_retained.last() else { break };
+            let qos = next.message.get().qos.min(next.qos);
+            if qos != QoS::AtMostOnce && !session.outbound.has_room() {
+                break;
+            }
+            let Some(pending) = session.pending_retained.pop() else { break };
+            // Replaced meanwhile: the subscriber has got the newer one as a live message.
+            if pending.message.get().expired(now.mono_ms) || !exchange.retained().is_current(&pending.message) {
+                continue;
+            }
+            let topic = pending.message.get().topic.clone();
+            let source_may = admit.source_still_may(&pending.message);
+            let seat = source_may.then(|| admit.receive_by(Origin::Retained, session, &topic)).flatten();
+            let Some(seat) = seat else {
+                counters.denied_deliveries += 1;
+                continue;
+            };
+            let Some(mut delivery) = Delivery::permitted(&seat, &pending.message, qos, true) else { continue };
+            delivery.identifiers = pending.identifier.map(|id| Box::from([id]));
+            shapes.begin();
+            let mut post = Post { shapes, counters, pressure: Pressure::None, queued_bytes: 0, now };
+            if qos == QoS::AtMostOnce {
+                send_unacknowledged(session, &delivery, &mut post, fx);
+            } else {
+                send_acknowledged(session, delivery, &mut post, fx);
+            }
+        }
+        if session.pending_retained.is_empty() {
+            session.pending_retained = Vec::new();
+        }
+    }
+}
+
+/// What lies beyond the shard's own subscriptions.
+struct Beyond {
+    reached: bool,
+    remote: crate::exchange::ShardMask,
+    groups: Vec<Arc<Group>>,
+    topic: TopicName,
+}
+
+/// How a recipient wants the message at hand.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    qos: QoS,
+    retain: bool,
+    identifiers: &'a [std::num::NonZeroU32],
+}
+
+/// The publisher's own subscriptions without No Local that match.
+fn own_wish(
+    session: &Session,
+    topic: &TopicName,
+    identifiers: &mut Vec<std::num::NonZeroU32>,
+) -> Option<QoS> {
+    let mut qos = None;
+    for own in session.subscriptions.iter().filter(|own| own.share.is_none() && !own.wish.no_local) {
+        if own.filter.matches(topic.as_ref()) {
+            qos = qos.max(Some(own.wish.qos));
+            identifiers.extend(own.wish.identifier);
+        }
+    }
+    qos
+}
+
+#[expect(clippy::too_many_arguments, reason = "the hot path: a struct for these would be built per recipient")]
+fn send_one(
+    session: &mut Session,
+    seat: &Authorized<Reception>,
+    wanted: Wanted<'_>,
+    topic: &TopicName,
+    kept: &mut Kept<'_, '_>,
+    admit: &Admit,
+    post: &mut Post<'_>,
+    fx: &mut impl Effects,
+) {
+    let publication = kept.publication.get();
+    let qos = publication.qos.min(wanted.qos);
+    if qos == QoS::AtMostOnce {
+        let Some(conn) = session.conn else { return };
+        let Some(output) = fx.output(conn) else { return };
+        let slow = output.len();
+        if slow > session.limits.write_buffer_bytes_max || (slow > 0 && post.pressure == Pressure::Full) {
+            post.counters.dropped_slow += 1;
+            notice::slow_consumer(session, fx);
+            return;
+        }
+        let (alias, alias_only) = alias_for(session, topic);
+        let form = Form {
+            version: session.version,
+            dup: false,
+            qos,
+            retain: wanted.retain,
+            identifiers: identifiers_for(session.version, wanted.identifiers),
+            alias,
+            alias_only,
+        };
+        match post.shapes.append(publication, form, None, post.now.mono_ms, session.maximum_packet_size, output) {
+            Ok(()) => post.counters.deliveries_sent += 1,
+            Err(TooLarge) => too_large(session, topic, form, post.counters),
+        }
+        return;
+    }
+    let Some(stored) = kept.stored(admit, topic) else { return };
+    let Some(mut delivery) = Delivery::permitted(seat, stored, qos, wanted.retain) else { return };
+    if !wanted.identifiers.is_empty() {
+        delivery.identifiers = Some(Box::from(wanted.identifiers));
+    }
+    send_acknowledged(session, delivery, post, fx);
+}
+
+/// Sends a QoS 0 delivery now; false when the client is away or too slow.
+fn send_unacknowledged(session: &mut Session, delivery: &Delivery, post: &mut Post<'_>, fx: &mut impl Effects) -> bool {
+    let Some(conn) = session.conn else { return false };
+    if fx.backlog(conn) > session.limits.write_buffer_bytes_max {
+        post.counters.dropped_slow += 1;
+        return false;
+    }
+    write(session, conn, delivery, None, post.shapes, post.counters, post.now, fx);
+    true
+}
+
+/// Sends a QoS 1 or 2 delivery, or lets it wait; false when there is no room for it.
+fn send_acknowledged(session: &mut Session, delivery: Delivery, post: &mut Post<'_>, fx: &mut impl Effects) -> bool {
+    let ready = match session.conn {
+        Some(conn) => fx.backlog(conn) <= session.limits.write_buffer_bytes_max,
+        None => false,
+    };
+    if !ready && post.pressure == Pressure::Full {
+        post.counters.dropped_full += 1;
+        notice::queue_full(session, fx);
+        return false;
+    }
+    let bytes = delivery.bytes();
+    match session.outbound.offer(delivery, ready) {
+        Admission::Send(id) => {
+            let (Some(conn), Some(delivery)) = (session.conn, session.outbound.newest().cloned()) else { return true };
+            write(session, conn, &delivery, Some((id, false)), post.shapes, post.counters, post.now, fx);
+            true
+        }
+        Admission::Queued => {
+            post.counters.deliveries_queued += 1;
+            post.queued_bytes += i64::try_from(bytes).unwrap_or(0);
+            true
+        }
+        Admission::Full(_) => {
+            post.counters.dropped_full += 1;
+            notice::queue_full(session, fx);
+            false
+        }
+    }
+}
+
+/// Appends a delivery to the client's output; `sent` is its Packet Identifier and DUP.
+#[expect(clippy::too_many_arguments, reason = "the hot path: a struct for these would be built per recipient")]
+fn write(
+    session: &mut Session,
+    conn: ConnId,
+    delivery: &Delivery,
+    sent: Option<(PacketId, bool)>,
+    shapes: &mut Shapes,
+    counters: &mut Counters,
+    now: Now,
+    fx: &mut impl Effects,
+) {
+    let message = delivery.message();
+    let (alias, alias_only) = alias_for(session, &message.topic);
+    let form = Form {
+        version: session.version,
+        dup: sent.is_some_and(|(_, dup)| dup),
+        qos: delivery.qos,
+        retain: delivery.retain,
+        identifiers: identifiers_for(session.version, delivery.identifiers.as_deref().unwrap_or_default()),
+        alias,
+        alias_only,
+    };
+    let Some(output) = fx.output(conn) else { return };
+    let id = sent.map(|(id, _)| id);
+    shapes.set_payload(&message.payload);
+    match shapes.append(&message.borrow(), form, id, now.mono_ms, session.maximum_packet_size, output) {
+        Ok(()) => counters.deliveries_sent += 1,
+        Err(TooLarge) => {
+            too_large(session, &message.topic, form, counters);
+            if let Some(id) = id {
+                session.outbound.abandon(id);
+            }
+        }
+    }
+}
+
+/// A packet larger than the client takes is left out as if it had been sent (MQTT-3.1.2-25).
+fn too_large(session: &mut Session, topic: &TopicName, form: Form<'_>, counters: &mut Counters) {
+    counters.dropped_large += 1;
+    if form.alias.is_some() && !form.alias_only {
+        session.aliases.unset(topic);
+    }
+}
+
+fn alias_for(session: &mut Session, topic: &TopicName) -> (Option<std::num::NonZeroU16>, bool) {
+    if !session.aliases.enabled() {
+        return (None, false);
+    }
+    match session.aliases.alias(topic) {
+        OutboundAlias::None => (None, false),
+        OutboundAlias::Set(alias) => (Some(alias), false),
+        OutboundAlias::Known(alias) => (Some(alias), true),
+    }
+}
+
+fn identifiers_for(version: ProtocolVersion, identifiers: &[std::num::NonZeroU32]) -> &[std::num::NonZeroU32] {
+    if version == ProtocolVersion::V5 { identifiers } else { &[] }
+}
+
+/// Asks again whether a waiting delivery may be made.
+fn renew(session: &mut Session, delivery: &mut Delivery, admit: &Admit) -> bool {
+    let topic = delivery.message().topic.clone();
+    let by = match (delivery.was_decided(), &delivery.shared) {
+        (false, _) => Origin::Restart,
+        (true, Some(_)) => Origin::Shared,
+        (true, None) => Origin::Publish,
+    };
+    let source_may = delivery.was_decided() || admit.source_still_may(delivery.publication());
+    match source_may.then(|| admit.receive_by(by, session, &topic)).flatten() {
+        Some(seat) => {
+            delivery.renewed(&seat);
+            true
+        }
+        None => false,
+    }
+}

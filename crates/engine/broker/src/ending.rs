@@ -1,0 +1,269 @@
+//! How connections and Sessions end: Wills, expiry, takeover, goodbye.
+
+use std::sync::Arc;
+
+use motte_access::{AccessDecision, Origin, Principal};
+use motte_session::{Letter, SessionExpiry, Will};
+use motte_wire::{Disconnect, ProtocolVersion, QoS, ReasonCode};
+
+use crate::connections::{Connections, Stage};
+use crate::core::Core;
+use crate::effect::Effects;
+use crate::input::{CloseCause, ConnId, Now};
+use crate::notice;
+use crate::publication::{Sender, StoredPublication};
+use crate::sessions::SessionKey;
+use crate::timers::Timer;
+
+/// How a connection ended, as far as its Will and its Session care.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parting {
+    /// DISCONNECT 0x00 came: the Will is deleted (MQTT-3.1.2-10, MQTT-3.14.4-3).
+    pub(crate) will_deleted: bool,
+    /// A Session Expiry Interval in DISCONNECT replaces the one of CONNECT.
+    pub(crate) expiry: Option<SessionExpiry>,
+}
+
+impl Parting {
+    /// Without a word from the client.
+    pub(crate) const ABRUPT: Self = Self { will_deleted: false, expiry: None };
+}
+
+impl Core {
+    /// The connection of a Session is gone: its Will is scheduled, its expiry begins, or it ends.
+    pub(crate) fn part(&mut self, key: SessionKey, parting: Parting, now: Now, fx: &mut impl Effects) {
+        let Some(session) = self.sessions.by_key(key) else { return };
+        session.conn = None;
+        session.set_online(false);
+        session.aliases = motte_session::OutboundAliases::default();
+        session.pending_retained = Vec::new();
+        if let Some(expiry) = parting.expiry {
+            session.expiry = expiry;
+        }
+        if parting.will_deleted {
+            session.will = None;
+        }
+        let ends_ms = session.expiry.ends_at_ms(now.mono_ms);
+        session.ends_ms = ends_ms;
+        let stays = session.expiry.outlives_connection();
+        if let Some(will) = &session.will {
+            let delay_ms = if stays { u64::from(will.delay_s) * 1_000 } else { 0 };
+            // The Will goes out when its delay is over or the Session ends, whichever comes first (5.0 section 3.1.3.2.2).
+            let due_ms = now.mono_ms.saturating_add(delay_ms).min(ends_ms.unwrap_or(u64::MAX));
+            session.will_due_ms = Some(due_ms);
+            if due_ms > now.mono_ms {
+                self.timers.set(due_ms, Timer::WillDue(key));
+            }
+        }
+        let to_move = self.shared_to_move(key);
+        if self.sessions.by_key(key).is_some_and(|s| s.will_due_ms.is_some_and(|due| due <= now.mono_ms)) {
+            self.fire_will(key, now, fx);
+        }
+        self.redistribute(to_move, now, fx);
+        if !stays {
+            self.end(key, now, fx);
+        } else if let Some(ends_ms) = ends_ms {
+            self.timers.set(ends_ms, Timer::SessionEnd(key));
+        }
+    }
+
+    /// Publishes a Session's Will now, if it has one.
+    pub(crate) fn fire_will(&mut self, key: SessionKey, now: Now, fx: &mut impl Effects) {
+        let shard = self.shard;
+        let Some(session) = self.sessions.by_key(key) else { return };
+        let Some(will) = session.will.take() else { return };
+        session.will_due_ms = None;
+        let principal = Arc::clone(&session.principal);
+        let sender = session.sender(shard);
+        self.publish_will(*will, principal, sender, now, fx);
+    }
+
+    fn publish_will(&mut self, will: Will, source: Arc<Principal>, sender: Sender, now: Now, fx: &mut impl Effects) {
+        let publication = StoredPublication {
+            topic: will.topic,
+            payload: Arc::from(will.payload),
+            qos: will.qos,
+            retain: will.retain,
+            forwarded: will.forwarded.into_boxed_slice(),
+            expires_ms: will.message_expiry_s.map(|s| now.mono_ms.saturating_add(u64::from(s) * 1_000)),
+            source: Arc::clone(&source),
+            sender,
+        };
+        if self.inject(Origin::Will, source, publication, now, fx) {
+            self.counters.wills_published += 1;
+        }
+    }
+
+    /// Decides and delivers a publication that no connection sent; false when it was denied.
+    pub(crate) fn inject(
+        &mut self,
+        by: Origin,
+        principal: Arc<Principal>,
+        publication: StoredPublication,
+        now: Now,
+        fx: &mut impl Effects,
+    ) -> bool {
+        let mut standing = self.admit.standing(Arc::clone(&principal));
+        match self.admit.inject(by, &mut standing, publication) {
+            AccessDecision::Permit(permitted) => {
+                let stored = Arc::new(permitted);
+                if stored.get().retain {
+                    self.retain(&stored, fx);
+                }
+                // A record of a Retained Message is only kept again: it was delivered when it was published.
+                if by != Origin::Restart
+                    && let Some(lent) = self.admit.lend(&stored)
+                {
+                    self.deliver(&lent, Some(Arc::clone(&stored)), now, fx);
+                }
+                true
+            }
+            AccessDecision::Deny(publication, denial) => {
+                notice::injection_denied(by, &principal, publication.topic.as_str(), &denial, fx);
+                false
+            }
+        }
+    }
+
+    /// A Session is over: its subscriptions, its messages and its name go.
+    pub(crate) fn end(&mut self, key: SessionKey, now: Now, fx: &mut impl Effects) {
+        self.fire_will(key, now, fx);
+        let Some(mut session) = self.sessions.remove(key) else { return };
+        for own in std::mem::take(&mut session.subscriptions) {
+            self.unindex(&own, key);
+        }
+        let queued = i64::try_from(session.outbound.queued_bytes()).unwrap_or(0);
+        self.exchange.memory().add(-queued);
+        // QoS 1 moves to another member even if it was sent; QoS 2 that was sent must not (MQTT-4.8.2-5).
+        let to_move = session
+            .outbound
+            .take_all()
+            .into_iter()
+            .filter(|(delivery, sent)| delivery.shared.is_some() && !(*sent && delivery.qos == QoS::ExactlyOnce))
+            .map(|(delivery, _)| delivery)
+            .collect();
+        self.redistribute(to_move, now, fx);
+    }
+
+    /// Waiting deliveries of Shared Subscriptions that another connected member could take.
+    fn shared_to_move(&mut self, key: SessionKey) -> Vec<crate::publication::Delivery> {
+        let (shard, exchange) = (self.shard, self.exchange.clone());
+        let Some(session) = self.sessions.by_key(key) else { return Vec::new() };
+        if session.online.is_none() {
+            return Vec::new();
+        }
+        let taken = session.outbound.take_queued(|delivery| {
+            delivery
+                .shared
+                .as_ref()
+                .and_then(|group| exchange.group(group))
+                .is_some_and(|group| group.others_online(shard, key))
+        });
+        let bytes: usize = taken.iter().map(Letter::bytes).sum();
+        exchange.memory().add(-i64::try_from(bytes).unwrap_or(0));
+        taken
+    }
+
+    fn redistribute(&mut self, deliveries: Vec<crate::publication::Delivery>, now: Now, fx: &mut impl Effects) {
+        for delivery in deliveries {
+            let Some(key) = &delivery.shared else { continue };
+            let Some(group) = self.exchange.group(key) else { continue };
+            let publication = Arc::clone(delivery.publication());
+            let attempt = group.begin();
+            self.deliver_shared(&publication, &group, attempt, now, fx);
+        }
+    }
+
+    /// Ends connections and Sessions whose time has come.
+    pub(crate) fn tick(&mut self, connections: &mut Connections, now: Now, fx: &mut impl Effects) {
+        while let Some(timer) = self.timers.pop_due(now.mono_ms) {
+            match timer {
+                Timer::KeepAlive(conn) => self.check_silence(connections, conn, now, fx),
+                Timer::SessionEnd(key) => {
+                    let due = self.sessions.by_key(key).and_then(|s| s.ends_ms);
+                    if due.is_some_and(|due| due <= now.mono_ms) {
+                        if let Some(session) = self.sessions.by_key(key) {
+                            notice::session_expired(session, fx);
+                        }
+                        self.end(key, now, fx);
+                    }
+                }
+                Timer::WillDue(key) => {
+                    let due = self.sessions.by_key(key).and_then(|s| s.will_due_ms);
+                    if due.is_some_and(|due| due <= now.mono_ms) {
+                        self.fire_will(key, now, fx);
+                    }
+                }
+                Timer::Sweep => {
+                    self.exchange.retained_mut().sweep(now.mono_ms);
+                    self.timers.set(now.mono_ms + SWEEP_MS, Timer::Sweep);
+                }
+            }
+        }
+        let live = self.sessions.len() + connections.len();
+        if self.timers.len() > 1_024 + 4 * live {
+            let Self { timers, sessions, .. } = self;
+            timers.compact(|at_ms, timer| match timer {
+                Timer::KeepAlive(conn) => connections.live(conn).is_some(),
+                Timer::SessionEnd(key) => sessions.by_key(key).is_some_and(|s| s.ends_ms == Some(at_ms)),
+                Timer::WillDue(key) => sessions.by_key(key).is_some_and(|s| s.will_due_ms == Some(at_ms)),
+                Timer::Sweep => true,
+            });
+        }
+    }
+
+    fn check_silence(&mut self, connections: &mut Connections, conn: ConnId, now: Now, fx: &mut impl Effects) {
+        let Some(live) = connections.live(conn) else { return };
+        let Some(silence_ms) = live.silence_ms else { return };
+        let due_ms = live.seen_ms.saturating_add(silence_ms);
+        if due_ms > now.mono_ms {
+            self.timers.set(due_ms, Timer::KeepAlive(conn));
+            return;
+        }
+        notice::keep_alive_timeout(&live.principal, silence_ms, fx);
+        self.say_goodbye(connections, conn, ReasonCode::KEEP_ALIVE_TIMEOUT, CloseCause::KeepAlive, now, fx);
+    }
+
+    /// Sends DISCONNECT where the version has it, closes the connection, and parts from its Session.
+    pub(crate) fn say_goodbye(
+        &mut self,
+        connections: &mut Connections,
+        conn: ConnId,
+        reason: ReasonCode,
+        cause: CloseCause,
+        now: Now,
+        fx: &mut impl Effects,
+    ) {
+        let Some(stage) = connections.remove(conn) else { return };
+        if let Stage::Live(live) = stage {
+            if live.version == ProtocolVersion::V5
+                && let Some(output) = fx.output(conn)
+            {
+                Disconnect::new(reason).encode(ProtocolVersion::V5, output.buffer());
+            }
+            fx.close(conn, cause);
+            notice::disconnected(&live.principal, cause, fx);
+            if self.sessions.by_key(live.session).is_some_and(|s| s.conn == Some(conn)) {
+                self.part(live.session, Parting::ABRUPT, now, fx);
+            }
+        } else {
+            fx.close(conn, cause);
+        }
+    }
+
+    /// Keeps a message as its topic's Retained Message.
+    pub(crate) fn retain(
+        &mut self,
+        stored: &Arc<motte_access::Authorized<StoredPublication>>,
+        fx: &mut impl Effects,
+    ) -> bool {
+        let kept = self.exchange.retained_mut().put(Arc::clone(stored)).is_ok();
+        if !kept {
+            notice::retained_full(stored.get().topic.as_str(), fx);
+        }
+        kept
+    }
+}
+
+/// How often expired Retained Messages are forgotten; a replay leaves them out anyway.
+pub(crate) const SWEEP_MS: u64 = 60_000;

@@ -1,0 +1,209 @@
+//! What the shards of a process share: who is interested in what, the groups of Shared Subscriptions, and the Retained
+//! Messages.
+//!
+//! The locks here are short, never held across a call into another module, and off the path of a message: a publication
+//! reads one atomic generation, and takes a read lock only when its topic's route must be built anew. With one shard
+//! nothing is contended.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use motte_access::Authorized;
+use motte_topic::{FilterSet, TopicFilter, TopicRef};
+
+use crate::input::ShardId;
+use crate::memory::Memory;
+use crate::publication::StoredPublication;
+use crate::retained::{Retained, RetainedLimits};
+use crate::sessions::SessionKey;
+use crate::shared::{Attempt, Group, GroupKey, Member};
+
+/// Most shards in a process: one bit each in a mask.
+pub const SHARDS_MAX: u16 = 64;
+
+/// A set of shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ShardMask(u64);
+
+impl ShardMask {
+    /// The shards in it.
+    pub fn iter(self) -> impl Iterator<Item = ShardId> {
+        (0..SHARDS_MAX).filter(move |shard| self.0 >> shard & 1 == 1).map(ShardId)
+    }
+
+    /// Whether it is empty.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Without one shard.
+    #[must_use]
+    pub fn without(self, shard: ShardId) -> Self {
+        Self(self.0 & !Self::bit(shard))
+    }
+
+    fn bit(shard: ShardId) -> u64 {
+        1_u64.checked_shl(u32::from(shard.0)).unwrap_or(0)
+    }
+}
+
+/// What one shard sends to another.
+#[derive(Debug)]
+pub enum ShardMessage {
+    /// A permitted publication; the receiving shard decides for its own recipients.
+    Publish(Arc<Authorized<StoredPublication>>),
+    /// A permitted publication for a member of a group on the receiving shard.
+    Shared {
+        /// The message.
+        publication: Arc<Authorized<StoredPublication>>,
+        /// The group.
+        key: Arc<GroupKey>,
+        /// The chosen Session.
+        session: SessionKey,
+        /// How far the search has come, should this member not take it.
+        attempt: Attempt,
+    },
+}
+
+/// What a topic leads to beyond the own shard's subscriptions.
+#[derive(Debug, Default)]
+pub struct Beyond {
+    /// Shards with subscriptions that match.
+    pub shards: ShardMask,
+    /// Groups whose filter matches.
+    pub groups: Vec<Arc<Group>>,
+}
+
+#[derive(Debug)]
+struct State {
+    generation: AtomicU64,
+    interest: RwLock<FilterSet<ShardMask>>,
+    groups: RwLock<FilterSet<Vec<Arc<Group>>>>,
+    retained: RwLock<Retained>,
+    memory: Memory,
+}
+
+/// The shared state; a clone is another handle to the same.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    state: Arc<State>,
+}
+
+impl Exchange {
+    /// Empty, with the bounds of the process. `memory_bytes_max` is the budget of everything that waits.
+    pub fn new(retained: RetainedLimits, memory_bytes_max: u64) -> Self {
+        Self {
+            state: Arc::new(State {
+                generation: AtomicU64::new(1),
+                interest: RwLock::new(FilterSet::new()),
+                groups: RwLock::new(FilterSet::new()),
+                retained: RwLock::new(Retained::new(retained)),
+                memory: Memory::new(memory_bytes_max),
+            }),
+        }
+    }
+
+    /// Grows whenever interest or groups change; a route is good as long as it stays.
+    pub fn generation(&self) -> u64 {
+        self.state.generation.load(Ordering::Acquire)
+    }
+
+    /// The budget of the process.
+    pub fn memory(&self) -> &Memory {
+        &self.state.memory
+    }
+
+    /// `shard` has its first subscription with this filter.
+    pub fn add_interest(&self, shard: ShardId, filter: &TopicFilter) {
+        let mut interest = write(&self.state.interest);
+        interest.entry_or_insert_with(filter, ShardMask::default).0 |= ShardMask::bit(shard);
+        drop(interest);
+        self.changed();
+    }
+
+    /// `shard` has no subscription with this filter any more.
+    pub fn remove_interest(&self, shard: ShardId, filter: &TopicFilter) {
+        let mut interest = write(&self.state.interest);
+        let left = interest.get_mut(filter).is_some_and(|mask| {
+            *mask = mask.without(shard);
+            !mask.is_empty()
+        });
+        if !left {
+            interest.remove(filter);
+        }
+        drop(interest);
+        self.changed();
+    }
+
+    /// A Session joins a group, or joins it again with other options.
+    pub fn join(&self, key: &GroupKey, member: Member) {
+        let mut groups = write(&self.state.groups);
+        let at_filter = groups.entry_or_insert_with(&key.filter, Vec::new);
+        match at_filter.iter_mut().find(|group| group.key.share == key.share) {
+            Some(group) => *group = Arc::new(group.with(member)),
+            None => at_filter.push(Arc::new(Group::new(Arc::new(key.clone()), member))),
+        }
+        drop(groups);
+        self.changed();
+    }
+
+    /// A Session leaves a group.
+    pub fn leave(&self, key: &GroupKey, shard: ShardId, session: SessionKey) {
+        let mut groups = write(&self.state.groups);
+        let Some(at_filter) = groups.get_mut(&key.filter) else { return };
+        at_filter.retain_mut(|group| {
+            if group.key.share != key.share {
+                return true;
+            }
+            match group.without(shard, session) {
+                Some(rest) => {
+                    *group = Arc::new(rest);
+                    true
+                }
+                None => false,
+            }
+        });
+        if at_filter.is_empty() {
+            groups.remove(&key.filter);
+        }
+        drop(groups);
+        self.changed();
+    }
+
+    /// The group as it stands now.
+    pub fn group(&self, key: &GroupKey) -> Option<Arc<Group>> {
+        let groups = read(&self.state.groups);
+        groups.get(&key.filter)?.iter().find(|group| group.key.share == key.share).cloned()
+    }
+
+    /// What `topic` leads to.
+    pub fn beyond(&self, topic: TopicRef<'_>) -> Beyond {
+        let mut beyond = Beyond::default();
+        read(&self.state.interest).for_each_match(topic, |mask| beyond.shards.0 |= mask.0);
+        read(&self.state.groups).for_each_match(topic, |groups| beyond.groups.extend(groups.iter().cloned()));
+        beyond
+    }
+
+    /// The Retained Messages, to read.
+    pub fn retained(&self) -> RwLockReadGuard<'_, Retained> {
+        read(&self.state.retained)
+    }
+
+    /// The Retained Messages, to change.
+    pub fn retained_mut(&self) -> RwLockWriteGuard<'_, Retained> {
+        write(&self.state.retained)
+    }
+
+    fn changed(&self) {
+        self.state.generation.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// A lock whose holder panicked protects data that is changed in single steps only, so it is still whole.
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,52 @@
+//! The machine: routing, Retained Messages, Shared Subscriptions, the table of Sessions, Wills and admission.
+//!
+//! [`Broker`] is one shard. It takes an [`Input`] with the time and answers through [`Effects`]; it opens no socket, reads
+//! no clock and starts no thread, so that a seed replays it. What shards share is in [`Exchange`].
+//!
+//! The way of a message: `publishing` (or `ending` for Wills, `Input::Inject` for the rest) → `admit`, the one caller of
+//! the Gate → `route` → `deliver` → `shape` → `output`.
+
+mod acks;
+mod admit;
+mod broker;
+mod connecting;
+mod connections;
+mod core;
+mod counters;
+mod deliver;
+mod effect;
+mod ending;
+mod exchange;
+mod input;
+mod memory;
+mod notice;
+mod output;
+mod principals;
+mod publication;
+mod publishing;
+mod reloading;
+mod restoring;
+mod retained;
+mod route;
+mod sessions;
+mod shape;
+mod shared;
+mod subscribing;
+mod subscriptions;
+mod timers;
+
+pub use broker::Broker;
+pub use core::{Settings, home};
+pub use counters::Counters;
+pub use effect::{Effects, Question};
+pub use exchange::{Exchange, SHARDS_MAX, ShardMask, ShardMessage};
+pub use input::{CloseCause, ConnId, Handover, Input, Link, Now, Reload, ShardId, Verdict};
+pub use memory::{Memory, Pressure};
+pub use output::{Output, SHARED_BYTES_MIN};
+pub use publication::{
+    Delivery, Publication, Reception, Sender, StoredPublication, SubscriptionRequest, WillRequest, seconds_left,
+};
+pub use restoring::{Export, Restored, stored_from};
+pub use retained::{Retained, RetainedFull, RetainedLimits, RetainedMessage};
+pub use sessions::SessionKey;
+pub use shared::{Attempt, GroupKey};

@@ -1,0 +1,80 @@
+//! The memory budget of the process: what waits for clients and what is retained, counted, and the order in which load
+//! is shed when the budget is used up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How full the budget is. The order of shedding: new connections first, then QoS 0 to slow consumers, then new
+/// messages that would have to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pressure {
+    /// Below nine tenths.
+    None,
+    /// Above nine tenths: new connections are refused.
+    High,
+    /// The budget is used up: QoS 0 goes only to clients that keep up, and nothing new is queued or retained.
+    Full,
+}
+
+/// The ledger of bytes; shards add their differences at the end of a turn.
+#[derive(Debug)]
+pub struct Memory {
+    used: AtomicU64,
+    max: AtomicU64,
+}
+
+impl Memory {
+    /// An empty ledger with a budget in bytes.
+    pub fn new(bytes_max: u64) -> Self {
+        Self { used: AtomicU64::new(0), max: AtomicU64::new(bytes_max) }
+    }
+
+    /// Changes the budget.
+    pub fn set_max(&self, bytes_max: u64) {
+        self.max.store(bytes_max, Ordering::Relaxed);
+    }
+
+    /// Adds a difference.
+    pub fn add(&self, difference: i64) {
+        if difference >= 0 {
+            self.used.fetch_add(difference.unsigned_abs(), Ordering::Relaxed);
+        } else {
+            // Saturating: a counting fault must not turn into an enormous amount.
+            let less = difference.unsigned_abs();
+            let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| Some(used.saturating_sub(less)));
+        }
+    }
+
+    /// Bytes in use.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// How full it is.
+    pub fn pressure(&self) -> Pressure {
+        let (used, max) = (self.used(), self.max.load(Ordering::Relaxed));
+        if used >= max {
+            Pressure::Full
+        } else if used >= max / 10 * 9 {
+            Pressure::High
+        } else {
+            Pressure::None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pressure_rises_with_use_and_never_wraps() {
+        let memory = Memory::new(100);
+        assert_eq!(memory.pressure(), Pressure::None);
+        memory.add(95);
+        assert_eq!(memory.pressure(), Pressure::High);
+        memory.add(10);
+        assert_eq!(memory.pressure(), Pressure::Full);
+        memory.add(-500);
+        assert_eq!(memory.used(), 0);
+    }
+}

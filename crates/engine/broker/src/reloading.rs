@@ -1,0 +1,59 @@
+//! New rules reach live Sessions: rights, credentials and limits, without dropping anybody who is still allowed.
+
+use motte_access::Principal;
+use motte_wire::ReasonCode;
+
+use crate::broker::Broker;
+use crate::connections::Stage;
+use crate::effect::Effects;
+use crate::input::{CloseCause, Now, Reload};
+use crate::notice;
+
+impl Broker {
+    pub(crate) fn reload(&mut self, reload: &Reload, now: Now, fx: &mut impl Effects) {
+        // The generation moves: every remembered decision, every route and every waiting delivery is decided again
+        // before its next use.
+        self.core.admit.replace(std::sync::Arc::clone(&reload.policy));
+        for key in self.core.sessions.keys() {
+            let Some(session) = self.core.sessions.by_key(key) else { continue };
+            let Principal::Client(client) = &*session.principal else { continue };
+            let valid = (reload.still_valid)(client)
+                .and_then(|()| self.core.admit.client_id(client).map(|_| ()).map_err(|denial| denial.to_string()));
+            if let Some(limits) = (reload.limits)(&client.listener) {
+                session.limits = limits;
+            }
+            let Err(cause) = valid else { continue };
+            notice::revoked(&session.principal, &cause, fx);
+            let conn = session.conn;
+            if let Some(conn) = conn {
+                self.core.say_goodbye(
+                    &mut self.connections,
+                    conn,
+                    ReasonCode::NOT_AUTHORIZED,
+                    CloseCause::Revoked,
+                    now,
+                    fx,
+                );
+            }
+            // What was kept for somebody who may no longer connect goes with the right to it; the Will was decided by
+            // the new policy when the connection ended.
+            self.core.end(key, now, fx);
+        }
+        for conn in self.connections.ids() {
+            if let Some(Stage::Awaiting(link)) = self.connections.get_mut(conn)
+                && let Some(limits) = (reload.limits)(&link.listener)
+            {
+                link.limits = limits;
+            }
+        }
+    }
+
+    /// The server stops: goodbye to everybody. Sessions that outlive their connection are exported afterwards.
+    pub(crate) fn shut_down(&mut self, now: Now, fx: &mut impl Effects) {
+        self.core.stopping = true;
+        for conn in self.connections.ids() {
+            let reason = ReasonCode::SERVER_SHUTTING_DOWN;
+            self.core.say_goodbye(&mut self.connections, conn, reason, CloseCause::Shutdown, now, fx);
+        }
+    }
+}

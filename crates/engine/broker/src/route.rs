@@ -1,0 +1,209 @@
+//! Routes: where a topic leads, decided once and kept until subscriptions or policy change.
+//!
+//! A recipient is in a route only with the proof that it may receive from the topic, so that delivering a message asks
+//! nothing more than whether the route is still good.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use motte_access::{Authorized, PolicyGeneration};
+use motte_topic::{TopicName, TopicRef};
+use motte_wire::QoS;
+use rustc_hash::FxHashMap;
+
+use crate::admit::Admit;
+use crate::exchange::{Exchange, ShardMask};
+use crate::input::ShardId;
+use crate::publication::{Publication, Reception};
+use crate::sessions::Sessions;
+use crate::shared::Group;
+use crate::subscriptions::Subscriptions;
+
+/// Most topics whose route is kept; beyond it the cache starts anew, which costs a rebuild for each topic in use.
+const ROUTES_MAX: usize = 65_536;
+
+/// One Session that gets a topic's messages.
+#[derive(Debug)]
+pub struct Recipient {
+    /// The proof; it names the Session and the topic.
+    pub seat: Authorized<Reception>,
+    /// Highest QoS of its matching subscriptions.
+    pub qos: QoS,
+    /// One of its matching subscriptions wants RETAIN as published.
+    pub retain_as_published: bool,
+    /// One of its matching subscriptions wants nothing of its own.
+    pub no_local: bool,
+    /// Subscription Identifiers of its matching subscriptions.
+    pub identifiers: Option<Box<[NonZeroU32]>>,
+}
+
+impl Recipient {
+    /// Slot of the Session.
+    pub fn session(&self) -> u32 {
+        self.seat.get().session
+    }
+}
+
+/// Where a topic leads.
+#[derive(Debug)]
+pub struct Route {
+    /// The topic.
+    pub topic: TopicName,
+    /// Sessions of this shard.
+    pub recipients: Vec<Recipient>,
+    /// Other shards with matching subscriptions.
+    pub remote: ShardMask,
+    /// Groups.
+    pub groups: Vec<Arc<Group>>,
+    /// Recipients that matched and were denied.
+    pub denied: u32,
+    validity: Validity,
+}
+
+impl Route {
+    /// Whether nobody anywhere gets the topic's messages.
+    pub fn is_empty(&self) -> bool {
+        self.recipients.is_empty() && self.remote.is_empty() && self.groups.is_empty()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Validity {
+    local: u64,
+    exchange: u64,
+    policy: PolicyGeneration,
+}
+
+/// What a route is made from.
+pub struct Sources<'a> {
+    /// This shard.
+    pub shard: ShardId,
+    /// Its subscriptions.
+    pub subscriptions: &'a Subscriptions,
+    /// Its Sessions, whose rights are asked about.
+    pub sessions: &'a mut Sessions,
+    /// What lies beyond.
+    pub exchange: &'a Exchange,
+    /// Who decides.
+    pub admit: &'a Admit,
+}
+
+impl Sources<'_> {
+    fn validity(&self) -> Validity {
+        Validity {
+            local: self.subscriptions.generation(),
+            exchange: self.exchange.generation(),
+            policy: self.admit.generation(),
+        }
+    }
+}
+
+/// The routes of a shard, by topic.
+#[derive(Debug, Default)]
+pub struct Routes {
+    by_topic: FxHashMap<TopicName, u32>,
+    routes: Vec<Route>,
+}
+
+impl Routes {
+    /// The number of a topic's route, if it has one; the number stays good until [`Routes::epoch`] changes.
+    pub fn find(&self, topic: TopicRef<'_>) -> Option<u32> {
+        self.by_topic.get(topic.as_str()).copied()
+    }
+
+    /// The route for a permitted publication, made or mended if need be.
+    ///
+    /// Only a publication that was decided leads anywhere: this is the one way from a message to its recipients.
+    pub fn route(&mut self, publication: &Authorized<Publication<'_>>, sources: &mut Sources<'_>) -> Option<&mut Route> {
+        let number = self.number(publication.get().topic);
+        let route = self.routes.get_mut(number as usize)?;
+        let validity = sources.validity();
+        if route.validity != validity {
+            rebuild(route, validity, sources);
+        }
+        Some(route)
+    }
+
+    /// A route by its number.
+    pub fn get_mut(&mut self, number: u32) -> Option<&mut Route> {
+        self.routes.get_mut(number as usize)
+    }
+
+    /// Topics with a route.
+    pub fn len(&self) -> usize {
+        self.routes.len()
+    }
+
+    fn number(&mut self, topic: TopicRef<'_>) -> u32 {
+        if let Some(number) = self.find(topic) {
+            return number;
+        }
+        if self.routes.len() >= ROUTES_MAX {
+            self.by_topic.clear();
+            self.routes.clear();
+        }
+        let name = topic.to_name();
+        let number = u32::try_from(self.routes.len()).unwrap_or(u32::MAX);
+        self.by_topic.insert(name.clone(), number);
+        self.routes.push(Route {
+            topic: name,
+            recipients: Vec::new(),
+            remote: ShardMask::default(),
+            groups: Vec::new(),
+            denied: 0,
+            validity: Validity { local: 0, exchange: 0, policy: PolicyGeneration(0) },
+        });
+        number
+    }
+}
+
+/// One Session's matching subscriptions, put together (MQTT-3.3.4-2: one copy with the highest QoS).
+struct Merged {
+    qos: QoS,
+    retain_as_published: bool,
+    no_local: bool,
+    identifiers: Vec<NonZeroU32>,
+}
+
+fn rebuild(route: &mut Route, validity: Validity, sources: &mut Sources<'_>) {
+    let beyond = sources.exchange.beyond(route.topic.as_ref());
+    route.remote = beyond.shards.without(sources.shard);
+    route.groups = beyond.groups;
+    let mut merged: Vec<(u32, Merged)> = Vec::new();
+    let mut places: FxHashMap<u32, usize> = FxHashMap::default();
+    sources.subscriptions.for_each_match(route.topic.as_ref(), |subscriber| {
+        let at = *places.entry(subscriber.session).or_insert_with(|| {
+            let empty = Merged {
+                qos: QoS::AtMostOnce,
+                retain_as_published: false,
+                no_local: false,
+                identifiers: Vec::new(),
+            };
+            merged.push((subscriber.session, empty));
+            merged.len() - 1
+        });
+        if let Some((_, one)) = merged.get_mut(at) {
+            let wish = subscriber.wish;
+            one.qos = one.qos.max(wish.qos);
+            one.retain_as_published |= wish.retain_as_published;
+            one.no_local |= wish.no_local;
+            one.identifiers.extend(wish.identifier);
+        }
+    });
+    route.recipients.clear();
+    route.denied = 0;
+    for (slot, one) in merged {
+        let Some(session) = sources.sessions.get_mut(slot) else { continue };
+        match sources.admit.receive(session, &route.topic) {
+            Some(seat) => route.recipients.push(Recipient {
+                seat,
+                qos: one.qos,
+                retain_as_published: one.retain_as_published,
+                no_local: one.no_local,
+                identifiers: (!one.identifiers.is_empty()).then(|| one.identifiers.into_boxed_slice()),
+            }),
+            None => route.denied += 1,
+        }
+    }
+    route.validity = validity;
+}

@@ -1,0 +1,1 @@
+//! The process: workers, turns, timers, effects, reload and shutdown.

@@ -1,0 +1,1 @@
+//! Seeded simulation of the broker core with an independent model.

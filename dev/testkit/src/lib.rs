@@ -1,0 +1,1 @@
+//! A harness around the real process for tests.
