@@ -34,7 +34,12 @@ impl<'a> Cursor<'a> {
         Self { rest: bytes, packet: self.packet, text: self.text }
     }
 
-    pub(crate) fn wrong(&self, field: &'static str, what: &'static str, statement: &'static str) -> MalformedPacket {
+    pub(crate) fn wrong(
+        &self,
+        field: &'static str,
+        what: &'static str,
+        statement: &'static str,
+    ) -> MalformedPacket {
         MalformedPacket::new(self.packet, field, what, statement)
     }
 
@@ -90,7 +95,11 @@ impl<'a> Cursor<'a> {
             value |= u32::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
                 if shift > 0 && byte == 0 {
-                    return Err(self.wrong(field, "a length that is not in its shortest form", "MQTT-1.5.5-1"));
+                    return Err(self.wrong(
+                        field,
+                        "a length that is not in its shortest form",
+                        "MQTT-1.5.5-1",
+                    ));
                 }
                 return Ok(value);
             }
@@ -111,8 +120,7 @@ impl<'a> Cursor<'a> {
 
     pub(crate) fn packet_id(&mut self) -> Result<PacketId, MalformedPacket> {
         let value = self.u16("Packet Identifier")?;
-        PacketId::new(value)
-            .ok_or_else(|| self.wrong("Packet Identifier", "zero", "MQTT-2.2.1-3").protocol())
+        PacketId::new(value).ok_or_else(|| self.wrong("Packet Identifier", "zero", "MQTT-2.2.1-3").protocol())
     }
 
     pub(crate) fn end(&self) -> Result<(), MalformedPacket> {

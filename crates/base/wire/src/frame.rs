@@ -55,7 +55,10 @@ mod tests {
 
     #[test]
     fn mqtt_1_5_5_1_a_fifth_length_byte_is_malformed() {
-        assert_eq!(frame(&[0x30, 0xff, 0xff, 0xff, 0xff, 0x01], 100).unwrap_err(), FrameError::MalformedLength);
+        assert_eq!(
+            frame(&[0x30, 0xff, 0xff, 0xff, 0xff, 0x01], 100).unwrap_err(),
+            FrameError::MalformedLength
+        );
     }
 
     #[test]

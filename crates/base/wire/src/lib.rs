@@ -17,8 +17,8 @@ pub use error::{FrameError, MalformedPacket};
 pub use frame::{Frame, frame};
 pub use packet::{
     Ack, Auth, ConnAck, ConnAckProperties, Connect, ConnectProperties, ControlPacket, DecodeRules, Direction,
-    Disconnect, PINGREQ, PINGRESP, PayloadFormat, Publish, PublishHead, PublishProperties, RetainHandling, SubAck,
-    Subscribe, SubscribeEntry, SubscribeOptions, UnsubAck, Unsubscribe, Will, decode,
+    Disconnect, PINGREQ, PINGRESP, PayloadFormat, Publish, PublishHead, PublishProperties, RetainHandling,
+    SubAck, Subscribe, SubscribeEntry, SubscribeOptions, UnsubAck, Unsubscribe, Will, decode,
 };
 pub use property::{Kind, PROPERTIES, Property, UserProperties, id};
 pub use reason::ReasonCode;

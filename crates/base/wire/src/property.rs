@@ -139,13 +139,17 @@ pub(crate) fn section<'a>(
             return Err(inside.wrong("properties", "a property that does not exist", "MQTT-2.2.2-2"));
         };
         if property.places & at == 0 {
-            return Err(inside.wrong(property.name, "a property that may not stand in this packet", "5.0 section 2.2.2.2").protocol());
+            return Err(inside
+                .wrong(property.name, "a property that may not stand in this packet", "5.0 section 2.2.2.2")
+                .protocol());
         }
         // Subscription Identifiers repeat in PUBLISH only; a client never sends them there (MQTT-3.3.4-6).
         let repeats = property.kind == Kind::Pair || (id == 11 && at == place::PUBLISH);
         let bit = 1_u64 << property.id;
         if seen & bit != 0 && !repeats {
-            return Err(inside.wrong(property.name, "a property that stands twice", "5.0 section 2.2.2.2").protocol());
+            return Err(inside
+                .wrong(property.name, "a property that stands twice", "5.0 section 2.2.2.2")
+                .protocol());
         }
         seen |= bit;
         let value = value(&mut inside, property)?;
@@ -161,7 +165,9 @@ fn value<'a>(inside: &mut Cursor<'a>, property: &Property) -> Result<Value<'a>, 
         Kind::Byte => Value::Byte(inside.u8(name)?),
         Kind::Flag => match inside.u8(name)? {
             byte @ (0 | 1) => Value::Byte(byte),
-            _ => return Err(inside.wrong(name, "a value other than 0 or 1", "5.0 section 2.2.2.2").protocol()),
+            _ => {
+                return Err(inside.wrong(name, "a value other than 0 or 1", "5.0 section 2.2.2.2").protocol());
+            }
         },
         Kind::U16 => Value::U16(inside.u16(name)?),
         Kind::U16Positive => match inside.u16(name)? {
@@ -270,7 +276,11 @@ pub(crate) fn forward(section: &[u8], out: &mut Vec<u8>) {
     for one in Raw::new(section) {
         if matches!(
             one.id,
-            id::PAYLOAD_FORMAT | id::CONTENT_TYPE | id::RESPONSE_TOPIC | id::CORRELATION_DATA | id::USER_PROPERTY
+            id::PAYLOAD_FORMAT
+                | id::CONTENT_TYPE
+                | id::RESPONSE_TOPIC
+                | id::CORRELATION_DATA
+                | id::USER_PROPERTY
         ) {
             out.extend_from_slice(one.bytes);
         }

@@ -88,7 +88,15 @@ pub struct Outbound<L> {
 impl<L: Letter> Outbound<L> {
     /// An empty window of `window` open flows, with a bounded queue behind it.
     pub fn new(window: u16, limits: QueueLimits) -> Self {
-        Self { ring: VecDeque::new(), front: 0, open: 0, window, queue: VecDeque::new(), queued_bytes: 0, limits }
+        Self {
+            ring: VecDeque::new(),
+            front: 0,
+            open: 0,
+            window,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            limits,
+        }
     }
 
     /// Sets the window for a new connection (the client's Receive Maximum, lowered by our own bound).

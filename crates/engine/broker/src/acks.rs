@@ -8,13 +8,25 @@ use crate::effect::Effects;
 use crate::input::{ConnId, Now};
 use crate::publication::Delivery;
 
-pub(crate) fn send_puback(conn: ConnId, version: ProtocolVersion, id: PacketId, reason: ReasonCode, fx: &mut impl Effects) {
+pub(crate) fn send_puback(
+    conn: ConnId,
+    version: ProtocolVersion,
+    id: PacketId,
+    reason: ReasonCode,
+    fx: &mut impl Effects,
+) {
     if let Some(output) = fx.output(conn) {
         Ack::new(id, reason).encode_puback(version, output.buffer());
     }
 }
 
-pub(crate) fn send_pubrec(conn: ConnId, version: ProtocolVersion, id: PacketId, reason: ReasonCode, fx: &mut impl Effects) {
+pub(crate) fn send_pubrec(
+    conn: ConnId,
+    version: ProtocolVersion,
+    id: PacketId,
+    reason: ReasonCode,
+    fx: &mut impl Effects,
+) {
     if let Some(output) = fx.output(conn) {
         Ack::new(id, reason).encode_pubrec(version, output.buffer());
     }
@@ -24,13 +36,25 @@ pub(crate) fn send_release(conn: ConnId, version: ProtocolVersion, id: PacketId,
     send_pubrel(conn, version, id, ReasonCode::SUCCESS, fx);
 }
 
-fn send_pubrel(conn: ConnId, version: ProtocolVersion, id: PacketId, reason: ReasonCode, fx: &mut impl Effects) {
+fn send_pubrel(
+    conn: ConnId,
+    version: ProtocolVersion,
+    id: PacketId,
+    reason: ReasonCode,
+    fx: &mut impl Effects,
+) {
     if let Some(output) = fx.output(conn) {
         Ack::new(id, reason).encode_pubrel(version, output.buffer());
     }
 }
 
-fn send_pubcomp(conn: ConnId, version: ProtocolVersion, id: PacketId, reason: ReasonCode, fx: &mut impl Effects) {
+fn send_pubcomp(
+    conn: ConnId,
+    version: ProtocolVersion,
+    id: PacketId,
+    reason: ReasonCode,
+    fx: &mut impl Effects,
+) {
     if let Some(output) = fx.output(conn) {
         Ack::new(id, reason).encode_pubcomp(version, output.buffer());
     }
@@ -101,6 +125,7 @@ impl Broker {
         let Some(live) = self.connections.live(conn) else { return };
         let key = live.session;
         let Some(session) = self.core.sessions.by_key(key) else { return };
+        session.slow_noticed = false;
         if !session.pending_retained.is_empty() {
             self.core.pump_retained(key, now, fx);
         }

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use motte_access::{
-    AccessDecision, Authorized, ClientPrincipal, CompiledPolicy, Denial, Gate, Grant, Origin, PolicyGeneration,
-    Principal, RuleId, Standing, Subject,
+    AccessDecision, Authorized, ClientPrincipal, CompiledPolicy, Denial, Gate, Grant, Origin,
+    PolicyGeneration, Principal, RuleId, Standing, Subject,
 };
 use motte_session::Will;
 use motte_topic::TopicName;
@@ -88,7 +88,11 @@ impl Admit {
     }
 
     /// SUBSCRIBE, for one Topic Filter.
-    pub fn subscribe(&self, who: &mut Standing, what: SubscriptionRequest) -> AccessDecision<SubscriptionRequest> {
+    pub fn subscribe(
+        &self,
+        who: &mut Standing,
+        what: SubscriptionRequest,
+    ) -> AccessDecision<SubscriptionRequest> {
         let by = if what.shared { Origin::Shared } else { Origin::Publish };
         self.gate.decide(who, by, what)
     }
@@ -99,7 +103,12 @@ impl Admit {
     }
 
     /// A Session as the recipient of a topic by another way than a live subscription.
-    pub fn receive_by(&self, by: Origin, session: &mut Session, topic: &TopicName) -> Option<Authorized<Reception>> {
+    pub fn receive_by(
+        &self,
+        by: Origin,
+        session: &mut Session,
+        topic: &TopicName,
+    ) -> Option<Authorized<Reception>> {
         let what = Reception { session: session.key.slot, topic: topic.clone() };
         match self.gate.decide(&mut session.standing, by, what) {
             AccessDecision::Permit(seat) => Some(seat),
@@ -127,7 +136,10 @@ impl Admit {
     }
 
     /// A permitted stored publication, borrowed, so that it can be routed.
-    pub fn lend<'a>(&self, publication: &'a Authorized<StoredPublication>) -> Option<Authorized<Publication<'a>>> {
-        publication.restate_borrowed(StoredPublication::borrow)
+    pub fn lend<'a>(
+        &self,
+        publication: &'a Authorized<StoredPublication>,
+    ) -> Option<Authorized<Publication<'a>>> {
+        publication.restate(StoredPublication::borrow)
     }
 }

@@ -1,6 +1,6 @@
 //! A shard: inputs come in, effects go out, nothing else.
 
-use motte_wire::{ConnAck, ControlPacket, Disconnect, FrameError, MalformedPacket, ProtocolVersion, ReasonCode};
+use motte_wire::{ConnAck, ControlPacket, Disconnect, FrameError, MalformedPacket, PINGRESP, ReasonCode};
 
 use crate::acks::Acknowledgement;
 use crate::connections::{Connections, Stage};
@@ -67,14 +67,29 @@ impl Broker {
         }
     }
 
-    fn packet(&mut self, conn: ConnId, packet: ControlPacket<'_>, bytes: usize, now: Now, fx: &mut impl Effects) {
+    fn packet(
+        &mut self,
+        conn: ConnId,
+        packet: ControlPacket<'_>,
+        bytes: usize,
+        now: Now,
+        fx: &mut impl Effects,
+    ) {
         self.core.counters.packets_received += 1;
         self.core.counters.bytes_received += bytes as u64;
         match self.connections.get_mut(conn) {
             Some(Stage::Live(live)) => live.seen_ms = now.mono_ms,
             Some(_) if matches!(packet, ControlPacket::Connect(_) | ControlPacket::Auth(_)) => {}
             // MQTT-3.1.0-1: CONNECT is the first packet; anything else ends the connection without an answer.
-            Some(_) => return self.protocol_error(conn, ReasonCode::PROTOCOL_ERROR, "a packet before CONNECT", now, fx),
+            Some(_) => {
+                return self.protocol_error(
+                    conn,
+                    ReasonCode::PROTOCOL_ERROR,
+                    "a packet before CONNECT",
+                    now,
+                    fx,
+                );
+            }
             None => return,
         }
         match packet {
@@ -199,6 +214,6 @@ impl Broker {
 
 fn ping_response(conn: ConnId, fx: &mut impl Effects) {
     if let Some(output) = fx.output(conn) {
-        ControlPacket::PingResp.encode(ProtocolVersion::V5, output.buffer());
+        output.extend(&PINGRESP);
     }
 }

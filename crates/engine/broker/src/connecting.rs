@@ -32,10 +32,24 @@ impl Broker {
         };
         let link = (**link).clone();
         if self.core.stopping {
-            return self.refuse(conn, &link, connect.version, ReasonCode::SERVER_UNAVAILABLE, "the server is stopping", fx);
+            return self.refuse(
+                conn,
+                &link,
+                (connect.version, connect.client_id),
+                ReasonCode::SERVER_UNAVAILABLE,
+                "the server is stopping",
+                fx,
+            );
         }
         if self.core.exchange.memory().pressure() >= Pressure::High {
-            return self.refuse(conn, &link, connect.version, ReasonCode::SERVER_BUSY, "the memory budget is nearly used up", fx);
+            return self.refuse(
+                conn,
+                &link,
+                (connect.version, connect.client_id),
+                ReasonCode::SERVER_BUSY,
+                "the memory budget is nearly used up",
+                fx,
+            );
         }
         match ConnectRequest::accept(connect, &link.limits) {
             Ok(request) => {
@@ -43,7 +57,14 @@ impl Broker {
                 self.connections.insert(conn, Stage::Asked(Box::new(asked)));
                 fx.authenticate(conn, Question::Connect(connect));
             }
-            Err(refusal) => self.refuse(conn, &link, connect.version, refusal.reason, refusal.cause, fx),
+            Err(refusal) => self.refuse(
+                conn,
+                &link,
+                (connect.version, connect.client_id),
+                refusal.reason,
+                refusal.cause,
+                fx,
+            ),
         }
     }
 
@@ -62,7 +83,8 @@ impl Broker {
                 }
                 Verdict::Refused { reason, cause } => {
                     let (link, version) = (asked.link.clone(), asked.request.version);
-                    self.refuse(conn, &link, version, reason, &cause, fx);
+                    let client_id = asked.request.client_id.clone();
+                    self.refuse(conn, &link, (version, &client_id), reason, &cause, fx);
                 }
             },
             Some(Stage::Live(_)) => self.verdict_again(conn, verdict, now, fx),
@@ -79,12 +101,17 @@ impl Broker {
         let method = live.method.clone().unwrap_or_default();
         match verdict {
             Verdict::Accepted { principal, data } => {
-                let same = matches!(&*live.principal, Principal::Client(old) if old.identity == principal.identity);
+                let same =
+                    matches!(&*live.principal, Principal::Client(old) if old.identity == principal.identity);
                 live.reauthenticating = false;
                 if same {
                     send_auth(conn, ReasonCode::SUCCESS, &method, &data.unwrap_or_default(), fx);
                 } else {
-                    notice::reauthentication_refused(&live.principal, "the exchange ended with another identity", fx);
+                    notice::reauthentication_refused(
+                        &live.principal,
+                        "the exchange ended with another identity",
+                        fx,
+                    );
                     self.goodbye(conn, ReasonCode::NOT_AUTHORIZED, CloseCause::Revoked, now, fx);
                 }
             }
@@ -116,11 +143,20 @@ impl Broker {
         };
         // MQTT-4.12.0-5 and MQTT-4.12.1-1: the method of CONNECT, and none means no AUTH at all.
         if method.is_none() || auth.method != method.as_deref() || auth.reason != expected {
-            self.protocol_error(conn, ReasonCode::PROTOCOL_ERROR, "AUTH out of place or with another method", now, fx);
+            self.protocol_error(
+                conn,
+                ReasonCode::PROTOCOL_ERROR,
+                "AUTH out of place or with another method",
+                now,
+                fx,
+            );
             return;
         }
-        let question =
-            if expected == ReasonCode::RE_AUTHENTICATE { Question::Again(auth) } else { Question::Continue(auth) };
+        let question = if expected == ReasonCode::RE_AUTHENTICATE {
+            Question::Again(auth)
+        } else {
+            Question::Continue(auth)
+        };
         fx.authenticate(conn, question);
     }
 
@@ -144,14 +180,28 @@ impl Broker {
         // An assigned identifier belongs to whoever got it: it cannot be anybody else's.
         if !assigned && let Err(denial) = self.core.admit.client_id(&client) {
             notice::client_id_refused(&client, &denial, fx);
-            return self.refuse(conn, &link, version, ReasonCode::CLIENT_IDENTIFIER_NOT_VALID, "this identity may not use this Client Identifier", fx);
+            return self.refuse(
+                conn,
+                &link,
+                (version, &request.client_id),
+                ReasonCode::CLIENT_IDENTIFIER_NOT_VALID,
+                "this identity may not use this Client Identifier",
+                fx,
+            );
         }
         let principal = Arc::new(Principal::Client(client));
         if let Some(will) = &request.will {
             let mut standing = self.core.admit.standing(Arc::clone(&principal));
             if let Err(denial) = self.core.admit.set_will(&mut standing, will) {
                 notice::will_refused(&principal, will.topic.as_str(), &denial, fx);
-                return self.refuse(conn, &link, version, ReasonCode::NOT_AUTHORIZED, "the Will is not permitted", fx);
+                return self.refuse(
+                    conn,
+                    &link,
+                    (version, &request.client_id),
+                    ReasonCode::NOT_AUTHORIZED,
+                    "the Will is not permitted",
+                    fx,
+                );
             }
         }
         let home = self.core.home(&request.client_id);
@@ -172,7 +222,14 @@ impl Broker {
             if !self.same_owner(slot, &principal) {
                 self.connections.insert(conn, Stage::Awaiting(Box::new(link.clone())));
                 notice::takeover_refused(&principal, fx);
-                return self.refuse(conn, &link, request.version, ReasonCode::CLIENT_IDENTIFIER_NOT_VALID, "the Client Identifier is in use by another identity", fx);
+                return self.refuse(
+                    conn,
+                    &link,
+                    (request.version, &request.client_id),
+                    ReasonCode::CLIENT_IDENTIFIER_NOT_VALID,
+                    "the Client Identifier is in use by another identity",
+                    fx,
+                );
             }
             self.take_over(slot, &request, now, fx);
         }
@@ -214,7 +271,8 @@ impl Broker {
                 if live.version == ProtocolVersion::V5
                     && let Some(output) = fx.output(old)
                 {
-                    Disconnect::new(ReasonCode::SESSION_TAKEN_OVER).encode(ProtocolVersion::V5, output.buffer());
+                    Disconnect::new(ReasonCode::SESSION_TAKEN_OVER)
+                        .encode(ProtocolVersion::V5, output.buffer());
                 }
                 fx.close(old, CloseCause::TakenOver);
             }
@@ -259,7 +317,8 @@ impl Broker {
             bytes_max: usize::try_from(limits.queued_bytes_max).unwrap_or(usize::MAX),
         };
         let standing = self.core.admit.standing(Arc::clone(principal));
-        let existing = self.core.sessions.find(&request.client_id).and_then(|slot| self.core.sessions.get_mut(slot));
+        let existing =
+            self.core.sessions.find(&request.client_id).and_then(|slot| self.core.sessions.get_mut(slot));
         let present = existing.is_some();
         let session = match existing {
             Some(session) => session,
@@ -284,6 +343,7 @@ impl Broker {
                     pending_retained: Vec::new(),
                     online: None,
                     full_noticed: false,
+                    slow_noticed: false,
                 })
             }
         };
@@ -321,14 +381,14 @@ impl Broker {
         &mut self,
         conn: ConnId,
         link: &Link,
-        version: ProtocolVersion,
+        (version, client_id): (ProtocolVersion, &str),
         reason: ReasonCode,
         cause: &str,
         fx: &mut impl Effects,
     ) {
         self.core.counters.connects_refused += 1;
         self.connections.remove(conn);
-        notice::connect_refused(link, reason, cause, fx);
+        notice::connect_refused(link, client_id, reason, cause, fx);
         if let Some(output) = fx.output(conn) {
             ConnAck::refusal(reason).encode(version, output.buffer());
         }
@@ -360,7 +420,9 @@ fn send_connack(
     let mut ack = ConnAck::accepted(present);
     let properties = &mut ack.properties;
     properties.session_expiry_s = request.expiry_lowered.then(|| request.expiry.seconds());
-    properties.receive_maximum = (limits.receive_maximum != u16::MAX).then_some(limits.receive_maximum).and_then(std::num::NonZeroU16::new);
+    properties.receive_maximum = (limits.receive_maximum != u16::MAX)
+        .then_some(limits.receive_maximum)
+        .and_then(std::num::NonZeroU16::new);
     properties.maximum_qos = (limits.maximum_qos != QoS::ExactlyOnce).then_some(limits.maximum_qos);
     properties.retain_available = limits.retain_available;
     properties.maximum_packet_size = std::num::NonZeroU32::new(limits.packet_bytes_max);

@@ -62,7 +62,13 @@ pub struct Live {
 
 impl Live {
     /// A connection that just got its Session.
-    pub fn new(session: SessionKey, principal: Arc<Principal>, link: &Link, request: &ConnectRequest, now_ms: u64) -> Self {
+    pub fn new(
+        session: SessionKey,
+        principal: Arc<Principal>,
+        link: &Link,
+        request: &ConnectRequest,
+        now_ms: u64,
+    ) -> Self {
         Self {
             session,
             principal,

@@ -98,7 +98,12 @@ impl Core {
         }
     }
 
-    fn deliver_locally(&mut self, kept: &mut Kept<'_, '_>, now: Now, fx: &mut impl Effects) -> Option<Beyond> {
+    fn deliver_locally(
+        &mut self,
+        kept: &mut Kept<'_, '_>,
+        now: Now,
+        fx: &mut impl Effects,
+    ) -> Option<Beyond> {
         let Self { shard, admit, sessions, subscriptions, exchange, routes, shapes, counters, .. } = self;
         let mut sources = Sources { shard: *shard, subscriptions, sessions, exchange, admit };
         let route = routes.route(kept.publication, &mut sources)?;
@@ -121,7 +126,9 @@ impl Core {
             if recipient.no_local && session.sender(*shard) == own {
                 // Rare: the publisher itself, with some subscriptions that want No Local and perhaps some that do not.
                 match own_wish(session, &route.topic, &mut own_identifiers) {
-                    Some(qos) => wanted = Wanted { qos, retain: wanted.retain, identifiers: &own_identifiers },
+                    Some(qos) => {
+                        wanted = Wanted { qos, retain: wanted.retain, identifiers: &own_identifiers }
+                    }
                     None => continue,
                 }
             }
@@ -190,14 +197,16 @@ impl Core {
         if session.conn.is_none() && qos == QoS::AtMostOnce {
             return false;
         }
-        let Some(mut delivery) = Delivery::permitted(&seat, publication, qos, wish.retain_as_published && message.retain)
+        let Some(mut delivery) =
+            Delivery::permitted(&seat, publication, qos, wish.retain_as_published && message.retain)
         else {
             return false;
         };
         delivery.identifiers = wish.identifier.map(|id| Box::from([id]));
         delivery.shared = Some(Arc::clone(key));
         shapes.begin();
-        let mut post = Post { shapes, counters, pressure: exchange.memory().pressure(), queued_bytes: 0, now };
+        let mut post =
+            Post { shapes, counters, pressure: exchange.memory().pressure(), queued_bytes: 0, now };
         let taken = if qos == QoS::AtMostOnce {
             send_unacknowledged(session, &delivery, &mut post, fx)
         } else {
@@ -280,7 +289,8 @@ impl Core {
             }
             let Some(pending) = session.pending_retained.pop() else { break };
             // Replaced meanwhile: the subscriber has got the newer one as a live message.
-            if pending.message.get().expired(now.mono_ms) || !exchange.retained().is_current(&pending.message) {
+            if pending.message.get().expired(now.mono_ms) || !exchange.retained().is_current(&pending.message)
+            {
                 continue;
             }
             let topic = pending.message.get().topic.clone();
@@ -290,7 +300,9 @@ impl Core {
                 counters.denied_deliveries += 1;
                 continue;
             };
-            let Some(mut delivery) = Delivery::permitted(&seat, &pending.message, qos, true) else { continue };
+            let Some(mut delivery) = Delivery::permitted(&seat, &pending.message, qos, true) else {
+                continue;
+            };
             delivery.identifiers = pending.identifier.map(|id| Box::from([id]));
             shapes.begin();
             let mut post = Post { shapes, counters, pressure: Pressure::None, queued_bytes: 0, now };
@@ -338,7 +350,10 @@ fn own_wish(
     qos
 }
 
-#[expect(clippy::too_many_arguments, reason = "the hot path: a struct for these would be built per recipient")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the hot path: a struct for these would be built per recipient"
+)]
 fn send_one(
     session: &mut Session,
     seat: &Authorized<Reception>,
@@ -370,7 +385,14 @@ fn send_one(
             alias,
             alias_only,
         };
-        match post.shapes.append(publication, form, None, post.now.mono_ms, session.maximum_packet_size, output) {
+        match post.shapes.append(
+            publication,
+            form,
+            None,
+            post.now.mono_ms,
+            session.maximum_packet_size,
+            output,
+        ) {
             Ok(()) => post.counters.deliveries_sent += 1,
             Err(TooLarge) => too_large(session, topic, form, post.counters),
         }
@@ -385,7 +407,12 @@ fn send_one(
 }
 
 /// Sends a QoS 0 delivery now; false when the client is away or too slow.
-fn send_unacknowledged(session: &mut Session, delivery: &Delivery, post: &mut Post<'_>, fx: &mut impl Effects) -> bool {
+fn send_unacknowledged(
+    session: &mut Session,
+    delivery: &Delivery,
+    post: &mut Post<'_>,
+    fx: &mut impl Effects,
+) -> bool {
     let Some(conn) = session.conn else { return false };
     if fx.backlog(conn) > session.limits.write_buffer_bytes_max {
         post.counters.dropped_slow += 1;
@@ -396,7 +423,12 @@ fn send_unacknowledged(session: &mut Session, delivery: &Delivery, post: &mut Po
 }
 
 /// Sends a QoS 1 or 2 delivery, or lets it wait; false when there is no room for it.
-fn send_acknowledged(session: &mut Session, delivery: Delivery, post: &mut Post<'_>, fx: &mut impl Effects) -> bool {
+fn send_acknowledged(
+    session: &mut Session,
+    delivery: Delivery,
+    post: &mut Post<'_>,
+    fx: &mut impl Effects,
+) -> bool {
     let ready = match session.conn {
         Some(conn) => fx.backlog(conn) <= session.limits.write_buffer_bytes_max,
         None => false,
@@ -409,7 +441,9 @@ fn send_acknowledged(session: &mut Session, delivery: Delivery, post: &mut Post<
     let bytes = delivery.bytes();
     match session.outbound.offer(delivery, ready) {
         Admission::Send(id) => {
-            let (Some(conn), Some(delivery)) = (session.conn, session.outbound.newest().cloned()) else { return true };
+            let (Some(conn), Some(delivery)) = (session.conn, session.outbound.newest().cloned()) else {
+                return true;
+            };
             write(session, conn, &delivery, Some((id, false)), post.shapes, post.counters, post.now, fx);
             true
         }
@@ -427,7 +461,10 @@ fn send_acknowledged(session: &mut Session, delivery: Delivery, post: &mut Post<
 }
 
 /// Appends a delivery to the client's output; `sent` is its Packet Identifier and DUP.
-#[expect(clippy::too_many_arguments, reason = "the hot path: a struct for these would be built per recipient")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the hot path: a struct for these would be built per recipient"
+)]
 fn write(
     session: &mut Session,
     conn: ConnId,
@@ -482,7 +519,10 @@ fn alias_for(session: &mut Session, topic: &TopicName) -> (Option<std::num::NonZ
     }
 }
 
-fn identifiers_for(version: ProtocolVersion, identifiers: &[std::num::NonZeroU32]) -> &[std::num::NonZeroU32] {
+fn identifiers_for(
+    version: ProtocolVersion,
+    identifiers: &[std::num::NonZeroU32],
+) -> &[std::num::NonZeroU32] {
     if version == ProtocolVersion::V5 { identifiers } else { &[] }
 }
 

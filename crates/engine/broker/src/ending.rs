@@ -78,7 +78,14 @@ impl Core {
         self.publish_will(*will, principal, sender, now, fx);
     }
 
-    fn publish_will(&mut self, will: Will, source: Arc<Principal>, sender: Sender, now: Now, fx: &mut impl Effects) {
+    fn publish_will(
+        &mut self,
+        will: Will,
+        source: Arc<Principal>,
+        sender: Sender,
+        now: Now,
+        fx: &mut impl Effects,
+    ) {
         let publication = StoredPublication {
             topic: will.topic,
             payload: Arc::from(will.payload),
@@ -139,7 +146,9 @@ impl Core {
             .outbound
             .take_all()
             .into_iter()
-            .filter(|(delivery, sent)| delivery.shared.is_some() && !(*sent && delivery.qos == QoS::ExactlyOnce))
+            .filter(|(delivery, sent)| {
+                delivery.shared.is_some() && !(*sent && delivery.qos == QoS::ExactlyOnce)
+            })
             .map(|(delivery, _)| delivery)
             .collect();
         self.redistribute(to_move, now, fx);
@@ -164,7 +173,12 @@ impl Core {
         taken
     }
 
-    fn redistribute(&mut self, deliveries: Vec<crate::publication::Delivery>, now: Now, fx: &mut impl Effects) {
+    fn redistribute(
+        &mut self,
+        deliveries: Vec<crate::publication::Delivery>,
+        now: Now,
+        fx: &mut impl Effects,
+    ) {
         for delivery in deliveries {
             let Some(key) = &delivery.shared else { continue };
             let Some(group) = self.exchange.group(key) else { continue };
@@ -212,7 +226,13 @@ impl Core {
         }
     }
 
-    fn check_silence(&mut self, connections: &mut Connections, conn: ConnId, now: Now, fx: &mut impl Effects) {
+    fn check_silence(
+        &mut self,
+        connections: &mut Connections,
+        conn: ConnId,
+        now: Now,
+        fx: &mut impl Effects,
+    ) {
         let Some(live) = connections.live(conn) else { return };
         let Some(silence_ms) = live.silence_ms else { return };
         let due_ms = live.seen_ms.saturating_add(silence_ms);

@@ -11,7 +11,6 @@ use crate::exchange::ShardMessage;
 use crate::publication::StoredPublication;
 use crate::restoring::Restored;
 
-
 /// The time of an input, read once a turn by the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Now {

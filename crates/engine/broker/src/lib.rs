@@ -44,7 +44,8 @@ pub use input::{CloseCause, ConnId, Handover, Input, Link, Now, Reload, ShardId,
 pub use memory::{Memory, Pressure};
 pub use output::{Output, SHARED_BYTES_MIN};
 pub use publication::{
-    Delivery, Publication, Reception, Sender, StoredPublication, SubscriptionRequest, WillRequest, seconds_left,
+    Delivery, Publication, Reception, Sender, StoredPublication, SubscriptionRequest, WillRequest,
+    seconds_left,
 };
 pub use restoring::{Export, Restored, stored_from};
 pub use retained::{Retained, RetainedFull, RetainedLimits, RetainedMessage};

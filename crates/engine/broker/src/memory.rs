@@ -40,7 +40,9 @@ impl Memory {
         } else {
             // Saturating: a counting fault must not turn into an enormous amount.
             let less = difference.unsigned_abs();
-            let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| Some(used.saturating_sub(less)));
+            let _ = self
+                .used
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| Some(used.saturating_sub(less)));
         }
     }
 

@@ -81,7 +81,10 @@ fn check(core: &mut Core, live: &Live, packet: &Publish<'_>, topic: TopicRef<'_>
     let limits = &session.limits;
     if packet.qos > limits.maximum_qos {
         // MQTT-3.2.2-11
-        return Err(Offence { reason: ReasonCode::QOS_NOT_SUPPORTED, cause: "QoS above the announced maximum" });
+        return Err(Offence {
+            reason: ReasonCode::QOS_NOT_SUPPORTED,
+            cause: "QoS above the announced maximum",
+        });
     }
     if packet.retain && !limits.retain_available {
         // MQTT-3.2.2-14
@@ -197,7 +200,14 @@ fn decide_and_deliver(
 }
 
 /// PUBACK or PUBREC.
-fn answer(core: &mut Core, live: &Live, conn: ConnId, packet: &Publish<'_>, reason: ReasonCode, fx: &mut impl Effects) {
+fn answer(
+    core: &mut Core,
+    live: &Live,
+    conn: ConnId,
+    packet: &Publish<'_>,
+    reason: ReasonCode,
+    fx: &mut impl Effects,
+) {
     let Some(id) = packet.packet_id else { return };
     match packet.qos {
         QoS::AtMostOnce => {}

@@ -17,8 +17,9 @@ impl Broker {
         for key in self.core.sessions.keys() {
             let Some(session) = self.core.sessions.by_key(key) else { continue };
             let Principal::Client(client) = &*session.principal else { continue };
-            let valid = (reload.still_valid)(client)
-                .and_then(|()| self.core.admit.client_id(client).map(|_| ()).map_err(|denial| denial.to_string()));
+            let valid = (reload.still_valid)(client).and_then(|()| {
+                self.core.admit.client_id(client).map(|_| ()).map_err(|denial| denial.to_string())
+            });
             if let Some(limits) = (reload.limits)(&client.listener) {
                 session.limits = limits;
             }

@@ -5,7 +5,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use motte_access::{AccessDecision, Authorized, Origin, Principal};
-use motte_session::{Inbound, Outbound, OutboundAliases, QueueLimits, Retransmission, SessionExpiry, SessionLimits, Will};
+use motte_session::{
+    Inbound, Outbound, OutboundAliases, QueueLimits, Retransmission, SessionExpiry, SessionLimits, Will,
+};
 use motte_store::{
     DeliveryRecord, FlowRecord, PublicationRecord, SessionRecord, Snapshot, SubscriptionRecord, WillRecord,
 };
@@ -196,6 +198,7 @@ impl Core {
                 pending_retained: Vec::new(),
                 online: None,
                 full_noticed: false,
+                slow_noticed: false,
             })
             .key;
         self.exchange.memory().add(i64::try_from(queued_bytes).unwrap_or(0));

@@ -114,7 +114,11 @@ impl Routes {
     /// The route for a permitted publication, made or mended if need be.
     ///
     /// Only a publication that was decided leads anywhere: this is the one way from a message to its recipients.
-    pub fn route(&mut self, publication: &Authorized<Publication<'_>>, sources: &mut Sources<'_>) -> Option<&mut Route> {
+    pub fn route(
+        &mut self,
+        publication: &Authorized<Publication<'_>>,
+        sources: &mut Sources<'_>,
+    ) -> Option<&mut Route> {
         let number = self.number(publication.get().topic);
         let route = self.routes.get_mut(number as usize)?;
         let validity = sources.validity();

@@ -12,8 +12,8 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::input::ConnId;
-use crate::publication::{Delivery, Sender};
 use crate::input::ShardId;
+use crate::publication::{Delivery, Sender};
 use crate::retained::RetainedMessage;
 
 /// A Session of this shard: its slot, and an epoch that tells apart Sessions that had the same slot.
@@ -99,6 +99,8 @@ pub struct Session {
     pub online: Option<Arc<AtomicBool>>,
     /// A notice about its full queue was given and the queue has not been empty since.
     pub full_noticed: bool,
+    /// A notice about its slow reading was given since its output was last empty.
+    pub slow_noticed: bool,
 }
 
 impl Session {
@@ -135,7 +137,10 @@ impl Session {
 pub fn client_id(principal: &Principal) -> &str {
     match principal {
         Principal::Client(client) => &client.client_id,
-        Principal::Bridge { .. } | Principal::Operator { .. } | Principal::Node { .. } | Principal::System => "",
+        Principal::Bridge { .. }
+        | Principal::Operator { .. }
+        | Principal::Node { .. }
+        | Principal::System => "",
     }
 }
 

@@ -62,7 +62,11 @@ impl Group {
     /// The group with one member less; `None` when nobody is left.
     pub fn without(&self, shard: ShardId, session: SessionKey) -> Option<Self> {
         let members = self.without_entry(shard, session);
-        (!members.is_empty()).then(|| Self { key: Arc::clone(&self.key), members, turn: Arc::clone(&self.turn) })
+        (!members.is_empty()).then(|| Self {
+            key: Arc::clone(&self.key),
+            members,
+            turn: Arc::clone(&self.turn),
+        })
     }
 
     /// Begins the search for the member whose turn it is.

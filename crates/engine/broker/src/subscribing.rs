@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use motte_access::AccessDecision;
 use motte_topic::SubscriptionFilter;
-use motte_wire::{
-    ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeEntry, UnsubAck, Unsubscribe,
-};
+use motte_wire::{ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeEntry, UnsubAck, Unsubscribe};
 
 use crate::broker::Broker;
 use crate::core::Core;
@@ -25,7 +23,13 @@ enum Outcome {
 }
 
 impl Broker {
-    pub(crate) fn subscribe(&mut self, conn: ConnId, packet: &Subscribe<'_>, now: Now, fx: &mut impl Effects) {
+    pub(crate) fn subscribe(
+        &mut self,
+        conn: ConnId,
+        packet: &Subscribe<'_>,
+        now: Now,
+        fx: &mut impl Effects,
+    ) {
         let Some(live) = self.connections.live(conn) else { return };
         let (key, version) = (live.session, live.version);
         let identifiers_ok =

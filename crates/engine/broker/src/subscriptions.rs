@@ -40,7 +40,14 @@ impl Subscriptions {
     }
 
     /// Adds a subscription, or changes the one this Session has with the same filter (`known`; MQTT-3.8.4-3).
-    pub fn add(&mut self, filter: &TopicFilter, subscriber: Subscriber, known: bool, shard: ShardId, exchange: &Exchange) {
+    pub fn add(
+        &mut self,
+        filter: &TopicFilter,
+        subscriber: Subscriber,
+        known: bool,
+        shard: ShardId,
+        exchange: &Exchange,
+    ) {
         self.generation += 1;
         let at_filter = self.set.entry_or_insert_with(filter, Vec::new);
         let first = at_filter.is_empty();

@@ -119,7 +119,8 @@ impl<'a> ConnAck<'a> {
 
     /// Appends the packet.
     pub fn encode(&self, version: ProtocolVersion, out: &mut Vec<u8>) {
-        let present = u8::from(self.session_present && !self.reason.is_failure() && version != ProtocolVersion::V31);
+        let present =
+            u8::from(self.session_present && !self.reason.is_failure() && version != ProtocolVersion::V31);
         if version != ProtocolVersion::V5 {
             out.extend_from_slice(&[0x20, 2, present, return_code(self.reason)]);
             return;
@@ -192,7 +193,9 @@ fn decode_properties<'a>(
             (id::MAXIMUM_PACKET_SIZE, Value::U32(value)) => {
                 properties.maximum_packet_size = NonZeroU32::new(value);
             }
-            (id::ASSIGNED_CLIENT_IDENTIFIER, Value::Text(value)) => properties.assigned_client_id = Some(value),
+            (id::ASSIGNED_CLIENT_IDENTIFIER, Value::Text(value)) => {
+                properties.assigned_client_id = Some(value)
+            }
             (id::TOPIC_ALIAS_MAXIMUM, Value::U16(value)) => properties.topic_alias_maximum = value,
             (id::REASON_STRING, Value::Text(value)) => properties.reason_string = Some(value),
             (id::WILDCARD_AVAILABLE, Value::Byte(value)) => properties.wildcard_available = value == 1,

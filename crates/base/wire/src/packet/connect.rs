@@ -100,7 +100,16 @@ pub struct Will<'a> {
 impl<'a> Will<'a> {
     /// A Will without properties.
     pub fn new(topic: TopicRef<'a>, payload: &'a [u8], qos: QoS, retain: bool) -> Self {
-        Self { qos, retain, topic, payload, delay_s: 0, message_expiry_s: None, payload_format: None, section: &[] }
+        Self {
+            qos,
+            retain,
+            topic,
+            payload,
+            delay_s: 0,
+            message_expiry_s: None,
+            payload_format: None,
+            section: &[],
+        }
     }
 
     /// With properties to forward, already encoded (see [`crate::PublishProperties::write_forwarded`]).
@@ -162,7 +171,17 @@ impl<'a> Connect<'a> {
         let password = if flags & 0x40 != 0 { Some(cursor.bytes("Password")?) } else { None };
         cursor.end()?;
         let clean_start = flags & 0x02 != 0;
-        Ok(Self { version, clean_start, keep_alive_s, client_id, will, user_name, password, bridge, properties })
+        Ok(Self {
+            version,
+            clean_start,
+            keep_alive_s,
+            client_id,
+            will,
+            user_name,
+            password,
+            bridge,
+            properties,
+        })
     }
 
     /// Appends the packet.
@@ -318,7 +337,11 @@ fn connect_properties<'a>(
     Ok(())
 }
 
-fn will<'a>(cursor: &mut Cursor<'a>, flags: u8, version: ProtocolVersion) -> Result<Will<'a>, MalformedPacket> {
+fn will<'a>(
+    cursor: &mut Cursor<'a>,
+    flags: u8,
+    version: ProtocolVersion,
+) -> Result<Will<'a>, MalformedPacket> {
     let (mut delay_s, mut message_expiry_s, mut payload_format) = (0, None, None);
     let mut section: &[u8] = &[];
     if version == ProtocolVersion::V5 {
@@ -343,5 +366,14 @@ fn will<'a>(cursor: &mut Cursor<'a>, flags: u8, version: ProtocolVersion) -> Res
     let payload = cursor.bytes("Will Payload")?;
     let qos = QoS::from_bits(flags >> 3 & 3)
         .ok_or_else(|| cursor.wrong("Connect Flags", "Will QoS 3", "MQTT-3.1.2-12"))?;
-    Ok(Will { qos, retain: flags & 0x20 != 0, topic, payload, delay_s, message_expiry_s, payload_format, section })
+    Ok(Will {
+        qos,
+        retain: flags & 0x20 != 0,
+        topic,
+        payload,
+        delay_s,
+        message_expiry_s,
+        payload_format,
+        section,
+    })
 }

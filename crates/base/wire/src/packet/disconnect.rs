@@ -172,7 +172,13 @@ impl<'a> Auth<'a> {
 }
 
 /// The short forms: no code means success, no length means no properties.
-fn encode_tail(first: u8, version: ProtocolVersion, reason: ReasonCode, properties: &Writer, out: &mut Vec<u8>) {
+fn encode_tail(
+    first: u8,
+    version: ProtocolVersion,
+    reason: ReasonCode,
+    properties: &Writer,
+    out: &mut Vec<u8>,
+) {
     if version != ProtocolVersion::V5 || (reason == ReasonCode::SUCCESS && properties.is_empty()) {
         out.extend_from_slice(&[first, 0]);
         return;

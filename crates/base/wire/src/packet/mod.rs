@@ -142,7 +142,12 @@ pub fn decode<'a>(
             return Err(MalformedPacket::new("fixed header", "packet type", what, "5.0 section 2.1.2"));
         }
         12 | 13 if flags == 0 => {
-            return Err(MalformedPacket::new("PING", "payload", "bytes where none may be", "5.0 section 3.12"));
+            return Err(MalformedPacket::new(
+                "PING",
+                "payload",
+                "bytes where none may be",
+                "5.0 section 3.12",
+            ));
         }
         _ => {
             return Err(MalformedPacket::new("fixed header", "flags", "reserved bits set", "MQTT-2.1.3-1"));

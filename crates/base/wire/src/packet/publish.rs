@@ -97,7 +97,9 @@ impl<'a> Publish<'a> {
         }
         let topic = if text.is_empty() && version == ProtocolVersion::V5 {
             if properties.topic_alias.is_none() {
-                return Err(cursor.wrong("Topic Name", "empty, without a Topic Alias", "MQTT-4.7.3-1").protocol());
+                return Err(cursor
+                    .wrong("Topic Name", "empty, without a Topic Alias", "MQTT-4.7.3-1")
+                    .protocol());
             }
             None
         } else {
@@ -131,7 +133,9 @@ fn decode_properties<'a>(
         match (id, value) {
             (id::TOPIC_ALIAS, Value::U16(value)) => properties.topic_alias = NonZeroU16::new(value),
             (id::MESSAGE_EXPIRY, Value::U32(value)) => properties.message_expiry_s = Some(value),
-            (id::PAYLOAD_FORMAT, Value::Byte(value)) => properties.payload_format = PayloadFormat::from_byte(value),
+            (id::PAYLOAD_FORMAT, Value::Byte(value)) => {
+                properties.payload_format = PayloadFormat::from_byte(value)
+            }
             (id::RESPONSE_TOPIC, Value::Text(value)) => {
                 if TopicRef::parse(value).is_err() {
                     return Err(inside.wrong("Response Topic", "no Topic Name", "MQTT-3.3.2-14").protocol());

@@ -117,8 +117,9 @@ impl<'a> Subscribe<'a> {
         while !cursor.is_empty() {
             let filter = cursor.text("Topic Filter")?;
             let byte = cursor.u8("Subscription Options")?;
-            let options = SubscribeOptions::from_byte(byte, version)
-                .ok_or_else(|| cursor.wrong("Subscription Options", "reserved bits or values", "MQTT-3.8.3-5"))?;
+            let options = SubscribeOptions::from_byte(byte, version).ok_or_else(|| {
+                cursor.wrong("Subscription Options", "reserved bits or values", "MQTT-3.8.3-5")
+            })?;
             if options.no_local && filter.starts_with("$share/") {
                 return Err(cursor
                     .wrong("Subscription Options", "No Local on a Shared Subscription", "MQTT-3.8.3-4")

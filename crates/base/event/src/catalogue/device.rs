@@ -1,0 +1,13 @@
+//! Identities and their credentials.
+
+events! { "device":
+    authority_created "MOTTE-D-0001" Notice (file: &str = "certificate of the authority")
+        "A private certificate authority was made in the state directory. Its key signs the certificates of the server and of devices."
+        "Keep a copy of the key offline and give the certificate to every client.";
+    server_certificate_issued "MOTTE-D-0002" Notice (names: &str = "names and addresses in it", file: &str = "certificate file")
+        "A certificate for the server was issued by the private authority."
+        "Start with `--name` for each further name under which clients reach the broker.";
+    identity_created "MOTTE-D-0003" Notice (identity: &str = "the identity", role: &str = "its role")
+        "An identity with a credential of its own was made."
+        "Copy the credential to its device over a channel you trust, and nowhere else.";
+}

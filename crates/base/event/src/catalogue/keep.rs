@@ -1,0 +1,37 @@
+//! What is kept, and what could not be.
+
+events! { "keep":
+    queue_full "MOTTE-K-0001" Warning (identity: &str = "the identity", client_id: &str = "Client Identifier", limit: u64 = "messages the queue may hold")
+        "The queue of a Session is full: newer messages for it are dropped until it is read. Said once until the queue is empty again."
+        "Find out why the client does not read, or raise limits.queued_messages_max or limits.queued_bytes_max.";
+    slow_consumer "MOTTE-K-0002" Notice (identity: &str = "the identity", client_id: &str = "Client Identifier")
+        "A client reads more slowly than messages come for it; QoS 0 messages to it are dropped meanwhile. Said once until it catches up."
+        "Use QoS 1 for messages that must arrive, or look at the client's network.";
+    retained_full "MOTTE-K-0003" Warning (topic: &str = "Topic Name")
+        "A message could not be retained because the bound of Retained Messages is reached; the publisher was told 0x97 where its version has it."
+        "Raise limits.retained_messages_max or limits.retained_bytes_max, or remove Retained Messages that nobody needs.";
+    subscriptions_full "MOTTE-K-0004" Warning (identity: &str = "the identity", client_id: &str = "Client Identifier", limit: u64 = "subscriptions a Session may have")
+        "A client asked for more subscriptions than one Session may have; the further ones were refused with 0x97."
+        "Use wildcards instead of many filters, or raise limits.subscriptions_per_session_max.";
+    session_expired "MOTTE-K-0005" Info (identity: &str = "the identity", client_id: &str = "Client Identifier")
+        "A Session without connection reached its expiry and was removed with what waited for it."
+        "Nothing. For longer absences let the client ask for a longer Session Expiry Interval.";
+    memory_high "MOTTE-K-0006" Error (used_bytes: u64 = "bytes in use", pressure: &str = "`high`: new connections are refused; `full`: also QoS 0 to slow clients and new waiting messages")
+        "What waits for clients has nearly or wholly used up the memory budget, and load is shed in the stated order."
+        "Raise limits.memory_bytes_max if the machine has room, or find the Sessions that do not read.";
+    memory_relaxed "MOTTE-K-0007" Notice (used_bytes: u64 = "bytes in use")
+        "The memory budget has room again and nothing is shed any more."
+        "Nothing.";
+    snapshot_written "MOTTE-K-0008" Info (sessions: u64 = "Sessions", retained: u64 = "Retained Messages", file: &str = "the file")
+        "At a clean stop the Sessions and Retained Messages were written to disk."
+        "Nothing.";
+    snapshot_loaded "MOTTE-K-0009" Info (sessions: u64 = "Sessions", retained: u64 = "Retained Messages", file: &str = "the file")
+        "Sessions and Retained Messages of the last run were read. Each message is decided again before it is delivered."
+        "Nothing.";
+    snapshot_failed "MOTTE-K-0010" Critical (file: &str = "the file", cause: &str = "what went wrong")
+        "Sessions and Retained Messages could not be written at the stop; the previous file, if there was one, is untouched."
+        "Read the cause: free disk space or mend the permissions of the state directory before the next stop.";
+    inbox_full "MOTTE-K-0011" Warning (worker: u64 = "the worker")
+        "A worker did not keep up and messages from other workers to it were dropped: QoS 0 first."
+        "Lower the load, or look for one client that gets far more than it can read.";
+}

@@ -1,0 +1,40 @@
+//! The life of the process.
+
+events! { "life":
+    started "MOTTE-L-0001" Notice (version: &str = "version", workers: u64 = "workers")
+        "The broker started."
+        "Nothing.";
+    listening "MOTTE-L-0002" Notice (listener: &str = "listener", address: &str = "address", kind: &str = "transport")
+        "A listener accepts connections."
+        "Nothing, if you meant to open this address.";
+    stopping "MOTTE-L-0003" Notice (cause: &str = "signal or command")
+        "The broker stops: clients are told goodbye, Sessions are kept."
+        "Nothing.";
+    stopped "MOTTE-L-0004" Notice (seconds: u64 = "seconds it ran")
+        "The broker stopped cleanly."
+        "Nothing.";
+    reloaded "MOTTE-L-0005" Notice (changed: &str = "what was read anew")
+        "Configuration, policy, credentials and certificates were read anew and are in force."
+        "Nothing. Clients that are no longer permitted have been disconnected.";
+    reload_refused "MOTTE-L-0006" Error (cause: &str = "file, place and fault")
+        "The new configuration has a fault and was refused whole; the old one stays in force."
+        "Correct what the cause names, try it with `motte check`, and reload again.";
+    certificate_expiring "MOTTE-L-0007" Warning (file: &str = "certificate file", days: u64 = "whole days left")
+        "A server certificate expires within 30 days. After that, clients will refuse it."
+        "Renew it and reload; with `motte up` remove server.pem from the state directory and start again.";
+    certificate_expired "MOTTE-L-0008" Error (file: &str = "certificate file")
+        "A server certificate has expired; clients that check it cannot connect."
+        "Renew it and reload; with `motte up` remove server.pem from the state directory and start again.";
+    open_files_low "MOTTE-L-0009" Warning (limit: u64 = "open files permitted", wanted: u64 = "connections_max and what the process needs beside it")
+        "The system permits fewer open files than limits.connections_max needs; connections above it will fail."
+        "Raise the limit (ulimit -n, LimitNOFILE=) or lower limits.connections_max.";
+    plaintext_exception "MOTTE-L-0010" Warning (listener: &str = "listener", until: &str = "the date written in the configuration")
+        "A listener without encryption is open to the network by a dated exception."
+        "Move its clients to TLS before the date; after it the broker will not start with this listener.";
+    log_dropped "MOTTE-L-0011" Error (events: u64 = "events that were not written")
+        "Events came faster than the log takes them; this many were not written."
+        "Find out what causes so many events, and where standard error goes that it is so slow.";
+    event_repeated "MOTTE-L-0012" Notice (event: &str = "name of the event", times: u64 = "how often it happened beyond those written")
+        "An event happened so often that not each was written; this is how many were left out in the last seconds."
+        "Look at the ones that were written: they have the same cause.";
+}

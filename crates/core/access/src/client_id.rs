@@ -1,0 +1,61 @@
+//! Which Client Identifiers an identity may use: its own name, or `{identity}-…`, unless the policy says otherwise.
+
+/// A pattern: text, `{identity}`, and `*` at the end for any rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientIdPattern(String);
+
+impl ClientIdPattern {
+    /// Parses a pattern.
+    ///
+    /// # Errors
+    /// What is wrong with it, and the remedy.
+    pub(crate) fn parse(text: &str) -> Result<Self, (String, String)> {
+        let body = text.strip_suffix('*').unwrap_or(text);
+        if body.contains('*') {
+            return Err((format!("`{text}` has `*` before its end"), "`*` may stand at the end only".into()));
+        }
+        if body.replace("{identity}", "").contains(['{', '}']) {
+            return Err((format!("`{text}` has an unknown placeholder"), "use {identity}".into()));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The patterns of an identity whose policy names none.
+    pub(crate) fn defaults() -> Vec<Self> {
+        vec![Self("{identity}".into()), Self("{identity}-*".into())]
+    }
+
+    /// Any Client Identifier.
+    pub(crate) fn any() -> Vec<Self> {
+        vec![Self("*".into())]
+    }
+
+    /// Whether `client_id` fits for this identity.
+    pub(crate) fn matches(&self, client_id: &str, identity: &str) -> bool {
+        let filled = |pattern: &str| pattern.replace("{identity}", identity);
+        match self.0.strip_suffix('*') {
+            Some(start) => client_id.starts_with(&filled(start)),
+            None => client_id == filled(&self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fits(pattern: &str, client_id: &str) -> bool {
+        ClientIdPattern::parse(pattern).unwrap().matches(client_id, "dev-1")
+    }
+
+    #[test]
+    fn an_identity_keeps_to_its_own_names() {
+        assert!(fits("{identity}", "dev-1"));
+        assert!(!fits("{identity}", "dev-2"));
+        assert!(fits("{identity}-*", "dev-1-app"));
+        assert!(!fits("{identity}-*", "dev-10"));
+        assert!(fits("*", "anything"));
+        assert!(ClientIdPattern::parse("a*b").is_err());
+        assert!(ClientIdPattern::parse("{user}").is_err());
+    }
+}

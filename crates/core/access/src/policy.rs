@@ -1,0 +1,515 @@
+//! Policies: files read into rules, rules compiled for decisions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use motte_topic::{FilterSet, TopicFilter};
+use rustc_hash::FxHashMap;
+use toml::Spanned;
+
+use crate::action::{Actions, WORDS};
+use crate::client_id::ClientIdPattern;
+use crate::error::{PolicyError, place};
+use crate::principal::{Methods, Security};
+use crate::template::Template;
+use crate::written::{PolicyFile, RuleWritten};
+
+/// Names a policy in force; every other one has another number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct PolicyGeneration(pub u64);
+
+/// Names the rule that decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleId(pub u32);
+
+impl RuleId {
+    /// No rule of a file: a right that comes with the kind of principal.
+    pub const BUILT_IN: Self = Self(u32::MAX);
+}
+
+/// Where a rule stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RulePlace {
+    /// The file.
+    pub file: Arc<str>,
+    /// Line, from 1.
+    pub line: usize,
+    /// The role.
+    pub role: Arc<str>,
+}
+
+impl std::fmt::Display for RulePlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{} (role {})", self.file, self.line, self.role)
+    }
+}
+
+/// How far a role's wildcards may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wildcards {
+    /// None in a subscription.
+    Deny,
+    /// Below at least one literal level.
+    Scoped,
+    /// Anywhere.
+    Allow,
+}
+
+/// When a rule holds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Conditions {
+    pub(crate) qos_max: Option<u8>,
+    pub(crate) payload_bytes_max: Option<u64>,
+    pub(crate) listeners: Option<Vec<String>>,
+    pub(crate) security: Option<Vec<Security>>,
+    pub(crate) methods: Option<Methods>,
+    pub(crate) from: Option<Vec<IpNet>>,
+}
+
+/// A rule of a role, for one topic template.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    pub(crate) id: RuleId,
+    pub(crate) allows: bool,
+    pub(crate) actions: Actions,
+    pub(crate) topic: Template,
+    pub(crate) narrow: bool,
+    pub(crate) conditions: Conditions,
+}
+
+#[derive(Debug, Clone)]
+struct Role {
+    rules: Vec<Rule>,
+    wildcards: Wildcards,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Holder {
+    roles: Vec<String>,
+    groups: Vec<String>,
+    client_ids: Option<Vec<ClientIdPattern>>,
+}
+
+#[derive(Debug, Clone)]
+struct CertificateMatch {
+    cn: Option<String>,
+    ou: Option<String>,
+    o: Option<String>,
+    roles: Vec<String>,
+}
+
+/// A policy as read from one or several files. The default is empty and permits nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    roles: BTreeMap<String, Role>,
+    places: Vec<RulePlace>,
+    identities: BTreeMap<String, Holder>,
+    groups: BTreeMap<String, Vec<String>>,
+    authenticated: Holder,
+    anonymous: Holder,
+    certificates: Vec<CertificateMatch>,
+    bridges: BTreeMap<String, Vec<String>>,
+    operators: BTreeMap<String, Vec<String>>,
+}
+
+impl Policy {
+    /// Reads a file's text on top of what is there already.
+    ///
+    /// # Errors
+    /// The first fault, with place and remedy. The policy must then be thrown away.
+    pub fn read(&mut self, text: &str, file: &str) -> Result<(), PolicyError> {
+        let written: PolicyFile = toml::from_str(text).map_err(|error| syntax_error(file, text, &error))?;
+        let reader = Reader { text, file };
+        if *written.version.get_ref() != 1 {
+            let what = format!("version {} is not known", written.version.get_ref());
+            return Err(reader.fault(written.version.span().start, what, "write `version = 1`"));
+        }
+        for (name, role) in &written.role {
+            if self.roles.contains_key(name) {
+                let what = format!("role `{name}` is written in two files");
+                return Err(reader.fault(0, what, "keep each role in one file"));
+            }
+            let wildcards = reader.wildcards(role.wildcards.as_ref())?;
+            let mut rules = Vec::new();
+            for rule in &role.rules {
+                reader.rule(name, rule, &mut self.places, &mut rules)?;
+            }
+            self.roles.insert(name.clone(), Role { rules, wildcards });
+        }
+        for (name, group) in &written.group {
+            self.groups.entry(name.clone()).or_default().extend(names(&group.roles));
+        }
+        for (name, identity) in &written.identity {
+            if self.identities.contains_key(name) {
+                let what = format!("identity `{name}` is written in two files");
+                return Err(reader.fault(0, what, "keep each identity in one file"));
+            }
+            let client_ids = reader.client_ids(identity.client_ids.as_deref())?;
+            let holder =
+                Holder { roles: names(&identity.roles), groups: names(&identity.groups), client_ids };
+            self.identities.insert(name.clone(), holder);
+        }
+        for (holder, from) in
+            [(&mut self.authenticated, &written.authenticated), (&mut self.anonymous, &written.anonymous)]
+        {
+            holder.roles.extend(names(&from.roles));
+            if let Some(client_ids) = reader.client_ids(from.client_ids.as_deref())? {
+                holder.client_ids = Some(client_ids);
+            }
+        }
+        for one in &written.certificate {
+            self.certificates.push(CertificateMatch {
+                cn: one.cn.clone(),
+                ou: one.ou.clone(),
+                o: one.o.clone(),
+                roles: names(&one.roles),
+            });
+        }
+        for (name, bridge) in &written.bridge {
+            self.bridges.insert(name.clone(), names(&bridge.roles));
+        }
+        for (name, operator) in &written.operator {
+            self.operators.insert(name.clone(), names(&operator.roles));
+        }
+        self.check_names(&reader, &written)
+    }
+
+    /// Reads one file's text.
+    ///
+    /// # Errors
+    /// As [`Policy::read`].
+    pub fn parse(text: &str, file: &str) -> Result<Self, PolicyError> {
+        let mut policy = Self::default();
+        policy.read(text, file)?;
+        Ok(policy)
+    }
+
+    fn check_names(&self, reader: &Reader<'_>, written: &PolicyFile) -> Result<(), PolicyError> {
+        let roles = written
+            .identity
+            .values()
+            .flat_map(|identity| &identity.roles)
+            .chain(written.group.values().flat_map(|group| &group.roles))
+            .chain(&written.authenticated.roles)
+            .chain(&written.anonymous.roles)
+            .chain(written.certificate.iter().flat_map(|one| &one.roles))
+            .chain(written.bridge.values().flat_map(|bridge| &bridge.roles))
+            .chain(written.operator.values().flat_map(|operator| &operator.roles));
+        for role in roles {
+            if !self.roles.contains_key(role.get_ref()) {
+                return Err(reader.unknown(role, "role", self.roles.keys()));
+            }
+        }
+        for group in written.identity.values().flat_map(|identity| &identity.groups) {
+            if !self.groups.contains_key(group.get_ref()) {
+                return Err(reader.unknown(group, "group", self.groups.keys()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn names(written: &[Spanned<String>]) -> Vec<String> {
+    written.iter().map(|name| name.get_ref().clone()).collect()
+}
+
+/// One file while it is read.
+struct Reader<'a> {
+    text: &'a str,
+    file: &'a str,
+}
+
+impl Reader<'_> {
+    fn fault(&self, at: usize, what: impl Into<String>, remedy: impl Into<String>) -> PolicyError {
+        PolicyError::at(self.file, self.text, at, what, remedy)
+    }
+
+    fn unknown<'k>(
+        &self,
+        name: &Spanned<String>,
+        kind: &str,
+        known: impl Iterator<Item = &'k String>,
+    ) -> PolicyError {
+        let known: Vec<&str> = known.map(String::as_str).collect();
+        let remedy = if known.is_empty() {
+            format!("define it with [{kind}.{}]", name.get_ref())
+        } else {
+            format!("define it with [{kind}.{}], or use one of: {}", name.get_ref(), known.join(", "))
+        };
+        self.fault(name.span().start, format!("there is no {kind} `{}`", name.get_ref()), remedy)
+    }
+
+    fn wildcards(&self, written: Option<&Spanned<String>>) -> Result<Wildcards, PolicyError> {
+        match written.map(|word| (word.get_ref().as_str(), word.span().start)) {
+            None | Some(("scoped", _)) => Ok(Wildcards::Scoped),
+            Some(("deny", _)) => Ok(Wildcards::Deny),
+            Some(("allow", _)) => Ok(Wildcards::Allow),
+            Some((other, at)) => Err(self.fault(
+                at,
+                format!("wildcards = \"{other}\" is not known"),
+                "use deny, scoped or allow",
+            )),
+        }
+    }
+
+    fn client_ids(
+        &self,
+        written: Option<&[Spanned<String>]>,
+    ) -> Result<Option<Vec<ClientIdPattern>>, PolicyError> {
+        let Some(written) = written else { return Ok(None) };
+        let parse = |one: &Spanned<String>| {
+            ClientIdPattern::parse(one.get_ref())
+                .map_err(|(what, remedy)| self.fault(one.span().start, what, remedy))
+        };
+        written.iter().map(parse).collect::<Result<_, _>>().map(Some)
+    }
+
+    fn rule(
+        &self,
+        role: &str,
+        written: &Spanned<RuleWritten>,
+        places: &mut Vec<RulePlace>,
+        rules: &mut Vec<Rule>,
+    ) -> Result<(), PolicyError> {
+        let at = written.span().start;
+        let body = written.get_ref();
+        let (allows, words) = match (&body.allow, &body.deny) {
+            (Some(words), None) => (true, words),
+            (None, Some(words)) => (false, words),
+            _ => {
+                let what = "a rule needs either `allow` or `deny`";
+                return Err(self.fault(at, what, "write one of them; for both, write two rules"));
+            }
+        };
+        let actions = self.actions(words, allows)?;
+        if body.topics.is_empty() || words.is_empty() {
+            let what = "a rule without actions or topics does nothing";
+            return Err(self.fault(at, what, "name at least one action and one topic, or remove the rule"));
+        }
+        let conditions = self.conditions(body)?;
+        let (line, _) = place(self.text, at);
+        for topic in &body.topics {
+            let id = RuleId(u32::try_from(places.len()).unwrap_or(u32::MAX - 1));
+            places.push(RulePlace { file: Arc::from(self.file), line, role: Arc::from(role) });
+            let template = Template::parse(topic.get_ref())
+                .map_err(|(what, remedy)| self.fault(topic.span().start, what, remedy))?;
+            rules.push(Rule {
+                id,
+                allows,
+                actions,
+                topic: template,
+                narrow: body.narrow,
+                conditions: conditions.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    fn actions(&self, words: &[Spanned<String>], allows: bool) -> Result<Actions, PolicyError> {
+        let mut actions = Actions::default();
+        for word in words {
+            let one =
+                if allows { Actions::allowed_by(word.get_ref()) } else { Actions::denied_by(word.get_ref()) };
+            actions = actions.union(one.ok_or_else(|| {
+                let what = format!("`{}` is not an action", word.get_ref());
+                self.fault(word.span().start, what, format!("use one of: {}", WORDS.join(", ")))
+            })?);
+        }
+        Ok(actions)
+    }
+
+    fn conditions(&self, body: &RuleWritten) -> Result<Conditions, PolicyError> {
+        let mut conditions = Conditions {
+            payload_bytes_max: body.payload_bytes_max,
+            listeners: body.listener.clone(),
+            ..Conditions::default()
+        };
+        if let Some(qos) = &body.qos_max {
+            if *qos.get_ref() > 2 {
+                return Err(self.fault(qos.span().start, "qos_max is above 2", "use 0, 1 or 2"));
+            }
+            conditions.qos_max = Some(*qos.get_ref());
+        }
+        if let Some(words) = &body.security {
+            let parse = |word: &Spanned<String>| match word.get_ref().as_str() {
+                "tls" => Ok(Security::Tls),
+                "plain" => Ok(Security::Plain),
+                "local" => Ok(Security::Local),
+                other => Err(self.fault(
+                    word.span().start,
+                    format!("security `{other}` is not known"),
+                    "use tls, plain or local",
+                )),
+            };
+            conditions.security = Some(words.iter().map(parse).collect::<Result<_, _>>()?);
+        }
+        if let Some(words) = &body.method {
+            let mut methods = Methods::default();
+            for word in words {
+                methods = methods.and(match word.get_ref().as_str() {
+                    "certificate" => Methods::CERTIFICATE,
+                    "password" => Methods::PASSWORD,
+                    "anonymous" => Methods::ANONYMOUS,
+                    other => {
+                        let what = format!("method `{other}` is not known");
+                        return Err(self.fault(
+                            word.span().start,
+                            what,
+                            "use certificate, password or anonymous",
+                        ));
+                    }
+                });
+            }
+            conditions.methods = Some(methods);
+        }
+        if let Some(nets) = &body.from {
+            let parse = |net: &Spanned<String>| {
+                net.get_ref().parse::<IpNet>().map_err(|_| {
+                    let what = format!("`{}` is not an address range", net.get_ref());
+                    self.fault(net.span().start, what, "write it as 10.0.0.0/8 or 2001:db8::/32")
+                })
+            };
+            conditions.from = Some(nets.iter().map(parse).collect::<Result<_, _>>()?);
+        }
+        Ok(conditions)
+    }
+}
+
+fn syntax_error(file: &str, text: &str, error: &toml::de::Error) -> PolicyError {
+    let at = error.span().map_or(0, |span| span.start);
+    let what = error.message().to_owned();
+    let remedy = if what.contains("unknown field") {
+        "remove or rename the key; the keys of a policy are in docs/policy.md"
+    } else {
+        "correct the TOML at this place"
+    };
+    PolicyError::at(file, text, at, what, remedy)
+}
+
+/// A role ready for decisions: rules without placeholders by topic, the rest to be resolved for each principal.
+#[derive(Debug)]
+pub(crate) struct CompiledRole {
+    pub(crate) fixed: FilterSet<Vec<u32>>,
+    pub(crate) fixed_rules: Vec<(TopicFilter, u32)>,
+    pub(crate) templated: Vec<u32>,
+    pub(crate) wildcards: Wildcards,
+}
+
+/// Who has which roles, by number.
+#[derive(Debug, Default)]
+pub(crate) struct CompiledHolder {
+    pub(crate) roles: Vec<u32>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) client_ids: Option<Vec<ClientIdPattern>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct CompiledCertificate {
+    pub(crate) cn: Option<String>,
+    pub(crate) ou: Option<String>,
+    pub(crate) o: Option<String>,
+    pub(crate) roles: Vec<u32>,
+}
+
+/// A policy in force.
+#[derive(Debug)]
+pub struct CompiledPolicy {
+    pub(crate) generation: PolicyGeneration,
+    pub(crate) development: bool,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) roles: Vec<CompiledRole>,
+    pub(crate) identities: FxHashMap<String, CompiledHolder>,
+    pub(crate) authenticated: CompiledHolder,
+    pub(crate) anonymous: CompiledHolder,
+    pub(crate) certificates: Vec<CompiledCertificate>,
+    pub(crate) bridges: FxHashMap<String, Vec<u32>>,
+    pub(crate) operators: FxHashMap<String, Vec<u32>>,
+    places: Vec<RulePlace>,
+}
+
+impl CompiledPolicy {
+    /// Compiles a policy under a generation that no other policy of this process has.
+    pub fn compile(policy: &Policy, generation: PolicyGeneration) -> Self {
+        let numbers: FxHashMap<&str, u32> =
+            policy.roles.keys().zip(0_u32..).map(|(name, number)| (name.as_str(), number)).collect();
+        let of = |roles: &[String]| -> Vec<u32> {
+            let mut found: Vec<u32> =
+                roles.iter().filter_map(|role| numbers.get(role.as_str()).copied()).collect();
+            found.sort_unstable();
+            found.dedup();
+            found
+        };
+        let with_groups = |holder: &Holder| {
+            let group_roles = holder.groups.iter().filter_map(|group| policy.groups.get(group)).flatten();
+            let roles: Vec<String> = holder.roles.iter().chain(group_roles).cloned().collect();
+            CompiledHolder {
+                roles: of(&roles),
+                groups: holder.groups.clone(),
+                client_ids: holder.client_ids.clone(),
+            }
+        };
+        let mut rules = Vec::new();
+        let roles = policy.roles.values().map(|role| compile_role(role, &mut rules)).collect();
+        let certificates = policy.certificates.iter().map(|one| CompiledCertificate {
+            cn: one.cn.clone(),
+            ou: one.ou.clone(),
+            o: one.o.clone(),
+            roles: of(&one.roles),
+        });
+        Self {
+            generation,
+            development: false,
+            rules,
+            roles,
+            identities: policy.identities.iter().map(|(name, h)| (name.clone(), with_groups(h))).collect(),
+            authenticated: with_groups(&policy.authenticated),
+            anonymous: with_groups(&policy.anonymous),
+            certificates: certificates.collect(),
+            bridges: policy.bridges.iter().map(|(name, roles)| (name.clone(), of(roles))).collect(),
+            operators: policy.operators.iter().map(|(name, roles)| (name.clone(), of(roles))).collect(),
+            places: policy.places.clone(),
+        }
+    }
+
+    /// Permits everything to everybody but publishing to `$SYS/`. For `motte dev` and tests only.
+    pub fn development_allow_all(generation: PolicyGeneration) -> Self {
+        Self { development: true, ..Self::compile(&Policy::default(), generation) }
+    }
+
+    /// Its generation.
+    pub fn generation(&self) -> PolicyGeneration {
+        self.generation
+    }
+
+    /// Where a rule stands; `None` for built-in rights.
+    pub fn place(&self, rule: RuleId) -> Option<&RulePlace> {
+        self.places.get(rule.0 as usize)
+    }
+
+    /// Whether an identity is named in the policy.
+    pub fn knows_identity(&self, identity: &str) -> bool {
+        self.identities.contains_key(identity)
+    }
+}
+
+fn compile_role(role: &Role, rules: &mut Vec<Rule>) -> CompiledRole {
+    let mut compiled = CompiledRole {
+        fixed: FilterSet::new(),
+        fixed_rules: Vec::new(),
+        templated: Vec::new(),
+        wildcards: role.wildcards,
+    };
+    for rule in &role.rules {
+        let number = u32::try_from(rules.len()).unwrap_or(u32::MAX);
+        match rule.topic.fixed() {
+            Some(filter) => {
+                compiled.fixed.entry_or_insert_with(&filter, Vec::new).push(number);
+                compiled.fixed_rules.push((filter, number));
+            }
+            None => compiled.templated.push(number),
+        }
+        rules.push(rule.clone());
+    }
+    compiled
+}

@@ -1,0 +1,140 @@
+//! Topic Filters with placeholders. A placeholder stands for one level or a part of one, whatever its value holds: a value
+//! that could widen the filter makes the rule void for that principal.
+
+use motte_topic::TopicFilter;
+
+use crate::principal::{ClientPrincipal, Principal};
+
+/// What a placeholder stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Placeholder {
+    ClientId,
+    Identity,
+    User,
+    CertCn,
+    CertOu,
+    CertO,
+    Group,
+}
+
+const PLACEHOLDERS: [(&str, Placeholder); 7] = [
+    ("client_id", Placeholder::ClientId),
+    ("identity", Placeholder::Identity),
+    ("user", Placeholder::User),
+    ("cert.cn", Placeholder::CertCn),
+    ("cert.ou", Placeholder::CertOu),
+    ("cert.o", Placeholder::CertO),
+    ("group", Placeholder::Group),
+];
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Placeholder(Placeholder),
+}
+
+/// A Topic Filter as written in a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Template {
+    pieces: Vec<Piece>,
+}
+
+impl Template {
+    /// Parses a filter with placeholders in braces.
+    ///
+    /// # Errors
+    /// What is wrong with it, and the remedy.
+    pub(crate) fn parse(text: &str) -> Result<Self, (String, String)> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('{') {
+            let Some((name, tail)) = after.split_once('}') else {
+                return Err((
+                    format!("`{text}` opens a placeholder and does not close it"),
+                    "add `}`".into(),
+                ));
+            };
+            let Some((_, placeholder)) = PLACEHOLDERS.iter().find(|(known, _)| *known == name) else {
+                let known: Vec<&str> = PLACEHOLDERS.iter().map(|(known, _)| *known).collect();
+                return Err((
+                    format!("`{{{name}}}` is not a placeholder"),
+                    format!("use one of {{{}}}", known.join("}, {")),
+                ));
+            };
+            if !before.is_empty() {
+                pieces.push(Piece::Text(before.to_owned()));
+            }
+            pieces.push(Piece::Placeholder(*placeholder));
+            rest = tail;
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Text(rest.to_owned()));
+        }
+        let template = Self { pieces };
+        // With a harmless value it must be a Topic Filter.
+        let sample: String = template.fill(|_| Some("x".to_owned())).unwrap_or_default();
+        match TopicFilter::parse(&sample) {
+            Ok(_) => Ok(template),
+            Err(error) => Err((
+                format!("`{text}` is not a Topic Filter: {error}"),
+                "`+` stands for one whole level, `#` alone for the last ones".into(),
+            )),
+        }
+    }
+
+    /// The filter itself, when it has no placeholder.
+    pub(crate) fn fixed(&self) -> Option<TopicFilter> {
+        if self.pieces.iter().any(|piece| matches!(piece, Piece::Placeholder(_))) {
+            return None;
+        }
+        TopicFilter::parse(self.fill(|_| None)?).ok()
+    }
+
+    /// The filters for a principal: none when a value is missing or could widen the filter, several for several groups.
+    pub(crate) fn resolve(&self, principal: &Principal, groups: &[String]) -> Vec<TopicFilter> {
+        let Principal::Client(client) = principal else { return Vec::new() };
+        let by_group = self.pieces.contains(&Piece::Placeholder(Placeholder::Group));
+        let choices: Vec<Option<&str>> =
+            if by_group { groups.iter().map(|group| Some(group.as_str())).collect() } else { vec![None] };
+        choices.into_iter().filter_map(|group| self.resolve_one(client, group)).collect()
+    }
+
+    fn resolve_one(&self, client: &ClientPrincipal, group: Option<&str>) -> Option<TopicFilter> {
+        let filled = self.fill(|placeholder| value(placeholder, client, group).filter(|v| is_safe(v)))?;
+        // `$` at the front would move the rule to other topics than its author saw.
+        let starts_filled = matches!(self.pieces.first(), Some(Piece::Placeholder(_)));
+        if starts_filled && filled.starts_with('$') {
+            return None;
+        }
+        TopicFilter::parse(filled).ok()
+    }
+
+    fn fill(&self, value: impl Fn(Placeholder) -> Option<String>) -> Option<String> {
+        let mut out = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Placeholder(placeholder) => out.push_str(&value(*placeholder)?),
+            }
+        }
+        Some(out)
+    }
+}
+
+fn value(placeholder: Placeholder, client: &ClientPrincipal, group: Option<&str>) -> Option<String> {
+    let certificate = client.certificate.as_deref();
+    match placeholder {
+        Placeholder::ClientId => Some(client.client_id.to_string()),
+        Placeholder::Identity => Some(client.identity.to_string()),
+        Placeholder::User => client.user_name.as_deref().map(str::to_owned),
+        Placeholder::CertCn => certificate?.cn.clone(),
+        Placeholder::CertOu => certificate?.ou.clone(),
+        Placeholder::CertO => certificate?.o.clone(),
+        Placeholder::Group => group.map(str::to_owned),
+    }
+}
+
+/// Whether a value stays inside its level.
+pub(crate) fn is_safe(value: &str) -> bool {
+    !value.is_empty() && !value.chars().any(|c| matches!(c, '+' | '#' | '/') || c.is_control())
+}
