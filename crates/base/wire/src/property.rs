@@ -166,7 +166,9 @@ fn value<'a>(inside: &mut Cursor<'a>, property: &Property) -> Result<Value<'a>, 
         Kind::Flag => match inside.u8(name)? {
             byte @ (0 | 1) => Value::Byte(byte),
             _ => {
-                return Err(inside.wrong(name, "a value other than 0 or 1", "5.0 section 2.2.2.2").protocol());
+                return Err(inside
+                    .wrong(name, "a value other than 0 or 1", "5.0 section 2.2.2.2")
+                    .protocol());
             }
         },
         Kind::U16 => Value::U16(inside.u16(name)?),

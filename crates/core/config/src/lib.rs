@@ -1,1 +1,19 @@
-//! Configuration as written and as meant, with places and remedies for every error.
+//! Configuration: as written (TOML, every key known) and as meant (checked, with defaults), with a place and a remedy for
+//! every fault.
+//!
+//! Never here: reading files by itself, clocks. Files that a configuration names are opened by the server.
+
+mod duration;
+mod error;
+mod limits;
+mod listener;
+mod meant;
+mod written;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use limits::{Limits, RetainedBounds};
+pub use listener::{
+    AuthMethod, Certificate, CertificateIdentity, ClientCertificates, Endpoint, Kind, Listener, ListenerTls,
+    ProxyProtocol, TlsVersion, WebSocket,
+};
+pub use meant::{Config, LogFormat, parse, parse_development};

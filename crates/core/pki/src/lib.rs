@@ -1,1 +1,11 @@
-//! The private certificate authority and certificate inspection, without sockets.
+//! The private certificate authority, and certificates and keys as values.
+//!
+//! Never here: sockets, files, clocks. `now` comes as unix seconds.
+
+mod authority;
+mod inspect;
+mod pem;
+
+pub use authority::{Authority, Issued, PkiError};
+pub use inspect::{Facts, inspect};
+pub use pem::{PemError, certificates, private_key};

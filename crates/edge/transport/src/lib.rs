@@ -1,1 +1,18 @@
-//! Listening, accepting and speaking TCP, TLS, WebSocket, Unix sockets and the PROXY header.
+//! Listening, accepting, and speaking TCP, TLS, WebSocket and Unix sockets, with the PROXY header before them.
+//!
+//! A [`Stream`] carries bytes of MQTT, whatever is below; it knows nothing of MQTT. Nothing here blocks, but the client end.
+
+mod client;
+mod listen;
+mod proxy_header;
+mod socket;
+mod stream;
+mod tls;
+mod websocket;
+
+pub use client::{ClientError, ClientStream, ClientTarget, ClientTls};
+pub use listen::{BindError, Bound, Listener};
+pub use socket::Socket;
+pub use stream::{Progress, Refusal, Stages, Stream, TlsFacts};
+pub use tls::{ClientAuth, ServerTls, TlsError, TlsOptions, key_file_fault};
+pub use websocket::WebSocketOptions;

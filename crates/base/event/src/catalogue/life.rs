@@ -2,16 +2,16 @@
 
 events! { "life":
     started "MOTTE-L-0001" Notice (version: &str = "version", workers: u64 = "workers")
-        "The broker started."
+        "The broker started with this version and number of workers."
         "Nothing.";
     listening "MOTTE-L-0002" Notice (listener: &str = "listener", address: &str = "address", kind: &str = "transport")
-        "A listener accepts connections."
+        "A listener accepts connections at this address."
         "Nothing, if you meant to open this address.";
     stopping "MOTTE-L-0003" Notice (cause: &str = "signal or command")
         "The broker stops: clients are told goodbye, Sessions are kept."
         "Nothing.";
     stopped "MOTTE-L-0004" Notice (seconds: u64 = "seconds it ran")
-        "The broker stopped cleanly."
+        "The broker stopped cleanly after this time."
         "Nothing.";
     reloaded "MOTTE-L-0005" Notice (changed: &str = "what was read anew")
         "Configuration, policy, credentials and certificates were read anew and are in force."

@@ -1,0 +1,524 @@
+//! Listeners as meant.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use jiff::civil::Date;
+use toml::Spanned;
+
+use crate::duration::date;
+use crate::error::Faults;
+use crate::limits::Limits;
+use crate::written::{ListenerAuthWritten, ListenerWritten, TlsWritten};
+
+/// Where a listener listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// An address and port; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl Endpoint {
+    /// Whether only this machine reaches it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// What is spoken below MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// TCP.
+    Tcp,
+    /// TLS over TCP.
+    Tls,
+    /// WebSocket over TCP.
+    Ws,
+    /// WebSocket over TLS.
+    Wss,
+    /// A Unix socket.
+    Unix,
+}
+
+impl Kind {
+    /// Whether TLS is below.
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    /// Whether WebSocket is below.
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+            Self::Unix => "unix",
+        }
+    }
+}
+
+/// A TLS version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// 1.2
+    V12,
+    /// 1.3
+    V13,
+}
+
+/// Whether clients show certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// They are not asked.
+    None,
+    /// They may.
+    Optional,
+    /// They must.
+    Required,
+}
+
+/// A certificate and where its key is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// PEM file with the certificate and its intermediates.
+    pub chain: PathBuf,
+    /// PEM file with the key.
+    pub key: PathBuf,
+    /// File with the key's passphrase.
+    pub passphrase_file: Option<PathBuf>,
+    /// Name of a systemd credential with the passphrase.
+    pub passphrase_credential: Option<String>,
+    /// File descriptor to read the passphrase from.
+    pub passphrase_fd: Option<u32>,
+    /// Ask for the passphrase at the terminal.
+    pub passphrase_prompt: bool,
+}
+
+/// TLS of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// Certificates; the client's server name chooses, the first is the default.
+    pub certificates: Vec<Certificate>,
+    /// Versions, at least one.
+    pub versions: Vec<TlsVersion>,
+    /// Names of cipher suites; empty: all that are strong.
+    pub suites: Vec<String>,
+    /// Names of key exchange groups; empty: the hybrid post-quantum group first, then the classical ones.
+    pub groups: Vec<String>,
+    /// Whether clients show certificates.
+    pub client_certificates: ClientCertificates,
+    /// PEM files of authorities that client certificates come from.
+    pub client_ca: Vec<PathBuf>,
+    /// PEM files with revocation lists.
+    pub crl: Vec<PathBuf>,
+}
+
+/// A method of authentication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// Client certificate.
+    Certificate,
+    /// User name and password.
+    Password,
+}
+
+/// Which name of a certificate is the identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateIdentity {
+    /// Common Name.
+    Cn,
+    /// First DNS alternative name.
+    SanDns,
+    /// First URI alternative name.
+    SanUri,
+}
+
+/// WebSocket of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebSocket {
+    /// Path of the request.
+    pub path: String,
+    /// Origins that browsers may come from; empty: no browser page of another origin.
+    pub origins: Vec<String>,
+}
+
+/// PROXY protocol of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// Addresses of proxies; only they may connect.
+    pub from: Vec<IpNet>,
+}
+
+/// A listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name, unique.
+    pub name: String,
+    /// What is spoken.
+    pub kind: Kind,
+    /// Where.
+    pub bind: Vec<Endpoint>,
+    /// TLS, exactly for encrypted kinds.
+    pub tls: Option<ListenerTls>,
+    /// Methods of which one is enough, in order.
+    pub methods: Vec<AuthMethod>,
+    /// Methods that are all needed.
+    pub all_of: Vec<AuthMethod>,
+    /// Which name of a certificate is the identity.
+    pub certificate_identity: CertificateIdentity,
+    /// Nobody is asked who they are; on local endpoints only.
+    pub anonymous: bool,
+    /// WebSocket, exactly for those kinds.
+    pub websocket: Option<WebSocket>,
+    /// PROXY protocol.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Address ranges admitted; empty: all.
+    pub allow: Vec<IpNet>,
+    /// Address ranges refused; they win.
+    pub deny: Vec<IpNet>,
+    /// Until when this listener may be open to the network without encryption.
+    pub plaintext_until: Option<Date>,
+    /// Its limits.
+    pub limits: Limits,
+}
+
+impl Listener {
+    pub(crate) fn from_written(
+        written: &Spanned<ListenerWritten>,
+        defaults: &Limits,
+        today: Date,
+        faults: &mut Faults<'_>,
+    ) -> Option<Self> {
+        let at = written.span().start;
+        let body = written.get_ref();
+        let kind_at = body.kind.span().start;
+        let Some(kind) = kind(body.kind.get_ref()) else {
+            let what = format!("kind = \"{}\" is not known", body.kind.get_ref());
+            faults.add(kind_at, what, "use tcp, tls, ws, wss or unix");
+            return None;
+        };
+        let bind = endpoints(&body.bind, kind, faults);
+        if body.bind.is_empty() {
+            faults.add(at, "a listener without an address", "write bind = [\"127.0.0.1:8883\"], for example");
+        }
+        let tls = tls(body.tls.as_ref(), kind, kind_at, faults);
+        let (methods, all_of, certificate_identity, anonymous) = auth(body.auth.as_ref(), kind, faults);
+        check_auth(body, &bind, tls.as_ref(), &methods, &all_of, anonymous, faults);
+        let plaintext_until = plaintext(body, kind, &bind, today, faults);
+        if let Some(websocket) = &body.websocket
+            && !kind.is_websocket()
+        {
+            faults.add(
+                websocket.span().start,
+                "[listener.websocket] on a listener that is not ws or wss",
+                "remove it, or set kind to ws or wss",
+            );
+        }
+        let websocket = kind.is_websocket().then(|| match &body.websocket {
+            Some(written) => WebSocket {
+                path: written.get_ref().path.clone().unwrap_or_else(|| "/mqtt".into()),
+                origins: written.get_ref().origins.clone(),
+            },
+            None => WebSocket { path: "/mqtt".into(), origins: Vec::new() },
+        });
+        Some(Self {
+            name: body.name.get_ref().clone(),
+            kind,
+            bind,
+            tls,
+            methods,
+            all_of,
+            certificate_identity,
+            anonymous,
+            websocket,
+            proxy_protocol: body
+                .proxy_protocol
+                .as_ref()
+                .map(|proxy| ProxyProtocol { from: ranges(&proxy.from, faults) }),
+            allow: ranges(&body.allow, faults),
+            deny: ranges(&body.deny, faults),
+            plaintext_until,
+            limits: body
+                .limits
+                .as_ref()
+                .map_or_else(|| defaults.clone(), |written| defaults.with(written, faults)),
+        })
+    }
+}
+
+fn kind(name: &str) -> Option<Kind> {
+    [Kind::Tcp, Kind::Tls, Kind::Ws, Kind::Wss, Kind::Unix].into_iter().find(|kind| kind.name() == name)
+}
+
+fn endpoints(written: &[Spanned<String>], kind: Kind, faults: &mut Faults<'_>) -> Vec<Endpoint> {
+    let mut found = Vec::new();
+    for one in written {
+        let text = one.get_ref();
+        let at = one.span().start;
+        match (text.strip_prefix("unix:"), kind == Kind::Unix) {
+            (Some(path), true) => found.push(Endpoint::Unix(PathBuf::from(path))),
+            (Some(_), false) => {
+                faults.add(at, "a Unix socket needs kind = \"unix\"", "change kind, or write address:port")
+            }
+            (None, true) => {
+                faults.add(at, "kind = \"unix\" needs a path", "write bind = [\"unix:/run/motte.sock\"]")
+            }
+            (None, false) => match text.parse() {
+                Ok(address) => found.push(Endpoint::Tcp(address)),
+                Err(_) => faults.add(
+                    at,
+                    format!("`{text}` is not an address and port"),
+                    "write 127.0.0.1:8883, 0.0.0.0:8883 or [::]:8883",
+                ),
+            },
+        }
+    }
+    found
+}
+
+fn tls(
+    written: Option<&Spanned<TlsWritten>>,
+    kind: Kind,
+    kind_at: usize,
+    faults: &mut Faults<'_>,
+) -> Option<ListenerTls> {
+    let written = match (written, kind.is_encrypted()) {
+        (Some(written), true) => written,
+        (None, true) => {
+            let what = format!("kind = \"{}\" needs a certificate", kind.name());
+            faults.add(
+                kind_at,
+                what,
+                "add [listener.tls] with certificates = [{ chain = \"…\", key = \"…\" }]",
+            );
+            return None;
+        }
+        (Some(written), false) => {
+            let what = "[listener.tls] on a listener without TLS";
+            faults.add(written.span().start, what, "set kind to tls or wss, or remove it");
+            return None;
+        }
+        (None, false) => return None,
+    };
+    let (at, body) = (written.span().start, written.get_ref());
+    if body.certificates.is_empty() {
+        faults.add(at, "certificates is empty", "name at least one chain and key");
+    }
+    let mut versions = Vec::new();
+    for version in body.versions.iter().flatten() {
+        match version.get_ref().as_str() {
+            "1.2" => versions.push(TlsVersion::V12),
+            "1.3" => versions.push(TlsVersion::V13),
+            other => faults.add(
+                version.span().start,
+                format!("TLS version {other} is not offered"),
+                "use \"1.3\" and \"1.2\"",
+            ),
+        }
+    }
+    if versions.is_empty() {
+        versions = vec![TlsVersion::V13, TlsVersion::V12];
+    }
+    let client_certificates =
+        match body.client_certificates.as_ref().map(|word| (word.get_ref().as_str(), word.span().start)) {
+            None | Some(("none", _)) => ClientCertificates::None,
+            Some(("optional", _)) => ClientCertificates::Optional,
+            Some(("required", _)) => ClientCertificates::Required,
+            Some((other, at)) => {
+                faults.add(
+                    at,
+                    format!("client_certificates = \"{other}\" is not known"),
+                    "use none, optional or required",
+                );
+                ClientCertificates::None
+            }
+        };
+    if client_certificates != ClientCertificates::None && body.client_ca.is_empty() {
+        faults.add(
+            at,
+            "client certificates without an authority to check them",
+            "name its certificate in client_ca",
+        );
+    }
+    if body.certificates.iter().any(|one| {
+        [
+            one.passphrase_file.is_some(),
+            one.passphrase_credential.is_some(),
+            one.passphrase_fd.is_some(),
+            one.passphrase_prompt,
+        ]
+        .iter()
+        .filter(|given| **given)
+        .count()
+            > 1
+    }) {
+        faults.add(at, "a key with several sources of its passphrase", "keep one of them");
+    }
+    Some(ListenerTls {
+        certificates: body
+            .certificates
+            .iter()
+            .map(|one| Certificate {
+                chain: one.chain.clone(),
+                key: one.key.clone(),
+                passphrase_file: one.passphrase_file.clone(),
+                passphrase_credential: one.passphrase_credential.clone(),
+                passphrase_fd: one.passphrase_fd,
+                passphrase_prompt: one.passphrase_prompt,
+            })
+            .collect(),
+        versions,
+        suites: body.suites.iter().flatten().map(|suite| suite.get_ref().clone()).collect(),
+        groups: body.groups.iter().flatten().map(|group| group.get_ref().clone()).collect(),
+        client_certificates,
+        client_ca: body.client_ca.clone(),
+        crl: body.crl.clone(),
+    })
+}
+
+type Auth = (Vec<AuthMethod>, Vec<AuthMethod>, CertificateIdentity, bool);
+
+fn auth(written: Option<&ListenerAuthWritten>, kind: Kind, faults: &mut Faults<'_>) -> Auth {
+    let usual = if kind.is_encrypted() {
+        vec![AuthMethod::Certificate, AuthMethod::Password]
+    } else {
+        vec![AuthMethod::Password]
+    };
+    let Some(written) = written else { return (usual, Vec::new(), CertificateIdentity::Cn, false) };
+    let mut parse = |words: &[Spanned<String>]| {
+        let mut found = Vec::new();
+        for word in words {
+            match word.get_ref().as_str() {
+                "certificate" => found.push(AuthMethod::Certificate),
+                "password" => found.push(AuthMethod::Password),
+                other => {
+                    let what = format!("method `{other}` is not known");
+                    faults.add(word.span().start, what, "use certificate or password");
+                }
+            }
+        }
+        found
+    };
+    let (methods, all_of) = (parse(&written.methods), parse(&written.all_of));
+    let certificate_identity = match written
+        .certificate_identity
+        .as_ref()
+        .map(|word| (word.get_ref().as_str(), word.span().start))
+    {
+        None | Some(("cn", _)) => CertificateIdentity::Cn,
+        Some(("san_dns", _)) => CertificateIdentity::SanDns,
+        Some(("san_uri", _)) => CertificateIdentity::SanUri,
+        Some((other, at)) => {
+            let what = format!("certificate_identity = \"{other}\" is not known");
+            faults.add(at, what, "use cn, san_dns or san_uri");
+            CertificateIdentity::Cn
+        }
+    };
+    let anonymous = written.anonymous.as_ref().is_some_and(|anonymous| *anonymous.get_ref());
+    let methods = if methods.is_empty() && !anonymous { usual } else { methods };
+    (methods, all_of, certificate_identity, anonymous)
+}
+
+fn check_auth(
+    body: &ListenerWritten,
+    bind: &[Endpoint],
+    tls: Option<&ListenerTls>,
+    methods: &[AuthMethod],
+    all_of: &[AuthMethod],
+    anonymous: bool,
+    faults: &mut Faults<'_>,
+) {
+    let at = body.name.span().start;
+    if anonymous && !bind.iter().all(Endpoint::is_local) {
+        let what = "anonymous = true on an address that the network reaches";
+        let at =
+            body.auth.as_ref().and_then(|auth| auth.anonymous.as_ref()).map_or(at, |word| word.span().start);
+        faults.add(at, what, "bind to 127.0.0.1 or a Unix socket, or give each client an identity");
+    }
+    if anonymous && !(body.auth.as_ref().is_none_or(|auth| auth.methods.is_empty()) && all_of.is_empty()) {
+        faults.add(at, "anonymous = true beside methods of authentication", "keep one of them");
+    }
+    let certificates = tls.map_or(ClientCertificates::None, |tls| tls.client_certificates);
+    let stated = body.auth.as_ref().is_some_and(|auth| !auth.methods.is_empty());
+    let wants = |list: &[AuthMethod]| list.contains(&AuthMethod::Certificate);
+    if certificates == ClientCertificates::None
+        && (wants(all_of) || (stated && wants(methods) && methods.len() == 1))
+    {
+        let what = "certificates are wanted for authentication, and clients are not asked for them";
+        faults.add(at, what, "set client_certificates = \"required\" in [listener.tls]");
+    }
+}
+
+/// Plaintext beyond this machine needs a dated exception.
+fn plaintext(
+    body: &ListenerWritten,
+    kind: Kind,
+    bind: &[Endpoint],
+    today: Date,
+    faults: &mut Faults<'_>,
+) -> Option<Date> {
+    let until = body.plaintext_until.as_ref().and_then(|written| {
+        let parsed = date(written.get_ref());
+        match parsed {
+            None => faults.add(
+                written.span().start,
+                "plaintext_until is not a date",
+                "write it as \"2027-03-31\"",
+            ),
+            Some(until) if until < today => faults.add(
+                written.span().start,
+                format!("the exception for plaintext ended on {until}"),
+                "use kind = \"tls\", or renew the exception with a later date",
+            ),
+            Some(_) => {}
+        }
+        parsed
+    });
+    let open = bind.iter().find(|endpoint| !endpoint.is_local());
+    if let (Some(endpoint), false, None) = (open, kind.is_encrypted(), until) {
+        let at = body.bind.first().map_or(0, |one| one.span().start);
+        faults.add(
+            at,
+            format!("{endpoint} would be open to the network without encryption"),
+            "use kind = \"tls\" or bind to 127.0.0.1; if it must be, write plaintext_until = \"<date>\"",
+        );
+    }
+    until
+}
+
+fn ranges(written: &[Spanned<String>], faults: &mut Faults<'_>) -> Vec<IpNet> {
+    let mut found = Vec::new();
+    for one in written {
+        let text = one.get_ref();
+        match text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)) {
+            Ok(net) => found.push(net),
+            Err(_) => faults.add(
+                one.span().start,
+                format!("`{text}` is not an address range"),
+                "write it as 10.0.0.0/8 or 2001:db8::/32",
+            ),
+        }
+    }
+    found
+}

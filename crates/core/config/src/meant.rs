@@ -1,0 +1,354 @@
+//! A configuration as meant.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use jiff::civil::Date;
+use motte_event::Severity;
+
+use crate::error::{ConfigErrors, Faults};
+use crate::limits::Limits;
+use crate::listener::{Endpoint, Listener};
+use crate::written::{ConfigWritten, DevelopmentWritten, LogWritten, SysWritten};
+
+/// How events are written to standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// JSON objects, one a line.
+    Json,
+}
+
+/// Everything that a broker is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Directory for what outlives the process; `None`: nothing does.
+    pub state_dir: Option<PathBuf>,
+    /// Worker threads; 0: one for each core.
+    pub workers: u16,
+    /// Listeners.
+    pub listeners: Vec<Listener>,
+    /// Password file.
+    pub password_file: Option<PathBuf>,
+    /// Threads that check passwords.
+    pub hash_threads: u16,
+    /// Password checks that may wait.
+    pub hash_queue: u32,
+    /// Policy files; none: nothing is permitted.
+    pub policy_files: Vec<PathBuf>,
+    /// Limits of the process, and defaults for listeners.
+    pub limits: Limits,
+    /// How events are written.
+    pub log_format: LogFormat,
+    /// Least severity that is written.
+    pub log_level: Severity,
+    /// Where metrics are served; `None`: nowhere.
+    pub metrics: Option<Endpoint>,
+    /// Seconds between publications of `$SYS/` topics; 0: none.
+    pub sys_interval_s: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            state_dir: None,
+            workers: 0,
+            listeners: Vec::new(),
+            password_file: None,
+            hash_threads: 1,
+            hash_queue: 1_024,
+            policy_files: Vec::new(),
+            limits: Limits::default(),
+            log_format: LogFormat::Text,
+            log_level: Severity::Info,
+            metrics: None,
+            sys_interval_s: 10,
+        }
+    }
+}
+
+/// Reads a configuration's text; `today` ends dated exceptions.
+///
+/// # Errors
+/// All faults that were found, each with place and remedy.
+pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors> {
+    let mut faults = Faults::new(text, file);
+    let written: ConfigWritten = match toml::from_str(text) {
+        Ok(written) => written,
+        Err(error) => {
+            faults.add_syntax(&error);
+            faults.finish()?;
+            return Ok(Config::default());
+        }
+    };
+    let mut config = Config { state_dir: written.state_dir, ..Config::default() };
+    config.limits = config.limits.with(&written.limits, &mut faults);
+    if let Some(workers) = &written.workers {
+        config.workers = *workers.get_ref();
+        if config.workers > 64 {
+            faults.add(workers.span().start, "more than 64 workers", "write 0 for one a core, or at most 64");
+        }
+    }
+    for listener in &written.listener {
+        config.listeners.extend(Listener::from_written(listener, &config.limits, today, &mut faults));
+    }
+    let (mut names, mut binds) = (HashSet::new(), HashSet::new());
+    for listener in &written.listener {
+        let name = &listener.get_ref().name;
+        if !names.insert(name.get_ref().as_str()) {
+            let what = format!("two listeners are called `{}`", name.get_ref());
+            faults.add(name.span().start, what, "give each a name of its own");
+        }
+        for bind in &listener.get_ref().bind {
+            if !bind.get_ref().ends_with(":0") && !binds.insert(bind.get_ref().as_str()) {
+                let what = format!("{} is bound twice", bind.get_ref());
+                faults.add(bind.span().start, what, "give each listener an address of its own");
+            }
+        }
+    }
+    if written.listener.is_empty() {
+        faults.add(0, "no listener", "add [[listener]] with name, kind and bind");
+    }
+    config.password_file = written.auth.password_file;
+    if let Some(threads) = &written.auth.hash_threads {
+        config.hash_threads = *threads.get_ref();
+        if !(1..=64).contains(threads.get_ref()) {
+            faults.add(threads.span().start, "hash_threads is out of bounds", "write a number from 1 to 64");
+        }
+    }
+    if let Some(queue) = &written.auth.hash_queue {
+        config.hash_queue = *queue.get_ref();
+    }
+    config.policy_files = written.policy.files;
+    apply_log(&written.log, &mut config, &mut faults);
+    apply_sys(&written.sys, &mut config);
+    if let Some(bind) = &written.metrics.bind {
+        config.metrics = metrics(bind, &mut faults);
+    }
+    faults.finish()?;
+    Ok(config)
+}
+
+/// Reads what `motte dev --config` may hold: limits, log and `$SYS/`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_development(text: &str, file: &str) -> Result<Config, ConfigErrors> {
+    let mut faults = Faults::new(text, file);
+    let written: DevelopmentWritten = match toml::from_str(text) {
+        Ok(written) => written,
+        Err(error) => {
+            faults.add_syntax(&error);
+            faults.finish()?;
+            return Ok(Config::default());
+        }
+    };
+    let mut config = Config::default();
+    config.limits = config.limits.with(&written.limits, &mut faults);
+    apply_log(&written.log, &mut config, &mut faults);
+    apply_sys(&written.sys, &mut config);
+    faults.finish()?;
+    Ok(config)
+}
+
+fn apply_log(written: &LogWritten, config: &mut Config, faults: &mut Faults<'_>) {
+    if let Some(format) = &written.format {
+        match format.get_ref().as_str() {
+            "text" => config.log_format = LogFormat::Text,
+            "json" => config.log_format = LogFormat::Json,
+            other => faults.add(
+                format.span().start,
+                format!("log format {other} is not known"),
+                "use text or json",
+            ),
+        }
+    }
+    if let Some(level) = &written.level {
+        match Severity::parse(level.get_ref()) {
+            Some(severity) => config.log_level = severity,
+            None => faults.add(
+                level.span().start,
+                format!("log level {} is not known", level.get_ref()),
+                "use info, notice, warning, error or critical",
+            ),
+        }
+    }
+}
+
+fn apply_sys(written: &SysWritten, config: &mut Config) {
+    if let Some(interval) = &written.interval_s {
+        config.sys_interval_s = *interval.get_ref();
+    }
+}
+
+fn metrics(bind: &toml::Spanned<String>, faults: &mut Faults<'_>) -> Option<Endpoint> {
+    let text = bind.get_ref();
+    let endpoint = match text.strip_prefix("unix:") {
+        Some(path) => Some(Endpoint::Unix(PathBuf::from(path))),
+        None => text.parse().ok().map(Endpoint::Tcp),
+    };
+    match &endpoint {
+        Some(endpoint) if endpoint.is_local() => {}
+        Some(_) => faults.add(
+            bind.span().start,
+            "metrics would be open to the network",
+            "bind to 127.0.0.1 or unix:PATH, and let a collector on this machine fetch them",
+        ),
+        None => faults.add(
+            bind.span().start,
+            "not an address",
+            "write 127.0.0.1:9464 or unix:/run/motte-metrics.sock",
+        ),
+    }
+    endpoint
+}
+
+impl Config {
+    /// The configuration as TOML that gives it again, without secrets (there are none in it).
+    pub fn to_toml(&self) -> String {
+        let mut out = String::new();
+        let mut line = |text: String| {
+            out.push_str(&text);
+            out.push('\n');
+        };
+        if let Some(dir) = &self.state_dir {
+            line(format!("state_dir = {}", quoted(&dir.display().to_string())));
+        }
+        line(format!("workers = {}", self.workers));
+        for listener in &self.listeners {
+            line(listener.to_toml());
+        }
+        line("\n[auth]".into());
+        if let Some(file) = &self.password_file {
+            line(format!("password_file = {}", quoted(&file.display().to_string())));
+        }
+        line(format!("hash_threads = {}\nhash_queue = {}", self.hash_threads, self.hash_queue));
+        line(format!(
+            "\n[policy]\nfiles = {}",
+            list(self.policy_files.iter().map(|f| f.display().to_string()))
+        ));
+        let format = if self.log_format == LogFormat::Json { "json" } else { "text" };
+        line(format!("\n[log]\nformat = \"{format}\"\nlevel = \"{}\"", self.log_level.name()));
+        if let Some(metrics) = &self.metrics {
+            line(format!("\n[metrics]\nbind = {}", quoted(&metrics.to_string())));
+        }
+        line(format!("\n[sys]\ninterval_s = {}", self.sys_interval_s));
+        line(format!("\n[limits]\n{}", self.limits.to_toml()));
+        out
+    }
+}
+
+impl Listener {
+    fn to_toml(&self) -> String {
+        let mut out = format!(
+            "\n[[listener]]\nname = {}\nkind = \"{}\"\nbind = {}\n",
+            quoted(&self.name),
+            self.kind.name(),
+            list(self.bind.iter().map(ToString::to_string))
+        );
+        for (key, nets) in [("allow", &self.allow), ("deny", &self.deny)] {
+            if !nets.is_empty() {
+                out.push_str(&format!("{key} = {}\n", list(nets.iter().map(ToString::to_string))));
+            }
+        }
+        if let Some(until) = self.plaintext_until {
+            out.push_str(&format!("plaintext_until = \"{until}\"\n"));
+        }
+        if let Some(tls) = &self.tls {
+            out.push_str(&tls.to_toml());
+        }
+        out.push_str(&self.auth_to_toml());
+        if let Some(websocket) = &self.websocket {
+            let (path, origins) = (quoted(&websocket.path), list(websocket.origins.iter().cloned()));
+            out.push_str(&format!("[listener.websocket]\npath = {path}\norigins = {origins}\n"));
+        }
+        if let Some(proxy) = &self.proxy_protocol {
+            let from = list(proxy.from.iter().map(ToString::to_string));
+            out.push_str(&format!("[listener.proxy_protocol]\nfrom = {from}\n"));
+        }
+        out
+    }
+
+    fn auth_to_toml(&self) -> String {
+        use crate::listener::{AuthMethod, CertificateIdentity};
+        if self.anonymous {
+            return "[listener.auth]\nanonymous = true\n".into();
+        }
+        let names = |methods: &[AuthMethod]| {
+            list(methods.iter().map(|method| match method {
+                AuthMethod::Certificate => "certificate".to_owned(),
+                AuthMethod::Password => "password".to_owned(),
+            }))
+        };
+        let identity = match self.certificate_identity {
+            CertificateIdentity::Cn => "cn",
+            CertificateIdentity::SanDns => "san_dns",
+            CertificateIdentity::SanUri => "san_uri",
+        };
+        let (methods, all_of) = (names(&self.methods), names(&self.all_of));
+        format!(
+            "[listener.auth]\nmethods = {methods}\nall_of = {all_of}\ncertificate_identity = \"{identity}\"\n"
+        )
+    }
+}
+
+impl crate::listener::ListenerTls {
+    fn to_toml(&self) -> String {
+        use crate::listener::{ClientCertificates, TlsVersion};
+        let certificates: Vec<String> = self
+            .certificates
+            .iter()
+            .map(|one| {
+                let mut text = format!(
+                    "{{ chain = {}, key = {}",
+                    quoted(&one.chain.display().to_string()),
+                    quoted(&one.key.display().to_string())
+                );
+                if let Some(file) = &one.passphrase_file {
+                    text.push_str(&format!(", passphrase_file = {}", quoted(&file.display().to_string())));
+                }
+                if let Some(name) = &one.passphrase_credential {
+                    text.push_str(&format!(", passphrase_credential = {}", quoted(name)));
+                }
+                if let Some(fd) = one.passphrase_fd {
+                    text.push_str(&format!(", passphrase_fd = {fd}"));
+                }
+                if one.passphrase_prompt {
+                    text.push_str(", passphrase_prompt = true");
+                }
+                text + " }"
+            })
+            .collect();
+        let versions = list(self.versions.iter().map(|version| match version {
+            TlsVersion::V12 => "1.2".to_owned(),
+            TlsVersion::V13 => "1.3".to_owned(),
+        }));
+        let clients = match self.client_certificates {
+            ClientCertificates::None => "none",
+            ClientCertificates::Optional => "optional",
+            ClientCertificates::Required => "required",
+        };
+        let paths = |paths: &[PathBuf]| list(paths.iter().map(|path| path.display().to_string()));
+        let mut out = format!(
+            "[listener.tls]\ncertificates = [{}]\nversions = {versions}\nclient_certificates = \"{clients}\"\nclient_ca = {}\ncrl = {}\n",
+            certificates.join(", "),
+            paths(&self.client_ca),
+            paths(&self.crl)
+        );
+        for (key, names) in [("suites", &self.suites), ("groups", &self.groups)] {
+            if !names.is_empty() {
+                out.push_str(&format!("{key} = {}\n", list(names.iter().cloned())));
+            }
+        }
+        out
+    }
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.map(|item| quoted(&item)).collect::<Vec<_>>().join(", "))
+}

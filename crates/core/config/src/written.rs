@@ -1,0 +1,144 @@
+//! A configuration as written.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::limits::LimitsWritten;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConfigWritten {
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) workers: Option<Spanned<u16>>,
+    #[serde(default)]
+    pub(crate) listener: Vec<Spanned<ListenerWritten>>,
+    #[serde(default)]
+    pub(crate) auth: AuthWritten,
+    #[serde(default)]
+    pub(crate) policy: PolicyWritten,
+    #[serde(default)]
+    pub(crate) limits: LimitsWritten,
+    #[serde(default)]
+    pub(crate) log: LogWritten,
+    #[serde(default)]
+    pub(crate) metrics: MetricsWritten,
+    #[serde(default)]
+    pub(crate) sys: SysWritten,
+}
+
+/// What `motte dev --config` may hold.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DevelopmentWritten {
+    #[serde(default)]
+    pub(crate) limits: LimitsWritten,
+    #[serde(default)]
+    pub(crate) log: LogWritten,
+    #[serde(default)]
+    pub(crate) sys: SysWritten,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuthWritten {
+    pub(crate) password_file: Option<PathBuf>,
+    pub(crate) hash_threads: Option<Spanned<u16>>,
+    pub(crate) hash_queue: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PolicyWritten {
+    #[serde(default)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogWritten {
+    pub(crate) format: Option<Spanned<String>>,
+    pub(crate) level: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MetricsWritten {
+    pub(crate) bind: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SysWritten {
+    pub(crate) interval_s: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListenerWritten {
+    pub(crate) name: Spanned<String>,
+    pub(crate) kind: Spanned<String>,
+    pub(crate) bind: Vec<Spanned<String>>,
+    pub(crate) tls: Option<Spanned<TlsWritten>>,
+    pub(crate) auth: Option<ListenerAuthWritten>,
+    pub(crate) websocket: Option<Spanned<WebSocketWritten>>,
+    pub(crate) proxy_protocol: Option<ProxyWritten>,
+    #[serde(default)]
+    pub(crate) allow: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) deny: Vec<Spanned<String>>,
+    pub(crate) plaintext_until: Option<Spanned<String>>,
+    pub(crate) limits: Option<LimitsWritten>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TlsWritten {
+    pub(crate) certificates: Vec<CertificateWritten>,
+    pub(crate) versions: Option<Vec<Spanned<String>>>,
+    pub(crate) suites: Option<Vec<Spanned<String>>>,
+    pub(crate) groups: Option<Vec<Spanned<String>>>,
+    pub(crate) client_certificates: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) client_ca: Vec<PathBuf>,
+    #[serde(default)]
+    pub(crate) crl: Vec<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CertificateWritten {
+    pub(crate) chain: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) passphrase_file: Option<PathBuf>,
+    pub(crate) passphrase_credential: Option<String>,
+    pub(crate) passphrase_fd: Option<u32>,
+    #[serde(default)]
+    pub(crate) passphrase_prompt: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListenerAuthWritten {
+    #[serde(default)]
+    pub(crate) methods: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) all_of: Vec<Spanned<String>>,
+    pub(crate) certificate_identity: Option<Spanned<String>>,
+    pub(crate) anonymous: Option<Spanned<bool>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WebSocketWritten {
+    pub(crate) path: Option<String>,
+    #[serde(default)]
+    pub(crate) origins: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProxyWritten {
+    pub(crate) from: Vec<Spanned<String>>,
+}

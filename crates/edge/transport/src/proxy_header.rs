@@ -1,0 +1,71 @@
+//! The PROXY header, version 1 and 2: who the peer of a proxy really is. Taken from named proxies only.
+
+use std::net::SocketAddr;
+
+use ppp::{HeaderResult, PartialResult};
+
+/// Most bytes of a header: version 2 with extensions.
+pub(crate) const HEADER_BYTES_MAX: usize = 4_096;
+
+/// What the first bytes of a connection are.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Header {
+    /// The header is not there whole.
+    Partial,
+    /// A header of this many bytes; the address is `None` where the proxy speaks for itself.
+    Whole {
+        /// Bytes to skip.
+        len: usize,
+        /// The client.
+        source: Option<SocketAddr>,
+    },
+    /// No header.
+    Wrong,
+}
+
+/// Reads a header from the bytes that have arrived.
+pub(crate) fn parse(bytes: &[u8]) -> Header {
+    let result = HeaderResult::parse(bytes);
+    if result.is_incomplete() && bytes.len() < HEADER_BYTES_MAX {
+        return Header::Partial;
+    }
+    match result {
+        HeaderResult::V1(Ok(header)) => Header::Whole {
+            len: header.header.len(),
+            source: match header.addresses {
+                ppp::v1::Addresses::Tcp4(a) => Some((a.source_address, a.source_port).into()),
+                ppp::v1::Addresses::Tcp6(a) => Some((a.source_address, a.source_port).into()),
+                ppp::v1::Addresses::Unknown => None,
+            },
+        },
+        HeaderResult::V2(Ok(header)) => Header::Whole {
+            len: header.len(),
+            source: match (header.command, header.addresses) {
+                (ppp::v2::Command::Local, _) => None,
+                (_, ppp::v2::Addresses::IPv4(a)) => Some((a.source_address, a.source_port).into()),
+                (_, ppp::v2::Addresses::IPv6(a)) => Some((a.source_address, a.source_port).into()),
+                (_, ppp::v2::Addresses::Unix(_) | ppp::v2::Addresses::Unspecified) => None,
+            },
+        },
+        HeaderResult::V1(Err(_)) | HeaderResult::V2(Err(_)) => Header::Wrong,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_of_both_versions_are_read_and_anything_else_is_wrong() {
+        let v1 = b"PROXY TCP4 192.0.2.7 192.0.2.1 1234 8883\r\n\x10";
+        let source = Some("192.0.2.7:1234".parse().unwrap());
+        assert_eq!(parse(v1), Header::Whole { len: v1.len() - 1, source });
+        assert_eq!(parse(&v1[..20]), Header::Partial);
+        let mut v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c".to_vec();
+        v2.extend([192, 0, 2, 7, 192, 0, 2, 1, 0x04, 0xd2, 0x22, 0xb3]);
+        assert_eq!(parse(&v2), Header::Whole { len: 28, source });
+        assert_eq!(parse(&v2[..18]), Header::Partial);
+        assert_eq!(parse(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00\x00\x00\x00\x00"), Header::Wrong);
+        assert_eq!(parse(b"GET / HTTP/1.1\r\n\r\n"), Header::Wrong);
+    }
+}

@@ -1,0 +1,520 @@
+//! A connection as a stream of MQTT bytes: PROXY header, TLS and WebSocket handshakes first, then reading and writing.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use mio::event::Source;
+use mio::{Interest, Registry, Token};
+use rustls::ServerConnection;
+use rustls_pki_types::CertificateDer;
+use tungstenite::protocol::Role;
+
+use crate::proxy_header::{self, HEADER_BYTES_MAX, Header};
+use crate::socket::Socket;
+use crate::tls::ServerTls;
+use crate::websocket::{Answer, Framed, Request, WebSocketOptions};
+
+/// Plaintext that TLS may hold before it is encrypted, and encrypted bytes before they are written.
+const TLS_BUFFER_BYTES: usize = 64 * 1024;
+
+/// What lies between the socket and MQTT on a listener.
+#[derive(Debug, Clone, Default)]
+pub struct Stages {
+    /// PROXY header, from these addresses only.
+    pub proxies: Option<Arc<[IpNet]>>,
+    /// TLS.
+    pub tls: Option<ServerTls>,
+    /// WebSocket.
+    pub websocket: Option<Arc<WebSocketOptions>>,
+}
+
+/// How far the handshakes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The peer's next bytes are awaited.
+    Waiting,
+    /// MQTT may be spoken.
+    Ready,
+}
+
+/// Why a connection ends before MQTT.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The PROXY header is missing, wrong or from somebody else.
+    #[error("{0}")]
+    Proxy(&'static str),
+    /// The TLS handshake failed.
+    #[error("{0}")]
+    Tls(String),
+    /// The WebSocket handshake failed.
+    #[error("{0}")]
+    WebSocket(&'static str),
+    /// The peer went away.
+    #[error("the peer closed the connection")]
+    Gone,
+}
+
+/// What TLS agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// Version, `TLSv1_3`.
+    pub version: String,
+    /// Suite.
+    pub suite: String,
+    /// Key exchange group.
+    pub group: String,
+    /// Certificates that the client showed, the leaf first.
+    pub certificates: Vec<CertificateDer<'static>>,
+}
+
+#[derive(Debug)]
+enum Wire {
+    Plain(Socket),
+    Tls(Box<TlsSocket>),
+}
+
+#[derive(Debug)]
+struct TlsSocket {
+    socket: Socket,
+    connection: ServerConnection,
+}
+
+#[derive(Debug)]
+enum Layer {
+    /// PROXY header awaited.
+    Proxy(Socket),
+    /// TLS handshake.
+    Handshake(Box<TlsSocket>),
+    /// WebSocket request awaited.
+    Upgrade(Wire, Request),
+    /// Ready, straight.
+    Direct(Wire),
+    /// Ready, framed.
+    WebSocket(Box<Framed<Wire>>),
+    /// Nothing is left.
+    Gone,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Stream {
+    layer: Layer,
+    stages: Stages,
+    peer: Option<SocketAddr>,
+}
+
+impl Stream {
+    /// A connection that was just accepted.
+    pub fn new(socket: Socket, stages: Stages) -> Self {
+        let peer = socket.peer();
+        let layer = Layer::Proxy(socket);
+        Self { layer, stages, peer }
+    }
+
+    /// The client's address; after [`Progress::Ready`] the one of the PROXY header, if there was one.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// What is awaited, for people.
+    pub fn stage(&self) -> &'static str {
+        match &self.layer {
+            Layer::Proxy(_) if self.stages.proxies.is_some() => "the PROXY header",
+            Layer::Proxy(_) | Layer::Handshake(_) => "the TLS handshake",
+            Layer::Upgrade(..) => "the WebSocket handshake",
+            Layer::Direct(_) | Layer::WebSocket(_) | Layer::Gone => "CONNECT",
+        }
+    }
+
+    /// Goes on with the handshakes as far as bytes are there.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the connection is over.
+    pub fn advance(&mut self) -> Result<Progress, Refusal> {
+        loop {
+            let layer = std::mem::replace(&mut self.layer, Layer::Gone);
+            let (layer, waiting) = self.step(layer)?;
+            self.layer = layer;
+            if matches!(self.layer, Layer::Direct(_) | Layer::WebSocket(_)) {
+                return Ok(Progress::Ready);
+            }
+            if waiting {
+                return Ok(Progress::Waiting);
+            }
+        }
+    }
+
+    fn step(&mut self, layer: Layer) -> Result<(Layer, bool), Refusal> {
+        match layer {
+            Layer::Proxy(mut socket) => {
+                if let Some(proxies) = &self.stages.proxies {
+                    match take_proxy_header(&mut socket, proxies, self.peer)? {
+                        Some(peer) => self.peer = peer,
+                        None => return Ok((Layer::Proxy(socket), true)),
+                    }
+                }
+                self.after_proxy(socket).map(|layer| (layer, false))
+            }
+            Layer::Handshake(mut tls) => {
+                let waiting = tls.handshake()?;
+                if waiting {
+                    return Ok((Layer::Handshake(tls), true));
+                }
+                Ok((self.after_tls(Wire::Tls(tls)), false))
+            }
+            Layer::Upgrade(wire, request) => self.upgrade(wire, request),
+            Layer::Gone => Err(Refusal::Gone),
+            ready @ (Layer::Direct(_) | Layer::WebSocket(_)) => Ok((ready, false)),
+        }
+    }
+
+    fn after_proxy(&self, socket: Socket) -> Result<Layer, Refusal> {
+        let Some(tls) = &self.stages.tls else { return Ok(self.after_tls(Wire::Plain(socket))) };
+        let mut connection = ServerConnection::new(Arc::clone(&tls.config))
+            .map_err(|error| Refusal::Tls(error.to_string()))?;
+        connection.set_buffer_limit(Some(TLS_BUFFER_BYTES));
+        Ok(Layer::Handshake(Box::new(TlsSocket { socket, connection })))
+    }
+
+    fn after_tls(&self, wire: Wire) -> Layer {
+        if self.stages.websocket.is_some() {
+            Layer::Upgrade(wire, Request::default())
+        } else {
+            Layer::Direct(wire)
+        }
+    }
+
+    fn upgrade(&self, mut wire: Wire, mut request: Request) -> Result<(Layer, bool), Refusal> {
+        let Some(options) = &self.stages.websocket else { return Ok((Layer::Direct(wire), false)) };
+        let mut buffer = [0; 2_048];
+        let n = match wire.read(&mut buffer) {
+            Ok(0) => return Err(Refusal::Gone),
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok((Layer::Upgrade(wire, request), true));
+            }
+            Err(_) => return Err(Refusal::Gone),
+        };
+        match request.take(buffer.get(..n).unwrap_or_default(), options) {
+            Answer::Partial => Ok((Layer::Upgrade(wire, request), false)),
+            Answer::Accept { response, rest } => {
+                // A response of 150 bytes fits any socket's buffer; a peer that leaves no room for it is not served.
+                wire.write_all(&response).map_err(|_| Refusal::Gone)?;
+                Ok((Layer::WebSocket(Box::new(Framed::new(wire, rest, Role::Server))), false))
+            }
+            Answer::Refuse { response, cause } => {
+                let _ = wire.write_all(&response);
+                wire.shutdown();
+                Err(Refusal::WebSocket(cause))
+            }
+        }
+    }
+
+    /// What TLS agreed on, once ready; `None` without TLS.
+    pub fn tls_facts(&self) -> Option<TlsFacts> {
+        let wire = match &self.layer {
+            Layer::Direct(wire) | Layer::Upgrade(wire, _) => wire,
+            Layer::WebSocket(framed) => framed.stream(),
+            Layer::Proxy(_) | Layer::Handshake(_) | Layer::Gone => return None,
+        };
+        let Wire::Tls(tls) = wire else { return None };
+        let connection = &tls.connection;
+        let name = |text: Option<String>| text.unwrap_or_else(|| "unknown".into());
+        Some(TlsFacts {
+            version: name(connection.protocol_version().map(|v| format!("{v:?}"))),
+            suite: name(connection.negotiated_cipher_suite().map(|s| format!("{:?}", s.suite()))),
+            group: name(connection.negotiated_key_exchange_group().map(|g| format!("{:?}", g.name()))),
+            certificates: connection
+                .peer_certificates()
+                .unwrap_or_default()
+                .iter()
+                .map(|c| c.clone().into_owned())
+                .collect(),
+        })
+    }
+
+    /// Reads MQTT bytes; 0 is the end, `WouldBlock` that nothing more is there now.
+    ///
+    /// # Errors
+    /// As a socket's, and `InvalidData` where the peer breaks TLS or WebSocket.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.layer {
+            Layer::Direct(Wire::Plain(socket)) => socket.read(buffer),
+            Layer::Direct(wire) => wire.read(buffer),
+            Layer::WebSocket(framed) => framed.read(buffer),
+            Layer::Proxy(_) | Layer::Handshake(_) | Layer::Upgrade(..) => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            Layer::Gone => Ok(0),
+        }
+    }
+
+    /// Writes from slices; gives how many bytes were taken.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the peer takes nothing now.
+    pub fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match &mut self.layer {
+            Layer::Direct(Wire::Plain(socket)) => socket.write_vectored(slices),
+            Layer::Direct(wire) => write_each(wire, slices),
+            Layer::WebSocket(framed) => write_each(framed.as_mut(), slices),
+            Layer::Proxy(_) | Layer::Handshake(_) | Layer::Upgrade(..) => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            Layer::Gone => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    /// Hands on what TLS and WebSocket still hold; true when nothing is left.
+    ///
+    /// # Errors
+    /// As a socket's, but not `WouldBlock`.
+    pub fn flush(&mut self) -> io::Result<bool> {
+        let flushed = match &mut self.layer {
+            Layer::Direct(Wire::Plain(_)) | Layer::Proxy(_) | Layer::Gone => return Ok(true),
+            Layer::Handshake(tls) => tls.flush(),
+            Layer::Direct(wire) | Layer::Upgrade(wire, _) => wire.flush(),
+            Layer::WebSocket(framed) => framed.flush().and_then(|()| framed.stream_mut().flush()),
+        };
+        match flushed {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether TLS or WebSocket hold bytes that the socket has not taken.
+    pub fn wants_write(&self) -> bool {
+        match &self.layer {
+            Layer::Handshake(tls) => tls.connection.wants_write(),
+            Layer::Direct(Wire::Tls(tls)) | Layer::Upgrade(Wire::Tls(tls), _) => tls.connection.wants_write(),
+            Layer::WebSocket(framed) => !framed.is_flushed() || framed.stream().wants_write(),
+            Layer::Proxy(_) | Layer::Direct(_) | Layer::Upgrade(..) | Layer::Gone => false,
+        }
+    }
+
+    /// Says goodbye below MQTT: WebSocket close, TLS `close_notify`, end of the TCP stream.
+    pub fn shutdown(&mut self) {
+        match &mut self.layer {
+            Layer::WebSocket(framed) => {
+                framed.close();
+                framed.stream_mut().shutdown();
+            }
+            Layer::Direct(wire) | Layer::Upgrade(wire, _) => wire.shutdown(),
+            Layer::Handshake(tls) => {
+                let _ = tls.flush();
+                tls.socket.shutdown();
+            }
+            Layer::Proxy(socket) => socket.shutdown(),
+            Layer::Gone => {}
+        }
+    }
+
+    fn socket(&mut self) -> io::Result<&mut Socket> {
+        let wire = match &mut self.layer {
+            Layer::Proxy(socket) => return Ok(socket),
+            Layer::Handshake(tls) => return Ok(&mut tls.socket),
+            Layer::Direct(wire) | Layer::Upgrade(wire, _) => wire,
+            Layer::WebSocket(framed) => framed.stream_mut(),
+            Layer::Gone => return Err(io::ErrorKind::NotConnected.into()),
+        };
+        Ok(match wire {
+            Wire::Plain(socket) => socket,
+            Wire::Tls(tls) => &mut tls.socket,
+        })
+    }
+}
+
+fn write_each(to: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let mut total = 0;
+    for slice in slices.iter().filter(|slice| !slice.is_empty()) {
+        match to.write(slice) {
+            Ok(n) => {
+                total += n;
+                if n < slice.len() {
+                    break;
+                }
+            }
+            Err(_) if total > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(total)
+}
+
+/// Takes the PROXY header; `None`: it is not there whole. The inner `None` is a proxy that speaks for itself.
+fn take_proxy_header(
+    socket: &mut Socket,
+    proxies: &[IpNet],
+    peer: Option<SocketAddr>,
+) -> Result<Option<Option<SocketAddr>>, Refusal> {
+    let named = peer.is_some_and(|peer| proxies.iter().any(|net| net.contains(&peer.ip())));
+    if !named {
+        return Err(Refusal::Proxy("the connection does not come from a named proxy"));
+    }
+    let mut buffer = [0; HEADER_BYTES_MAX];
+    let n = match socket.peek(&mut buffer) {
+        Ok(0) => return Err(Refusal::Gone),
+        Ok(n) => n,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        Err(_) => return Err(Refusal::Gone),
+    };
+    match proxy_header::parse(buffer.get(..n).unwrap_or_default()) {
+        Header::Partial => Ok(None),
+        Header::Wrong => Err(Refusal::Proxy("the connection does not begin with a PROXY header")),
+        Header::Whole { len, source } => {
+            let mut left = len;
+            while left > 0 {
+                let part = buffer.get_mut(..left).unwrap_or_default();
+                match socket.read(part) {
+                    Ok(0) | Err(_) => return Err(Refusal::Gone),
+                    Ok(n) => left -= n,
+                }
+            }
+            Ok(Some(source.or(peer)))
+        }
+    }
+}
+
+impl TlsSocket {
+    /// Goes on with the handshake; true while the peer's bytes are awaited.
+    fn handshake(&mut self) -> Result<bool, Refusal> {
+        loop {
+            while self.connection.wants_write() {
+                match self.connection.write_tls(&mut self.socket) {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                    Err(_) => return Err(Refusal::Gone),
+                }
+            }
+            if !self.connection.is_handshaking() {
+                return Ok(false);
+            }
+            match self.connection.read_tls(&mut self.socket) {
+                Ok(0) => return Err(Refusal::Gone),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(_) => return Err(Refusal::Gone),
+            }
+            if let Err(error) = self.connection.process_new_packets() {
+                // The alert tells the peer what was wrong.
+                let _ = self.connection.write_tls(&mut self.socket);
+                self.socket.shutdown();
+                return Err(Refusal::Tls(error.to_string()));
+            }
+        }
+    }
+}
+
+impl Read for TlsSocket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.connection.reader().read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // A connection that ends without close_notify is a lost one, not an attack on MQTT: packets have lengths.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+                done => return done,
+            }
+            if self.connection.read_tls(&mut self.socket)? == 0 {
+                // Told once more, so that the reader knows that the end has come.
+                let _ = self.connection.process_new_packets();
+                return match self.connection.reader().read(buffer) {
+                    Ok(n) => Ok(n),
+                    Err(_) => Ok(0),
+                };
+            }
+            if let Err(error) = self.connection.process_new_packets() {
+                let _ = self.connection.write_tls(&mut self.socket);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        }
+    }
+}
+
+impl Write for TlsSocket {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let mut total = 0;
+        while let Some(rest) = buffer.get(total..).filter(|rest| !rest.is_empty()) {
+            let n = self.connection.writer().write(rest)?;
+            total += n;
+            match self.flush() {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if n == 0 {
+                        break;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if total == 0 && !buffer.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(total) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut self.socket)?;
+        }
+        Ok(())
+    }
+}
+
+impl Wire {
+    fn shutdown(&mut self) {
+        match self {
+            Self::Plain(socket) => socket.shutdown(),
+            Self::Tls(tls) => {
+                tls.connection.send_close_notify();
+                let _ = tls.flush();
+                tls.socket.shutdown();
+            }
+        }
+    }
+
+    fn wants_write(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(tls) => tls.connection.wants_write(),
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buffer),
+            Self::Tls(tls) => tls.read(buffer),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(buffer),
+            Self::Tls(tls) => tls.write(buffer),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Tls(tls) => tls.flush(),
+        }
+    }
+}
+
+impl Source for Stream {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.socket()?.register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.socket()?.reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.socket()?.deregister(registry)
+    }
+}

@@ -1,0 +1,242 @@
+//! TLS for servers: 1.3 and 1.2, authenticated encryption with forward secrecy only, the hybrid post-quantum group first.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use motte_pki::Facts;
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
+
+/// Whether clients show certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// They are not asked.
+    None,
+    /// They may.
+    Optional,
+    /// They must.
+    Required,
+}
+
+/// What a TLS listener is made of. Everything has been read already.
+#[derive(Debug)]
+pub struct TlsOptions {
+    /// Chains and their keys; the client's server name chooses, the first is the default.
+    pub certificates: Vec<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    /// Whether 1.2 is offered.
+    pub v12: bool,
+    /// Whether 1.3 is offered.
+    pub v13: bool,
+    /// Names of suites; empty: all.
+    pub suites: Vec<String>,
+    /// Names of groups in order; empty: all, the hybrid post-quantum one first.
+    pub groups: Vec<String>,
+    /// Whether clients show certificates.
+    pub client_auth: ClientAuth,
+    /// Authorities of client certificates.
+    pub client_ca: Vec<CertificateDer<'static>>,
+    /// Revocation lists; where there is one, a certificate whose status is not known is refused.
+    pub crls: Vec<CertificateRevocationListDer<'static>>,
+}
+
+/// Why TLS cannot be offered.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// Key and certificate do not belong together, or the key's kind is unknown.
+    #[error("the key does not fit its certificate: {0}")]
+    Key(rustls::Error),
+    /// A certificate that is none.
+    #[error("a certificate cannot be read")]
+    Certificate,
+    /// An unknown suite.
+    #[error("`{name}` is not an offered cipher suite; use {known}")]
+    Suite {
+        /// As written.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// An unknown group.
+    #[error("`{name}` is not an offered key exchange group; use {known}")]
+    Group {
+        /// As written.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Suites and versions leave nothing.
+    #[error("these versions, suites and groups leave nothing to offer: {0}")]
+    Nothing(rustls::Error),
+    /// Authorities or revocation lists cannot be used.
+    #[error("client certificates cannot be checked: {0}")]
+    Verifier(String),
+}
+
+/// A TLS configuration in force, and the verifier to look at live clients again.
+#[derive(Clone)]
+pub struct ServerTls {
+    pub(crate) config: Arc<ServerConfig>,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+impl std::fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ServerTls")
+    }
+}
+
+impl ServerTls {
+    /// Builds a configuration.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn new(options: TlsOptions) -> Result<Self, TlsError> {
+        let provider = Arc::new(provider(&options)?);
+        let mut versions: Vec<&'static SupportedProtocolVersion> = Vec::new();
+        if options.v13 {
+            versions.push(&rustls::version::TLS13);
+        }
+        if options.v12 {
+            versions.push(&rustls::version::TLS12);
+        }
+        let verifier = verifier(&options, &provider)?;
+        let resolver = Arc::new(Names::new(options.certificates, &provider)?);
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&versions)
+            .map_err(TlsError::Nothing)?;
+        let mut config = match &verifier {
+            Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
+            None => builder.with_no_client_auth(),
+        }
+        .with_cert_resolver(resolver);
+        // A resumed session skips the check of the client's certificate, so a revoked one could come back by it: no
+        // resumption where clients show certificates. Elsewhere tickets keep the server without state.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        if verifier.is_none() {
+            if let Ok(ticketer) = aws_lc_rs::Ticketer::new() {
+                config.ticketer = ticketer;
+            }
+        } else {
+            config.send_tls13_tickets = 0;
+        }
+        Ok(Self { config: Arc::new(config), verifier })
+    }
+
+    /// Whether the certificates that a live client showed would still be taken now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn still_trusted(&self, chain: &[CertificateDer<'static>], now_s: u64) -> Result<(), String> {
+        let (Some(verifier), Some((leaf, rest))) = (&self.verifier, chain.split_first()) else {
+            return Ok(());
+        };
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now_s));
+        verifier.verify_client_cert(leaf, rest, now).map(|_| ()).map_err(|error| error.to_string())
+    }
+}
+
+fn provider(options: &TlsOptions) -> Result<CryptoProvider, TlsError> {
+    let base = aws_lc_rs::default_provider();
+    let suites = choose(&options.suites, &base.cipher_suites, SupportedCipherSuite::suite)
+        .map_err(|(name, known)| TlsError::Suite { name, known })?;
+    let all: Vec<&'static dyn SupportedKxGroup> = vec![
+        aws_lc_rs::kx_group::X25519MLKEM768,
+        aws_lc_rs::kx_group::X25519,
+        aws_lc_rs::kx_group::SECP256R1,
+        aws_lc_rs::kx_group::SECP384R1,
+    ];
+    let groups = choose(&options.groups, &all, |group| group.name())
+        .map_err(|(name, known)| TlsError::Group { name, known })?;
+    Ok(CryptoProvider { cipher_suites: suites, kx_groups: groups, ..base })
+}
+
+fn choose<T: Copy, N: std::fmt::Debug>(
+    wanted: &[String],
+    all: &[T],
+    name: impl Fn(&T) -> N,
+) -> Result<Vec<T>, (String, String)> {
+    if wanted.is_empty() {
+        return Ok(all.to_vec());
+    }
+    let named = |item: &T| format!("{:?}", name(item));
+    let find = |wanted: &String| {
+        all.iter()
+            .copied()
+            .find(|item| named(item).eq_ignore_ascii_case(wanted))
+            .ok_or_else(|| (wanted.clone(), all.iter().map(named).collect::<Vec<_>>().join(", ")))
+    };
+    wanted.iter().map(find).collect()
+}
+
+fn verifier(
+    options: &TlsOptions,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+    if options.client_auth == ClientAuth::None {
+        return Ok(None);
+    }
+    let fault = |error: &dyn std::fmt::Display| TlsError::Verifier(error.to_string());
+    let mut roots = RootCertStore::empty();
+    for authority in &options.client_ca {
+        roots.add(authority.clone()).map_err(|error| fault(&error))?;
+    }
+    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .with_crls(options.crls.iter().cloned());
+    if options.client_auth == ClientAuth::Optional {
+        builder = builder.allow_unauthenticated();
+    }
+    builder
+        .build()
+        .map(|verifier| Some(verifier as Arc<dyn ClientCertVerifier>))
+        .map_err(|error| fault(&error))
+}
+
+/// Chooses a certificate by the client's server name.
+#[derive(Debug)]
+struct Names {
+    keys: Vec<(Option<Facts>, Arc<CertifiedKey>)>,
+}
+
+impl Names {
+    fn new(
+        certificates: Vec<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+        provider: &CryptoProvider,
+    ) -> Result<Self, TlsError> {
+        let mut keys = Vec::new();
+        for (chain, key) in certificates {
+            let facts = chain.first().and_then(|leaf| motte_pki::inspect(leaf));
+            if facts.is_none() {
+                return Err(TlsError::Certificate);
+            }
+            let certified = CertifiedKey::from_der(chain, key, provider).map_err(TlsError::Key)?;
+            keys.push((facts, Arc::new(certified)));
+        }
+        if keys.is_empty() { Err(TlsError::Certificate) } else { Ok(Self { keys }) }
+    }
+}
+
+impl ResolvesServerCert for Names {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let named = hello.server_name().and_then(|name| {
+            self.keys.iter().find(|(facts, _)| facts.as_ref().is_some_and(|facts| facts.covers(name)))
+        });
+        named.or_else(|| self.keys.first()).map(|(_, key)| Arc::clone(key))
+    }
+}
+
+/// What is wrong with a key file's permissions, with the command that mends it; `None`: nothing.
+pub fn key_file_fault(path: &Path) -> Option<String> {
+    let mode = std::fs::metadata(path).ok()?.mode() & 0o777;
+    (mode & 0o077 != 0).then(|| {
+        format!(
+            "{} can be read by others (mode {mode:04o})\n  remedy: chmod 600 {}",
+            path.display(),
+            path.display()
+        )
+    })
+}
