@@ -7,6 +7,7 @@ pub mod record;
 pub mod snapshot;
 
 pub use record::{
-    DeliveryRecord, FlowRecord, PrincipalRecord, PublicationRecord, SessionRecord, SubscriptionRecord, WillRecord,
+    DeliveryRecord, FlowRecord, PrincipalRecord, PublicationRecord, SessionRecord, SubscriptionRecord,
+    WillRecord,
 };
 pub use snapshot::{Snapshot, SnapshotError};
