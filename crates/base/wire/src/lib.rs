@@ -13,6 +13,8 @@ mod text;
 mod varint;
 mod version;
 
+pub use motte_topic::TopicRef;
+
 pub use error::{FrameError, MalformedPacket};
 pub use frame::{Frame, frame};
 pub use packet::{
