@@ -1,1 +1,23 @@
-fn main() {}
+//! The `motte` command: one module a verb, each reads top to bottom.
+
+mod cli;
+mod state;
+mod verb;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match verb::run(cli.verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("motte: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -203,7 +203,57 @@ pub struct Listener {
     pub limits: Limits,
 }
 
+impl Certificate {
+    /// A chain and a key without passphrase.
+    pub fn plain(chain: PathBuf, key: PathBuf) -> Self {
+        Self {
+            chain,
+            key,
+            passphrase_file: None,
+            passphrase_credential: None,
+            passphrase_fd: None,
+            passphrase_prompt: false,
+        }
+    }
+}
+
 impl Listener {
+    /// A listener that asks for passwords, with nothing else said.
+    pub fn new(name: &str, kind: Kind, bind: Vec<Endpoint>, limits: Limits) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            bind,
+            tls: None,
+            methods: vec![AuthMethod::Password],
+            all_of: Vec::new(),
+            certificate_identity: CertificateIdentity::Cn,
+            anonymous: false,
+            websocket: None,
+            proxy_protocol: None,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            plaintext_until: None,
+            limits,
+        }
+    }
+
+    /// Calls `each` with every path of the listener.
+    pub(crate) fn for_each_path(&mut self, mut each: impl FnMut(&mut PathBuf)) {
+        for endpoint in &mut self.bind {
+            if let Endpoint::Unix(path) = endpoint {
+                each(path);
+            }
+        }
+        let Some(tls) = &mut self.tls else { return };
+        for certificate in &mut tls.certificates {
+            each(&mut certificate.chain);
+            each(&mut certificate.key);
+            certificate.passphrase_file.iter_mut().for_each(&mut each);
+        }
+        tls.client_ca.iter_mut().chain(&mut tls.crl).for_each(each);
+    }
+
     pub(crate) fn from_written(
         written: &Spanned<ListenerWritten>,
         defaults: &Limits,

@@ -1,7 +1,7 @@
 //! A configuration as meant.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 use motte_event::Severity;
@@ -205,6 +205,23 @@ fn metrics(bind: &toml::Spanned<String>, faults: &mut Faults<'_>) -> Option<Endp
 }
 
 impl Config {
+    /// Makes relative paths relative to `base`, the directory of the configuration file.
+    pub fn resolve_paths(&mut self, base: &Path) {
+        let resolve = |path: &mut PathBuf| {
+            if path.is_relative() {
+                *path = base.join(&*path);
+            }
+        };
+        self.state_dir.iter_mut().chain(&mut self.password_file).for_each(resolve);
+        self.policy_files.iter_mut().for_each(resolve);
+        if let Some(Endpoint::Unix(path)) = &mut self.metrics {
+            resolve(path);
+        }
+        for listener in &mut self.listeners {
+            listener.for_each_path(resolve);
+        }
+    }
+
     /// The configuration as TOML that gives it again, without secrets (there are none in it).
     pub fn to_toml(&self) -> String {
         let mut out = String::new();

@@ -12,6 +12,7 @@ mod websocket;
 
 pub use client::{ClientError, ClientStream, ClientTarget, ClientTls};
 pub use listen::{BindError, Bound, Listener};
+pub use rustls_pki_types::PrivateKeyDer;
 pub use socket::Socket;
 pub use stream::{Progress, Refusal, Stages, Stream, TlsFacts};
 pub use tls::{ClientAuth, ServerTls, TlsError, TlsOptions, key_file_fault};

@@ -1,0 +1,298 @@
+//! What can be written on the command line. Secrets cannot: they come from a prompt or a file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The fortified MQTT broker: closed until you open it.
+#[derive(Debug, Parser)]
+#[command(name = "motte", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Start a secured broker from nothing: certificate authority, certificates, identities and policy are made
+    Up(UpArgs),
+    /// Run a written configuration
+    Serve(ServeArgs),
+    /// Check a configuration and everything it names, without starting
+    Check(ServeArgs),
+    /// Run without encryption and authentication, on this machine only, for development
+    Dev(DevArgs),
+    /// Publish messages
+    Pub(PubArgs),
+    /// Subscribe and print messages
+    Sub(SubArgs),
+    /// Make the credential of another device
+    Device(DeviceArgs),
+    /// Change a password file
+    Passwd(PasswdArgs),
+    /// Explain an event of the log: what it means and what to do
+    Explain(ExplainArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Directory for everything that is made and kept
+    #[arg(long, default_value = "motte-state")]
+    pub(crate) state: PathBuf,
+    /// Address to listen on; anything but a loopback address opens the broker to the network
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) bind: std::net::IpAddr,
+    /// Port for TLS
+    #[arg(long, default_value_t = 8883)]
+    pub(crate) port: u16,
+    /// Another name under which clients reach the broker, for its certificate (may be repeated)
+    #[arg(long = "name")]
+    pub(crate) names: Vec<String>,
+    /// Worker threads; 0: one for each core
+    #[arg(long, default_value_t = 0)]
+    pub(crate) workers: u16,
+    /// Print the configuration and stop
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// Write events as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The configuration; every key is in examples/configs/motte.toml
+    #[arg(long)]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// Loopback address and port to listen on
+    #[arg(long, default_value = "127.0.0.1:1883")]
+    pub(crate) bind: SocketAddr,
+    /// Loopback address and port for WebSocket, beside the other
+    #[arg(long)]
+    pub(crate) ws: Option<SocketAddr>,
+    /// Directory to keep Sessions and Retained Messages in
+    #[arg(long)]
+    pub(crate) state: Option<PathBuf>,
+    /// File with [limits], [log] and [sys]
+    #[arg(long)]
+    pub(crate) config: Option<PathBuf>,
+    /// Worker threads; 0: one for each core
+    #[arg(long, default_value_t = 0)]
+    pub(crate) workers: u16,
+    /// Write events as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where and as whom to connect.
+#[derive(Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// Host of the broker
+    #[arg(long, short = 'H', default_value = "localhost")]
+    pub(crate) host: String,
+    /// Port; 8883 with TLS, 1883 without
+    #[arg(long, short)]
+    pub(crate) port: Option<u16>,
+    /// Connect to a Unix socket instead
+    #[arg(long, conflicts_with_all = ["port", "ws"])]
+    pub(crate) unix: Option<PathBuf>,
+    /// Connect by WebSocket, with this path
+    #[arg(long, num_args = 0..=1, default_missing_value = "/mqtt")]
+    pub(crate) ws: Option<String>,
+    /// Connect as an identity of the state directory
+    #[arg(long = "as", value_name = "NAME", conflicts_with_all = ["cert", "key"])]
+    pub(crate) identity: Option<String>,
+    /// The state directory
+    #[arg(long, default_value = "motte-state")]
+    pub(crate) state: PathBuf,
+    /// Certificate of the authority of the server's certificate: use TLS
+    #[arg(long, visible_alias = "tls-ca")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Own certificate
+    #[arg(long, visible_alias = "tls-cert", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Key of the own certificate
+    #[arg(long, visible_alias = "tls-key", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Name that the server's certificate must have, where it is not the host
+    #[arg(long)]
+    pub(crate) tls_name: Option<String>,
+    /// User Name; the password is asked for
+    #[arg(long, short)]
+    pub(crate) user: Option<String>,
+    /// File with the password, instead of the prompt; `-` is standard input
+    #[arg(long, requires = "user")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Client Identifier
+    #[arg(long, short = 'i')]
+    pub(crate) id: Option<String>,
+    /// Keep Alive in seconds
+    #[arg(long, short, default_value_t = 60)]
+    pub(crate) keep_alive: u16,
+    /// Protocol version: 3.1, 3.1.1 or 5
+    #[arg(long, short = 'V', default_value = "5")]
+    pub(crate) version: String,
+    /// Session Expiry Interval in seconds; keeps the Session (5)
+    #[arg(long)]
+    pub(crate) session_expiry: Option<u32>,
+    /// Resume the Session instead of starting clean
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Topic of a Will
+    #[arg(long)]
+    pub(crate) will_topic: Option<String>,
+    /// Payload of the Will
+    #[arg(long, requires = "will_topic", default_value = "")]
+    pub(crate) will_message: String,
+    /// QoS of the Will
+    #[arg(long, requires = "will_topic", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub(crate) will_qos: u8,
+    /// Retain the Will
+    #[arg(long, requires = "will_topic")]
+    pub(crate) will_retain: bool,
+    /// Seconds between the end of the connection and the Will (5)
+    #[arg(long, requires = "will_topic", default_value_t = 0)]
+    pub(crate) will_delay: u32,
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PubArgs {
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+    /// Topic Name
+    #[arg(long, short)]
+    pub(crate) topic: String,
+    /// Payload; without it, standard input is the payload
+    #[arg(long, short)]
+    pub(crate) message: Option<String>,
+    /// File whose contents are the payload
+    #[arg(long, short, conflicts_with = "message")]
+    pub(crate) file: Option<PathBuf>,
+    /// Publish each line of standard input as a message
+    #[arg(long, short, conflicts_with_all = ["message", "file"])]
+    pub(crate) lines: bool,
+    /// QoS
+    #[arg(long, short, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub(crate) qos: u8,
+    /// Retain the message
+    #[arg(long, short)]
+    pub(crate) retain: bool,
+    /// Publish it this many times
+    #[arg(long, default_value_t = 1)]
+    pub(crate) count: u64,
+    /// Message Expiry Interval in seconds (5)
+    #[arg(long)]
+    pub(crate) expiry: Option<u32>,
+    /// Content Type (5)
+    #[arg(long)]
+    pub(crate) content_type: Option<String>,
+    /// Response Topic (5)
+    #[arg(long)]
+    pub(crate) response_topic: Option<String>,
+    /// Correlation Data (5)
+    #[arg(long)]
+    pub(crate) correlation: Option<String>,
+    /// User Property, NAME=VALUE (5; may be repeated)
+    #[arg(long = "property", value_name = "NAME=VALUE")]
+    pub(crate) properties: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SubArgs {
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+    /// Topic Filter (may be repeated)
+    #[arg(long = "topic", short, required = true)]
+    pub(crate) topics: Vec<String>,
+    /// Highest QoS
+    #[arg(long, short, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub(crate) qos: u8,
+    /// Stop after this many messages
+    #[arg(long)]
+    pub(crate) count: Option<u64>,
+    /// Stop when no message came for this many seconds; exit code 1 if --count was not reached
+    #[arg(long)]
+    pub(crate) timeout: Option<u64>,
+    /// Print topics before payloads
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+    /// No Local (5)
+    #[arg(long)]
+    pub(crate) no_local: bool,
+    /// Retain As Published (5)
+    #[arg(long)]
+    pub(crate) retain_as_published: bool,
+    /// Retained Messages: 0 always, 1 if the subscription is new, 2 never (5)
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub(crate) retain_handling: u8,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeviceArgs {
+    #[command(subcommand)]
+    pub(crate) action: DeviceAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceAction {
+    /// Issue a certificate for a device; its policy is the role `device` of policy.toml
+    Add {
+        /// Name of the device: its identity and Client Identifier
+        name: String,
+        /// The state directory
+        #[arg(long, default_value = "motte-state")]
+        state: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PasswdArgs {
+    #[command(subcommand)]
+    pub(crate) action: PasswdAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PasswdAction {
+    /// Set an identity's password; it is asked for twice
+    Set {
+        /// The identity
+        identity: String,
+        /// The password file
+        #[arg(long, default_value = "motte-state/passwords")]
+        file: PathBuf,
+        /// File with the password, instead of the prompt; `-` is standard input
+        #[arg(long, conflicts_with = "generate")]
+        password_file: Option<PathBuf>,
+        /// Generate a password and print it, once
+        #[arg(long)]
+        generate: bool,
+    },
+    /// Remove an identity
+    Remove {
+        /// The identity
+        identity: String,
+        /// The password file
+        #[arg(long, default_value = "motte-state/passwords")]
+        file: PathBuf,
+    },
+    /// List identities
+    List {
+        /// The password file
+        #[arg(long, default_value = "motte-state/passwords")]
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// Identifier or name of an event, MOTTE-G-0003 or gate.connect_refused; without it, all are listed
+    pub(crate) event: Option<String>,
+}

@@ -1,0 +1,19 @@
+//! `motte check`: a configuration and everything it names, without starting.
+
+use crate::cli::ServeArgs;
+use crate::verb::Fault;
+use crate::verb::serve::load;
+
+pub(crate) fn run(args: &ServeArgs) -> Result<(), Fault> {
+    let config = load(&args.config)?;
+    motte_server::check(&config).map_err(|error| Fault::new(error.to_string()))?;
+    println!("{}: good", args.config.display());
+    for listener in &config.listeners {
+        let addresses: Vec<String> = listener.bind.iter().map(ToString::to_string).collect();
+        println!("  {:<12} {:<5} {}", listener.name, listener.kind.name(), addresses.join(", "));
+    }
+    if config.policy_files.is_empty() {
+        println!("  no policy file: nothing will be permitted");
+    }
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! The verbs.
+
+mod check;
+mod connecting;
+mod dev;
+mod device;
+mod explain;
+mod passwd;
+mod publish;
+mod serve;
+mod subscribe;
+mod up;
+
+use crate::cli::Verb;
+
+/// Why a verb failed: what happened, and what to do next.
+#[derive(Debug)]
+pub(crate) struct Fault(String);
+
+impl Fault {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+
+    pub(crate) fn with_remedy(what: impl std::fmt::Display, remedy: &str) -> Self {
+        Self(format!("{what}\n  remedy: {remedy}"))
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Runs a verb to its end.
+pub(crate) fn run(verb: Verb) -> Result<(), Fault> {
+    match verb {
+        Verb::Up(args) => up::run(&args),
+        Verb::Serve(args) => serve::run(&args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Dev(args) => dev::run(&args),
+        Verb::Pub(args) => publish::run(&args),
+        Verb::Sub(args) => subscribe::run(&args),
+        Verb::Device(args) => device::run(&args),
+        Verb::Passwd(args) => passwd::run(&args),
+        Verb::Explain(args) => explain::run(&args),
+    }
+}
