@@ -13,34 +13,7 @@ use motte_seal::SecretString;
 use crate::verb::Fault;
 
 /// The policy that `motte up` begins with.
-const POLICY: &str = r#"# Who may do what. Everything that is not allowed here is denied.
-# Changed rules come into force with a reload: kill -HUP <pid of motte>.
-version = 1
-
-# A device keeps to its own branch: {identity} is the name in its certificate.
-[role.device]
-rules = [
-    { allow = ["publish", "retain"], topics = ["devices/{identity}/#"] },
-    { allow = ["subscribe"], topics = ["devices/{identity}/#"] },
-]
-
-# The operator sees everything and may write everywhere but below $SYS.
-[role.operator]
-wildcards = "allow"
-rules = [
-    { allow = ["subscribe", "share"], topics = ["#", "$SYS/#"] },
-    { allow = ["publish", "retain"], topics = ["#"] },
-]
-
-# Roles by the unit (OU) in certificates of this broker's authority.
-[[certificate]]
-ou = "device"
-roles = ["device"]
-
-[[certificate]]
-ou = "operator"
-roles = ["operator"]
-"#;
+const POLICY: &str = include_str!("policy.toml");
 
 /// A state directory.
 #[derive(Debug, Clone)]
@@ -137,7 +110,8 @@ impl State {
         let present = std::fs::read_to_string(self.path("server.pem")).ok();
         let facts = present.and_then(|pem| certificates(&pem).ok()).and_then(|chain| inspect(chain.first()?));
         let good = facts.as_ref().is_some_and(|facts| {
-            facts.days_left(now_s).is_some_and(|days| days > 30) && wanted.iter().all(|name| facts.covers(name))
+            facts.days_left(now_s).is_some_and(|days| days > 30)
+                && wanted.iter().all(|name| facts.covers(name))
         });
         if good && self.path("server.key").exists() {
             return Ok(());

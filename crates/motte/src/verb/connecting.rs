@@ -33,7 +33,10 @@ fn tls(args: &ConnectArgs) -> Result<Option<ClientTls>, Fault> {
         && !certificate.exists()
     {
         let what = format!("there is no identity `{name}` in {}", args.state.display());
-        return Err(Fault::with_remedy(what, "make it with `motte device add`, or name the directory with --state"));
+        return Err(Fault::with_remedy(
+            what,
+            "make it with `motte device add`, or name the directory with --state",
+        ));
     }
     let own = match (&args.cert, &args.key) {
         (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
@@ -42,11 +45,15 @@ fn tls(args: &ConnectArgs) -> Result<Option<ClientTls>, Fault> {
     let ca = args.ca.clone().or_else(|| args.identity.as_ref().map(|_| state.path("ca.pem")));
     let Some(ca) = ca else {
         if own.is_some() {
-            return Err(Fault::with_remedy("a certificate without an authority", "give the server's authority with --ca"));
+            return Err(Fault::with_remedy(
+                "a certificate without an authority",
+                "give the server's authority with --ca",
+            ));
         }
         return Ok(None);
     };
-    let roots = certificates(&read(&ca)?).map_err(|error| Fault::new(format!("{}: {error}", ca.display())))?;
+    let roots =
+        certificates(&read(&ca)?).map_err(|error| Fault::new(format!("{}: {error}", ca.display())))?;
     let identity = match own {
         Some((certificate, key)) => {
             if let Some(fault) = key_file_fault(&key) {
@@ -63,10 +70,7 @@ fn tls(args: &ConnectArgs) -> Result<Option<ClientTls>, Fault> {
     Ok(Some(ClientTls { roots, identity, server_name: args.tls_name.clone() }))
 }
 
-fn open_key(
-    path: &Path,
-    text: &SecretString,
-) -> Result<motte_transport::PrivateKeyDer<'static>, Fault> {
+fn open_key(path: &Path, text: &SecretString) -> Result<motte_transport::PrivateKeyDer<'static>, Fault> {
     match private_key(text.expose(), None) {
         Err(motte_pki::PemError::PassphraseMissing) => {
             let passphrase = prompt(&format!("passphrase of {}: ", path.display()))?;
@@ -83,7 +87,10 @@ fn options(args: &ConnectArgs) -> Result<ConnectOptions, Fault> {
         // An identity may use Client Identifiers that begin with its own name.
         (None, Some(name), _) | (None, None, Some(name)) => format!("{name}-{}", random_suffix()),
         (None, None, None) if args.resume || args.session_expiry.is_some() => {
-            return Err(Fault::with_remedy("a Session that is kept needs a name", "give a Client Identifier with -i"));
+            return Err(Fault::with_remedy(
+                "a Session that is kept needs a name",
+                "give a Client Identifier with -i",
+            ));
         }
         (None, None, None) => format!("motte-{}", random_suffix()),
     };
@@ -147,7 +154,10 @@ pub(crate) fn read_secret(path: &Path) -> Result<SecretString, Fault> {
 /// Reads a text file.
 pub(crate) fn read(path: &Path) -> Result<String, Fault> {
     std::fs::read_to_string(path).map_err(|error| {
-        Fault::with_remedy(format!("cannot read {}: {error}", path.display()), "check the path and its permissions")
+        Fault::with_remedy(
+            format!("cannot read {}: {error}", path.display()),
+            "check the path and its permissions",
+        )
     })
 }
 

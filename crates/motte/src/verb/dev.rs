@@ -14,8 +14,13 @@ use crate::verb::serve::wait;
 pub(crate) fn run(args: &DevArgs) -> Result<(), Fault> {
     for address in [Some(args.bind), args.ws].into_iter().flatten() {
         if !address.ip().to_canonical().is_loopback() {
-            let what = format!("development mode does not listen on {address}: it has no encryption and no authentication");
-            return Err(Fault::with_remedy(what, "use 127.0.0.1 or [::1], or `motte up --bind` for a secured broker"));
+            let what = format!(
+                "development mode does not listen on {address}: it has no encryption and no authentication"
+            );
+            return Err(Fault::with_remedy(
+                what,
+                "use 127.0.0.1 or [::1], or `motte up --bind` for a secured broker",
+            ));
         }
     }
     let config = config(args)?;

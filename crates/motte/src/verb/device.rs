@@ -10,7 +10,10 @@ pub(crate) fn run(args: &DeviceArgs) -> Result<(), Fault> {
     let (certificate, key) = state.identity(name);
     if certificate.exists() {
         let what = format!("{} is there already", certificate.display());
-        return Err(Fault::with_remedy(what, "choose another name, or remove the directory to issue it anew"));
+        return Err(Fault::with_remedy(
+            what,
+            "choose another name, or remove the directory to issue it anew",
+        ));
     }
     state.issue_identity(name, "device", now_s())?;
     println!("issued a certificate for {name}, with the role `device`");

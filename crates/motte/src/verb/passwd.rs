@@ -26,7 +26,10 @@ pub(crate) fn run(args: &PasswdArgs) -> Result<(), Fault> {
                 .map_err(|error| Fault::new(error.to_string()))?;
             if !passwords.set(identity, hash) {
                 let what = format!("`{identity}` cannot be an identity");
-                return Err(Fault::with_remedy(what, "use a name without `:`, `+`, `#` and control characters"));
+                return Err(Fault::with_remedy(
+                    what,
+                    "use a name without `:`, `+`, `#` and control characters",
+                ));
             }
             write_atomic(file, passwords.to_string().as_bytes(), 0o600)?;
             if *generate {
@@ -43,7 +46,9 @@ pub(crate) fn run(args: &PasswdArgs) -> Result<(), Fault> {
             write_atomic(file, passwords.to_string().as_bytes(), 0o600)?;
             eprintln!("removed {identity}; a running broker disconnects it with a reload (kill -HUP)");
         }
-        PasswdAction::List { file } => load(file, false)?.identities().for_each(|identity| println!("{identity}")),
+        PasswdAction::List { file } => {
+            load(file, false)?.identities().for_each(|identity| println!("{identity}"))
+        }
     }
     Ok(())
 }
@@ -65,7 +70,10 @@ fn chosen(identity: &str, from: Option<&Path>) -> Result<SecretString, Fault> {
         return Err(Fault::with_remedy(what, "use at least 15 characters, or --generate"));
     }
     if password.expose().to_lowercase().contains(&identity.to_lowercase()) {
-        return Err(Fault::with_remedy("the password holds the identity's name", "choose another, or --generate"));
+        return Err(Fault::with_remedy(
+            "the password holds the identity's name",
+            "choose another, or --generate",
+        ));
     }
     Ok(password)
 }

@@ -34,7 +34,8 @@ pub(crate) fn run(args: &PubArgs) -> Result<(), Fault> {
         }
         None => {
             for line in std::io::stdin().lock().lines() {
-                let line = line.map_err(|error| Fault::new(format!("cannot read standard input: {error}")))?;
+                let line =
+                    line.map_err(|error| Fault::new(format!("cannot read standard input: {error}")))?;
                 publish(&mut client, &OutMessage { payload: line.into_bytes(), ..template.clone() })?;
                 published += 1;
             }
@@ -53,7 +54,9 @@ fn publish(client: &mut Client, message: &OutMessage) -> Result<(), Fault> {
         return Ok(());
     }
     let remedy = match reason {
-        ReasonCode::NOT_AUTHORIZED => "grant this identity `publish` on the topic (and `retain` for --retain) in the policy",
+        ReasonCode::NOT_AUTHORIZED => {
+            "grant this identity `publish` on the topic (and `retain` for --retain) in the policy"
+        }
         ReasonCode::QUOTA_EXCEEDED => "the broker is at a limit: see its log",
         _ => "look at the broker's log: it names the cause",
     };
@@ -66,7 +69,8 @@ fn payload(args: &PubArgs) -> Result<Vec<u8>, Fault> {
         return Ok(message.as_bytes().to_vec());
     }
     if let Some(file) = &args.file {
-        return std::fs::read(file).map_err(|error| Fault::new(format!("cannot read {}: {error}", file.display())));
+        return std::fs::read(file)
+            .map_err(|error| Fault::new(format!("cannot read {}: {error}", file.display())));
     }
     let mut bytes = Vec::new();
     std::io::stdin()

@@ -22,13 +22,18 @@ pub(crate) fn run(args: &SubArgs) -> Result<(), Fault> {
             _ => RetainHandling::Always,
         },
     };
-    let filters: Vec<(&str, SubscribeOptions)> = args.topics.iter().map(|topic| (topic.as_str(), options)).collect();
+    let filters: Vec<(&str, SubscribeOptions)> =
+        args.topics.iter().map(|topic| (topic.as_str(), options)).collect();
     let codes = client.subscribe(&filters).map_err(|error| Fault::new(error.to_string()))?;
     for (topic, code) in args.topics.iter().zip(&codes) {
         if code.is_failure() {
             let remedy = match *code {
-                ReasonCode::NOT_AUTHORIZED => "grant this identity `subscribe` on everything the filter matches",
-                ReasonCode::TOPIC_FILTER_INVALID => "`+` stands for one whole level, `#` alone for the last ones",
+                ReasonCode::NOT_AUTHORIZED => {
+                    "grant this identity `subscribe` on everything the filter matches"
+                }
+                ReasonCode::TOPIC_FILTER_INVALID => {
+                    "`+` stands for one whole level, `#` alone for the last ones"
+                }
                 _ => "look at the broker's log: it names the cause",
             };
             let what = format!("the subscription `{topic}` was refused: {} (0x{:02x})", code.name(), code.0);
@@ -50,7 +55,11 @@ pub(crate) fn run(args: &SubArgs) -> Result<(), Fault> {
                 print(&message, args)?;
             }
             Some(Incoming::Disconnected(reason)) => {
-                return Err(Fault::new(format!("the broker said goodbye: {} (0x{:02x})", reason.name(), reason.0)));
+                return Err(Fault::new(format!(
+                    "the broker said goodbye: {} (0x{:02x})",
+                    reason.name(),
+                    reason.0
+                )));
             }
             Some(Incoming::Published(..) | Incoming::Subscribed(..)) => {}
             None if idle.is_some() => break,
@@ -71,7 +80,8 @@ fn print(message: &Message, args: &SubArgs) -> Result<(), Fault> {
     let written = if args.connect.json {
         writeln!(out, "{}", json(message))
     } else {
-        let prefix = if args.verbose { out.write_all(format!("{} ", message.topic).as_bytes()) } else { Ok(()) };
+        let prefix =
+            if args.verbose { out.write_all(format!("{} ", message.topic).as_bytes()) } else { Ok(()) };
         prefix.and_then(|()| out.write_all(&message.payload)).and_then(|()| out.write_all(b"\n"))
     };
     written.and_then(|()| out.flush()).map_err(|error| Fault::new(format!("cannot write: {error}")))

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use motte_config::{
-    AuthMethod, Certificate, ClientCertificates, Config, Endpoint, Kind, Listener, ListenerTls, LogFormat, TlsVersion,
+    AuthMethod, Certificate, ClientCertificates, Config, Endpoint, Kind, Listener, ListenerTls, LogFormat,
+    TlsVersion,
 };
 use motte_server::{Bound, Options, Server};
 
@@ -82,7 +83,9 @@ fn print_screen(args: &UpArgs, state: &State, made: &Made, addresses: &[Bound]) 
             println!("  {one}");
         }
     }
-    println!("nobody is let in without a credential, and nothing is permitted that {dir}/policy.toml does not allow\n");
+    println!(
+        "nobody is let in without a credential, and nothing is permitted that {dir}/policy.toml does not allow\n"
+    );
     let motte = command();
     let port = addresses.iter().find_map(|bound| match bound.address {
         motte_server::BoundAddress::Socket(address) => Some(address.port()),
@@ -103,7 +106,10 @@ fn print_screen(args: &UpArgs, state: &State, made: &Made, addresses: &[Bound]) 
         certificate.display(),
         key.display()
     );
-    println!("another device:  {motte} device add NAME{}", if more.contains("--state") { format!(" --state {dir}") } else { String::new() });
+    println!(
+        "another device:  {motte} device add NAME{}",
+        if more.contains("--state") { format!(" --state {dir}") } else { String::new() }
+    );
     println!("stop with Ctrl-C; events follow\n");
 }
 

@@ -1,0 +1,107 @@
+//! Configurations as people write them: the good ones, and what each bad one is told.
+
+use jiff::civil::date;
+use motte_config::{Config, ConfigErrors, parse, parse_development};
+
+const EXAMPLE: &str = include_str!("../../../../../examples/configs/motte.toml");
+
+fn read(text: &str) -> Result<Config, ConfigErrors> {
+    parse(text, "motte.toml", date(2026, 11, 21))
+}
+
+#[test]
+fn every_key_of_the_example_is_taken_and_its_limits_are_the_defaults() {
+    let config = read(EXAMPLE).unwrap();
+    assert_eq!(config.listeners.len(), 4);
+    assert_eq!(config.limits, motte_config::Limits::default());
+    assert_eq!(config.listeners[0].limits.packet_bytes_max, 262_144);
+}
+
+#[test]
+fn the_example_documents_every_key() {
+    // The effective configuration of the example names every key there is for limits.
+    for line in read(EXAMPLE).unwrap().to_toml().lines() {
+        if let Some((key, _)) = line.split_once(" = ") {
+            assert!(EXAMPLE.contains(&format!("{key} = ")), "{key} is not in the example");
+        }
+    }
+}
+
+#[test]
+fn the_printed_configuration_gives_itself_again() {
+    let config = read(EXAMPLE).unwrap();
+    let mut again = read(&config.to_toml()).unwrap();
+    // Limits of a listener are printed with its defaults only.
+    again.listeners[0].limits = config.listeners[0].limits.clone();
+    assert_eq!(again, config);
+}
+
+fn listener(more: &str) -> String {
+    format!("[[listener]]\nname = \"a\"\n{more}\n")
+}
+
+#[test]
+fn each_fault_is_named_with_its_place_and_remedy() {
+    let tcp = "kind = \"tcp\"\nbind = [\"127.0.0.1:1883\"]";
+    let cases: &[(String, &[&str])] = &[
+        ("workerz = 3".into(), &["motte.toml:1:1: unknown field `workerz`", "did you mean `workers`?"]),
+        ("workers = \"x\"".into(), &["motte.toml:1:11: invalid type"]),
+        ("workers = 3\n".into(), &["no listener", "add [[listener]]"]),
+        (listener("kind = \"mqtts\"\nbind = []"), &["motte.toml:3:8: kind = \"mqtts\" is not known", "tcp, tls, ws, wss or unix"]),
+        (listener("kind = \"tls\"\nbind = [\"127.0.0.1:8883\"]"), &["kind = \"tls\" needs a certificate", "[listener.tls]"]),
+        (listener("kind = \"tcp\"\nbind = [\"0.0.0.0:1883\"]"), &["motte.toml:4:9: 0.0.0.0:1883 would be open to the network without encryption", "plaintext_until"]),
+        (
+            listener("kind = \"tcp\"\nbind = [\"0.0.0.0:1883\"]\nplaintext_until = \"2026-11-20\""),
+            &["the exception for plaintext ended on 2026-11-20"],
+        ),
+        (
+            listener("kind = \"tcp\"\nbind = [\"0.0.0.0:1883\"]\nplaintext_until = \"2027-01-01\"\n[listener.auth]\nanonymous = true"),
+            &["anonymous = true on an address that the network reaches"],
+        ),
+        (listener("kind = \"tcp\"\nbind = [\"1883\"]"), &["`1883` is not an address and port"]),
+        (listener("kind = \"unix\"\nbind = [\"127.0.0.1:1\"]"), &["kind = \"unix\" needs a path"]),
+        (listener(&format!("{tcp}\n[listener.websocket]")), &["not ws or wss"]),
+        (listener(&format!("{tcp}\n[listener.limits]\nmaximum_qos = 3")), &["maximum_qos is above 2"]),
+        (listener(&format!("{tcp}\n[listener.limits]\nconnect_timeout_s = 0")), &["connect_timeout_s = 0 is out of bounds", "from 1 to 300"]),
+        (listener(&format!("{tcp}\nallow = [\"10.0.0.0/99\"]")), &["`10.0.0.0/99` is not an address range"]),
+        (
+            listener("kind = \"tls\"\nbind = [\"127.0.0.1:1\"]\n[listener.tls]\ncertificates = [{chain=\"c\",key=\"k\"}]\nclient_certificates = \"required\""),
+            &["client certificates without an authority"],
+        ),
+        (
+            listener("kind = \"tls\"\nbind = [\"127.0.0.1:1\"]\n[listener.tls]\ncertificates = [{chain=\"c\",key=\"k\"}]\n[listener.auth]\nmethods = [\"certificate\"]"),
+            &["certificates are wanted for authentication, and clients are not asked for them"],
+        ),
+        (format!("{}{}", listener(tcp), listener(tcp)), &["two listeners are called `a`", "127.0.0.1:1883 is bound twice"]),
+        (format!("{}[metrics]\nbind = \"0.0.0.0:9464\"", listener(tcp)), &["metrics would be open to the network"]),
+        (format!("{}[log]\nlevel = \"loud\"", listener(tcp)), &["log level loud is not known"]),
+    ];
+    for (text, expected) in cases {
+        let told = read(text).unwrap_err().to_string();
+        for part in *expected {
+            assert!(told.contains(part), "for\n{text}\nit said\n{told}\nwithout\n{part}");
+        }
+        assert!(told.contains("remedy: "), "{told}");
+    }
+}
+
+#[test]
+fn several_faults_are_told_at_once() {
+    let text = "workers = 99\n[[listener]]\nname = \"a\"\nkind = \"tcp\"\nbind = [\"x\"]\n[auth]\nhash_threads = 0\n";
+    assert_eq!(read(text).unwrap_err().0.len(), 3);
+}
+
+#[test]
+fn development_takes_limits_and_nothing_that_opens_a_door() {
+    let config = parse_development("[limits]\nmaximum_qos = 1\n[log]\nformat = \"json\"\n", "dev.toml").unwrap();
+    assert_eq!(config.limits.maximum_qos, 1);
+    assert!(parse_development("[[listener]]\nname = \"a\"\n", "dev.toml").is_err());
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_panics(text in ".{0,300}") {
+        let _ = read(&text);
+        let _ = parse_development(&text, "dev.toml");
+    }
+}
