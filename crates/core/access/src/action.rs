@@ -1,26 +1,27 @@
-//! What is asked for, and by which way it comes.
+//! What can be asked for, and by which way.
 
-/// A right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A right. Each call of the Gate names the one it asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum Action {
-    /// To send an Application Message to a topic.
-    Publish,
-    /// To leave a Retained Message at a topic (MQTT-3.3.1-5).
-    Retain,
-    /// To have a Will Message sent to a topic (MQTT-3.1.2-8).
-    SetWill,
-    /// To subscribe to a Topic Filter.
-    Subscribe,
-    /// To join a Shared Subscription (MQTT 5.0 section 4.8.2).
-    Share,
-    /// To be sent the Application Messages of a topic.
-    Receive,
-    /// To administer the broker.
-    Administer,
+    /// Publish to a topic.
+    Publish = 1,
+    /// Publish there with RETAIN; asked beside [`Action::Publish`].
+    Retain = 2,
+    /// Leave a Will for that topic.
+    SetWill = 4,
+    /// Subscribe with a Topic Filter.
+    Subscribe = 8,
+    /// Subscribe with it as a Shared Subscription.
+    Share = 16,
+    /// Get a topic's messages.
+    Receive = 32,
+    /// Administer the broker.
+    Administer = 64,
 }
 
 impl Action {
-    /// Every right.
+    /// All of them.
     pub const ALL: [Self; 7] = [
         Self::Publish,
         Self::Retain,
@@ -31,8 +32,8 @@ impl Action {
         Self::Administer,
     ];
 
-    /// The right as a word for a log or a sentence.
-    pub const fn name(self) -> &'static str {
+    /// Its name in policy files and explanations.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Publish => "publish",
             Self::Retain => "retain",
@@ -45,31 +46,84 @@ impl Action {
     }
 }
 
-/// The way by which a message or a request reaches the Gate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A set of rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Actions(u8);
+
+impl Actions {
+    /// The set with one more right.
+    #[must_use]
+    pub fn with(self, action: Action) -> Self {
+        Self(self.0 | action as u8)
+    }
+
+    /// Whether a right is in it.
+    pub fn has(self, action: Action) -> bool {
+        self.0 & action as u8 != 0
+    }
+
+    /// What a word in `allow` grants. `publish` covers the Will, which is a publication of the same client; `subscribe`
+    /// covers receiving; retaining and sharing are said apart.
+    pub(crate) fn allowed_by(word: &str) -> Option<Self> {
+        let none = Self::default();
+        Some(match word {
+            "publish" => none.with(Action::Publish).with(Action::SetWill),
+            "retain" => none.with(Action::Retain),
+            "will" => none.with(Action::SetWill),
+            "subscribe" => none.with(Action::Subscribe).with(Action::Receive),
+            "share" => none.with(Action::Share).with(Action::Receive),
+            "receive" => none.with(Action::Receive),
+            "administer" => none.with(Action::Administer),
+            _ => return None,
+        })
+    }
+
+    /// What a word in `deny` takes. It takes everything that the right would lead to.
+    pub(crate) fn denied_by(word: &str) -> Option<Self> {
+        let none = Self::default();
+        Some(match word {
+            "publish" => none.with(Action::Publish).with(Action::SetWill).with(Action::Retain),
+            "subscribe" => none.with(Action::Subscribe).with(Action::Share).with(Action::Receive),
+            "receive" => none.with(Action::Receive).with(Action::Subscribe).with(Action::Share),
+            "share" => none.with(Action::Share),
+            other => return Self::allowed_by(other),
+        })
+    }
+
+    pub(crate) fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// The words of `allow` and `deny`.
+pub(crate) const WORDS: [&str; 7] =
+    ["publish", "retain", "will", "subscribe", "share", "receive", "administer"];
+
+/// The way by which a message comes in or goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
-    /// A live client's own packet: PUBLISH, SUBSCRIBE, or delivery for its subscription.
+    /// A client's PUBLISH, and live delivery of it.
     Publish,
-    /// A Will: at CONNECT, and again when it is sent.
+    /// A Will, at CONNECT and when it fires.
     Will,
-    /// A Retained Message that is replayed.
+    /// A Retained Message on its way to a new subscription.
     Retained,
     /// A Shared Subscription.
     Shared,
-    /// A bridge to another broker.
+    /// A bridge.
     Bridge,
     /// An operator.
     Admin,
     /// A record from before a restart.
     Restart,
-    /// Another node of the cluster.
+    /// Another node.
     Cluster,
     /// The broker itself.
     System,
 }
 
 impl Origin {
-    /// Every way.
+    /// All of them.
     pub const ALL: [Self; 9] = [
         Self::Publish,
         Self::Will,
@@ -82,8 +136,8 @@ impl Origin {
         Self::System,
     ];
 
-    /// The way as a word for a log or a sentence.
-    pub const fn name(self) -> &'static str {
+    /// Its name in logs.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Publish => "publish",
             Self::Will => "will",

@@ -2,69 +2,72 @@
 
 use std::sync::Arc;
 
-use motte_topic::{TopicFilter, TopicName, TopicRef};
+use motte_topic::{TopicFilter, TopicRef, uncovered};
 
-use crate::compile::CompiledPolicy;
-use crate::decide;
-use crate::denial::{Denial, RuleId};
+use crate::action::{Action, Origin};
+use crate::policy::{CompiledPolicy, Conditions, PolicyGeneration, Rule, RuleId, Wildcards};
 use crate::principal::{ClientPrincipal, Principal};
-use crate::standing::Standing;
-use crate::{Action, Origin};
+use crate::standing::{Standing, client_ids_of};
 
-/// The number of a policy in force; every replacement at a [`Gate`] has a greater one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PolicyGeneration(pub u64);
-
-/// What a right is asked on.
+/// What a decision is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'a> {
     /// One topic.
     Topic(TopicRef<'a>),
-    /// All topics that a Topic Filter matches.
+    /// Every topic that a filter can match.
     Filter(&'a TopicFilter),
 }
 
-/// Something that needs a right.
-///
-/// The answers must not change while the value is not changed: a decision holds for the value it was made on.
+impl Target<'_> {
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Topic(topic) => topic.as_str(),
+            Self::Filter(filter) => filter.as_str(),
+        }
+    }
+
+    fn in_system_space(&self) -> bool {
+        self.as_str().starts_with("$SYS/") || self.as_str() == "$SYS"
+    }
+}
+
+/// Something that can be permitted.
 pub trait Subject {
-    /// The right that it needs. A publication with [`Self::retain`] needs [`Action::Retain`] too.
+    /// The right it needs.
     fn action(&self) -> Action;
-    /// On what.
+    /// What it is about.
     fn target(&self) -> Target<'_>;
-    /// Quality of Service of the message, or asked for by the subscription: 0, 1 or 2.
+    /// Its QoS, 0 to 2.
     fn qos(&self) -> u8;
-    /// Whether the message is to be retained.
+    /// Whether it is to be retained.
     fn retain(&self) -> bool;
-    /// Length of the payload in bytes.
+    /// Bytes of its payload.
     fn payload_bytes(&self) -> usize;
 }
 
-/// The answer of the Gate.
+/// A decision.
+#[must_use = "a decision that is dropped decides nothing"]
 #[derive(Debug)]
-#[must_use = "a decision that nobody looks at protects nothing"]
 pub enum AccessDecision<T> {
-    /// It may be done.
+    /// Permitted.
     Permit(Authorized<T>),
-    /// It must not be done; the subject comes back with the reason.
+    /// Denied; the subject comes back.
     Deny(T, Denial),
 }
 
-/// A subject that the Gate permitted. Only the Gate makes one, and it cannot be changed.
+/// Proof that a subject was permitted. Nobody but the Gate makes one, and what is inside cannot be changed.
+#[must_use = "a proof that is dropped permits nothing"]
 #[derive(Debug)]
-#[must_use = "a permitted subject is made to be used"]
 pub struct Authorized<T> {
     subject: T,
     rule: RuleId,
     generation: PolicyGeneration,
-    origin: Origin,
-    /// Address of the principal that was asked about; compared, never followed.
-    principal: usize,
 }
 
 impl<T> Authorized<T> {
     /// What was permitted.
-    pub const fn get(&self) -> &T {
+    pub fn get(&self) -> &T {
         &self.subject
     }
 
@@ -73,151 +76,175 @@ impl<T> Authorized<T> {
         self.subject
     }
 
-    /// The rule that permitted it; [`CompiledPolicy::place`] tells where it stands.
-    pub const fn rule(&self) -> RuleId {
+    /// The rule that permitted it.
+    pub fn rule(&self) -> RuleId {
         self.rule
     }
 
-    /// The policy that permitted it.
-    pub const fn generation(&self) -> PolicyGeneration {
+    /// The policy under which it was permitted.
+    pub fn generation(&self) -> PolicyGeneration {
         self.generation
-    }
-
-    /// The way it came.
-    pub const fn origin(&self) -> Origin {
-        self.origin
     }
 }
 
 impl<T: Subject> Authorized<T> {
-    /// The proof for another form of the same subject, such as one that owns its text.
-    ///
-    /// `None` when the new form needs a right on anything else: another action, target, quality, retain flag or
-    /// length of payload.
-    pub fn restate<U: Subject>(&self, form: impl FnOnce(&T) -> U) -> Option<Authorized<U>> {
-        self.restate_borrowed(form)
-    }
-
-    /// As [`Self::restate`], for a form that borrows from this one.
-    pub fn restate_borrowed<'a, U: Subject>(
-        &'a self,
-        form: impl FnOnce(&'a T) -> U,
-    ) -> Option<Authorized<U>> {
+    /// The same permitted thing in another form. `None` when the other form asks for anything else: another right, topic,
+    /// QoS, RETAIN or size.
+    pub fn restate<'a, U: Subject>(&'a self, form: impl FnOnce(&'a T) -> U) -> Option<Authorized<U>> {
         let subject = form(&self.subject);
-        let is_same = subject.action() == self.subject.action()
+        let same = subject.action() == self.subject.action()
             && subject.target() == self.subject.target()
             && subject.qos() == self.subject.qos()
             && subject.retain() == self.subject.retain()
             && subject.payload_bytes() == self.subject.payload_bytes();
-        is_same.then_some(Authorized {
-            subject,
-            rule: self.rule,
-            generation: self.generation,
-            origin: self.origin,
-            principal: self.principal,
-        })
+        same.then_some(Authorized { subject, rule: self.rule, generation: self.generation })
     }
 }
 
-/// A decision to apply again to the same principal, way, action and topic under the same policy.
-#[derive(Debug)]
-pub struct Grant {
-    principal: Arc<Principal>,
-    generation: PolicyGeneration,
-    origin: Origin,
-    action: Action,
-    /// None: the decision cannot be applied again.
-    topic: Option<TopicName>,
-    retain: bool,
-    qos_max: u8,
-    payload_bytes_max: usize,
-    rule: RuleId,
+/// Why something was denied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    /// No rule allows it.
+    #[error("no rule allows {action} on `{target}`")]
+    NoRule {
+        /// The right.
+        action: &'static str,
+        /// The topic or filter.
+        target: String,
+    },
+    /// A rule denies it.
+    #[error("{action} on `{target}` is denied by the rule at {place}")]
+    Rule {
+        /// The right.
+        action: &'static str,
+        /// The topic or filter.
+        target: String,
+        /// Where the rule stands.
+        place: String,
+    },
+    /// The filter reaches a topic that is not granted.
+    #[error("`{filter}` reaches `{witness}`, which is not granted")]
+    Reaches {
+        /// The filter.
+        filter: String,
+        /// A topic that it matches and that is not granted.
+        witness: String,
+    },
+    /// The filter's wildcards reach further than the role's may.
+    #[error("the wildcards of `{filter}` reach further than this role's may")]
+    Wildcards {
+        /// The filter.
+        filter: String,
+    },
+    /// The topic belongs to the broker.
+    #[error("`{target}` belongs to the broker")]
+    SystemSpace {
+        /// The topic.
+        target: String,
+    },
+    /// This kind of principal has no such right by this way.
+    #[error("{principal} has no rights by way of {origin}")]
+    Kind {
+        /// The principal.
+        principal: String,
+        /// The way.
+        origin: &'static str,
+    },
+    /// The identity may not use the Client Identifier.
+    #[error("identity `{identity}` may not use Client Identifier `{client_id}`")]
+    ClientId {
+        /// The identity.
+        identity: String,
+        /// The Client Identifier.
+        client_id: String,
+    },
 }
 
-/// Where every right is asked for.
+/// A decision that can be applied again while nothing it depends on has changed.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    principal: Arc<Principal>,
+    action: Action,
+    topic: Box<str>,
+    qos: u8,
+    retain: bool,
+    /// Some rule about the topic looks at the payload: the grant holds for the same size only.
+    payload_bytes: Option<usize>,
+    rule: RuleId,
+    generation: PolicyGeneration,
+}
+
+/// The one that decides.
 #[derive(Debug)]
 pub struct Gate {
     policy: Arc<CompiledPolicy>,
-    generation: PolicyGeneration,
 }
 
 impl Gate {
-    /// A Gate under this policy.
+    /// Decides by this policy.
     pub fn new(policy: Arc<CompiledPolicy>) -> Self {
-        let generation = policy.generation();
-        Self { policy, generation }
+        Self { policy }
     }
 
-    /// Puts another policy in force. Older decisions lose their worth.
-    ///
-    /// The generation always grows: a policy that carries no greater one than the policy in force is counted
-    /// as the next.
+    /// Decides by another policy from now on.
     pub fn replace(&mut self, policy: Arc<CompiledPolicy>) {
-        let next = PolicyGeneration(self.generation.0.saturating_add(1));
-        self.generation = policy.generation().max(next);
         self.policy = policy;
     }
 
-    /// The generation of the policy in force.
-    pub const fn generation(&self) -> PolicyGeneration {
-        self.generation
+    /// The policy in force.
+    pub fn policy(&self) -> &CompiledPolicy {
+        &self.policy
     }
 
-    /// The policy in force.
-    pub const fn policy(&self) -> &Arc<CompiledPolicy> {
-        &self.policy
+    /// The generation of the policy in force.
+    pub fn generation(&self) -> PolicyGeneration {
+        self.policy.generation
     }
 
     /// A principal's rights under the policy in force.
     pub fn standing(&self, principal: Arc<Principal>) -> Standing {
-        Standing::resolve(principal, &self.policy, self.generation)
+        Standing::resolve(principal, &self.policy)
     }
 
-    /// Decides. The rights of `who` are resolved again first if the policy has been replaced since.
+    /// Decides. Rights resolved under an older policy are resolved anew.
     pub fn decide<T: Subject>(&self, who: &mut Standing, by: Origin, what: T) -> AccessDecision<T> {
-        if who.generation() != self.generation {
+        if who.generation() != self.policy.generation {
             *who = self.standing(Arc::clone(who.principal()));
         }
-        match decide::judge(&self.policy, who, by, &what) {
-            Ok(rule) => AccessDecision::Permit(Authorized {
-                subject: what,
-                rule,
-                generation: self.generation,
-                origin: by,
-                principal: address(who.principal()),
-            }),
+        match self.judge(who, by, &what) {
+            Ok(rule) => {
+                AccessDecision::Permit(Authorized { subject: what, rule, generation: self.policy.generation })
+            }
             Err(denial) => AccessDecision::Deny(what, denial),
         }
     }
 
-    /// What a decision may be remembered by; of no use when `decided` was for another principal or a filter.
+    /// What a decision may be remembered by, for the principal it was made for.
     pub fn grant_of<T: Subject>(&self, who: &Standing, decided: &Authorized<T>) -> Grant {
-        let subject = &decided.subject;
-        let is_own = decided.principal == address(who.principal())
-            && decided.generation == self.generation
-            && who.generation() == self.generation;
-        let topic = match subject.target() {
-            Target::Topic(topic) if is_own => Some(topic.to_name()),
-            Target::Topic(_) | Target::Filter(_) => None,
-        };
-        let (qos_max, payload_bytes_max) = self.policy.bounds_of(decided.rule);
+        let subject = decided.get();
+        let mut size_matters = false;
+        if let Target::Topic(topic) = subject.target() {
+            who.for_each_match(&self.policy, topic, |rule| {
+                size_matters |= rule.conditions.payload_bytes_max.is_some();
+            });
+        }
         Grant {
             principal: Arc::clone(who.principal()),
-            generation: decided.generation,
-            origin: decided.origin,
             action: subject.action(),
-            topic,
+            topic: subject.target().as_str().into(),
+            qos: subject.qos(),
             retain: subject.retain(),
-            qos_max,
-            payload_bytes_max,
+            payload_bytes: size_matters.then(|| subject.payload_bytes()),
             rule: decided.rule,
+            generation: decided.generation,
         }
     }
 
-    /// Permits what an earlier decision covers, without looking at a rule.
+    /// Applies a remembered decision.
     ///
     /// # Errors
-    /// The subject comes back when the grant does not cover it: ask [`Self::decide`].
+    /// The subject comes back when the grant is for something else, somebody else or another policy: ask
+    /// [`Gate::decide`].
     pub fn decide_again<T: Subject>(
         &self,
         who: &Standing,
@@ -225,39 +252,205 @@ impl Gate {
         by: Origin,
         what: T,
     ) -> Result<Authorized<T>, T> {
-        let is_covered = grant.generation == self.generation
-            && who.generation() == self.generation
+        let holds = by == Origin::Publish
+            && grant.generation == self.policy.generation
             && Arc::ptr_eq(&grant.principal, who.principal())
-            && grant.origin == by
             && grant.action == what.action()
-            && (grant.retain || !what.retain())
-            && what.qos() <= grant.qos_max
-            && what.payload_bytes() <= grant.payload_bytes_max
-            && match (what.target(), &grant.topic) {
-                (Target::Topic(topic), Some(granted)) => topic.as_str() == granted.as_str(),
-                (Target::Topic(_) | Target::Filter(_), _) => false,
-            };
-        if !is_covered {
-            return Err(what);
+            && grant.qos == what.qos()
+            && grant.retain == what.retain()
+            && grant.payload_bytes.is_none_or(|bytes| bytes == what.payload_bytes())
+            && *grant.topic == *what.target().as_str();
+        if holds {
+            Ok(Authorized { subject: what, rule: grant.rule, generation: grant.generation })
+        } else {
+            Err(what)
         }
-        Ok(Authorized {
-            subject: what,
-            rule: grant.rule,
-            generation: self.generation,
-            origin: by,
-            principal: address(who.principal()),
+    }
+
+    /// Whether a client may use its Client Identifier.
+    ///
+    /// # Errors
+    /// [`Denial::ClientId`].
+    pub fn client_id_permitted(&self, client: &ClientPrincipal) -> Result<RuleId, Denial> {
+        let patterns = client_ids_of(client, &self.policy);
+        if patterns.iter().any(|pattern| pattern.matches(&client.client_id, &client.identity)) {
+            return Ok(RuleId::BUILT_IN);
+        }
+        Err(Denial::ClientId {
+            identity: client.identity.to_string(),
+            client_id: client.client_id.to_string(),
         })
     }
 
-    /// Whether a client may use its Client Identifier, and the rule that says so.
-    ///
-    /// # Errors
-    /// The policy does not know the identity, or gives it other Client Identifiers.
-    pub fn client_id_permitted(&self, client: &ClientPrincipal) -> Result<RuleId, Denial> {
-        self.policy.client_id_permitted(client)
+    fn judge<T: Subject>(&self, who: &Standing, by: Origin, what: &T) -> Result<RuleId, Denial> {
+        let (action, target) = (what.action(), what.target());
+        let kind = || Denial::Kind { principal: who.principal().name().to_owned(), origin: by.name() };
+        match (&**who.principal(), by) {
+            (Principal::System, Origin::System | Origin::Retained | Origin::Restart | Origin::Cluster) => {
+                return if target.in_system_space() || target.as_str().starts_with("$motte/") {
+                    Ok(RuleId::BUILT_IN)
+                } else {
+                    Err(kind())
+                };
+            }
+            (
+                Principal::Client(_),
+                Origin::Publish
+                | Origin::Will
+                | Origin::Retained
+                | Origin::Shared
+                | Origin::Restart
+                | Origin::Cluster,
+            )
+            | (
+                Principal::Bridge { .. },
+                Origin::Bridge | Origin::Retained | Origin::Restart | Origin::Cluster,
+            )
+            | (
+                Principal::Operator { .. },
+                Origin::Admin | Origin::Retained | Origin::Restart | Origin::Cluster,
+            ) => {}
+            (Principal::Client(_), Origin::Bridge | Origin::Admin | Origin::System)
+            | (
+                Principal::Bridge { .. },
+                Origin::Publish | Origin::Will | Origin::Shared | Origin::Admin | Origin::System,
+            )
+            | (
+                Principal::Operator { .. },
+                Origin::Publish | Origin::Will | Origin::Shared | Origin::Bridge | Origin::System,
+            )
+            | (Principal::Node { .. }, _)
+            | (
+                Principal::System,
+                Origin::Publish | Origin::Will | Origin::Shared | Origin::Bridge | Origin::Admin,
+            ) => {
+                return Err(kind());
+            }
+        }
+        let publishes = matches!(action, Action::Publish | Action::Retain | Action::SetWill);
+        if publishes && target.in_system_space() {
+            return Err(Denial::SystemSpace { target: target.as_str().to_owned() });
+        }
+        if self.policy.development {
+            return Ok(RuleId::BUILT_IN);
+        }
+        match target {
+            Target::Topic(topic) => {
+                let rule = self.judge_topic(who, action, topic, what)?;
+                if what.retain() && publishes {
+                    self.judge_topic(who, Action::Retain, topic, what)?;
+                }
+                Ok(rule)
+            }
+            Target::Filter(filter) => self.judge_filter(who, action, filter, what),
+        }
+    }
+
+    fn judge_topic<T: Subject>(
+        &self,
+        who: &Standing,
+        action: Action,
+        topic: TopicRef<'_>,
+        what: &T,
+    ) -> Result<RuleId, Denial> {
+        let (mut allowed, mut denied) = (None, None);
+        who.for_each_match(&self.policy, topic, |rule| {
+            if rule.actions.has(action) && holds(&rule.conditions, who.principal(), what) {
+                let found = if rule.allows { &mut allowed } else { &mut denied };
+                *found = (*found).min(Some(rule.id)).or(Some(rule.id));
+            }
+        });
+        match (denied, allowed) {
+            (Some(rule), _) => Err(self.denied_by(rule, action, topic.as_str())),
+            (None, Some(rule)) => Ok(rule),
+            (None, None) => Err(Denial::NoRule { action: action.name(), target: topic.as_str().to_owned() }),
+        }
+    }
+
+    /// A filter is granted when everything it can match is, or when a rule narrows it.
+    fn judge_filter<T: Subject>(
+        &self,
+        who: &Standing,
+        action: Action,
+        filter: &TopicFilter,
+        what: &T,
+    ) -> Result<RuleId, Denial> {
+        let mut allow = Vec::new();
+        let mut deny = Vec::new();
+        let mut rule_of = None;
+        let mut narrowed = None;
+        for (granted, rule) in who.rules_about(&self.policy, action) {
+            if !holds(&rule.conditions, who.principal(), what) {
+                continue;
+            }
+            if !rule.allows {
+                deny.push(granted);
+                continue;
+            }
+            allow.push(granted);
+            if motte_topic::intersects(granted, filter).is_some() {
+                rule_of = rule_of.or(Some(rule.id));
+                if rule.narrow {
+                    narrowed = narrowed.or(Some(rule.id));
+                }
+            }
+        }
+        let Some(rule) = rule_of else {
+            return Err(Denial::NoRule { action: action.name(), target: filter.as_str().to_owned() });
+        };
+        self.check_wildcards(who, filter)?;
+        match uncovered(filter, &allow, &deny) {
+            None => Ok(rule),
+            Some(_) if narrowed.is_some() => Ok(narrowed.unwrap_or(rule)),
+            Some(witness) => Err(Denial::Reaches {
+                filter: filter.as_str().to_owned(),
+                witness: witness.as_str().to_owned(),
+            }),
+        }
+    }
+
+    fn check_wildcards(&self, who: &Standing, filter: &TopicFilter) -> Result<(), Denial> {
+        let first_is_wildcard = filter.levels().next().is_some_and(|level| matches!(level, "+" | "#"));
+        let permitted = match who.wildcards(&self.policy) {
+            Wildcards::Allow => true,
+            Wildcards::Scoped => !first_is_wildcard,
+            Wildcards::Deny => !filter.has_wildcard(),
+        };
+        if permitted { Ok(()) } else { Err(Denial::Wildcards { filter: filter.as_str().to_owned() }) }
+    }
+
+    fn denied_by(&self, rule: RuleId, action: Action, target: &str) -> Denial {
+        let place =
+            self.policy.place(rule).map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        Denial::Rule { action: action.name(), target: target.to_owned(), place }
     }
 }
 
-fn address(principal: &Arc<Principal>) -> usize {
-    Arc::as_ptr(principal).addr()
+/// Whether a rule's conditions hold. What the message itself brings (QoS, size) limits what is allowed and never what is
+/// denied: a deny rule with such a condition denies what is within it.
+fn holds<T: Subject>(conditions: &Conditions, principal: &Principal, what: &T) -> bool {
+    let message = conditions.qos_max.is_none_or(|max| what.qos() <= max)
+        && conditions.payload_bytes_max.is_none_or(|max| what.payload_bytes() as u64 <= max);
+    if !message {
+        return false;
+    }
+    let Principal::Client(client) = principal else {
+        return conditions.listeners.is_none()
+            && conditions.security.is_none()
+            && conditions.methods.is_none()
+            && conditions.from.is_none();
+    };
+    conditions.listeners.as_ref().is_none_or(|names| names.iter().any(|name| **name == *client.listener))
+        && conditions.security.as_ref().is_none_or(|kinds| kinds.contains(&client.security))
+        && conditions.methods.is_none_or(|methods| client.methods.has(methods))
+        && conditions.from.as_ref().is_none_or(|nets| {
+            client.address.is_some_and(|address| nets.iter().any(|net| net.contains(&address)))
+        })
+}
+
+/// The rules that bear on a topic, for explanations.
+pub(crate) fn bearing<'p>(gate: &'p Gate, who: &Standing, topic: TopicRef<'_>) -> Vec<&'p Rule> {
+    let mut found = Vec::new();
+    who.for_each_match(&gate.policy, topic, |rule| found.push(rule));
+    found
 }

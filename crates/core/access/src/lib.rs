@@ -1,16 +1,25 @@
-//! Who may do what: principals, policy, decisions and the Gate.
+//! Who may do what: principals, policy, decisions, and the [`Gate`].
+//!
+//! Deny by default. A rule that denies wins over one that allows; where no rule speaks, the answer is no. Every permission
+//! is an [`Authorized`] value that only the Gate can make, so that what was not decided cannot be routed or delivered.
+//!
+//! Never here: Sessions, packets, clocks, files.
 
 mod action;
-mod compile;
-mod decide;
-mod denial;
+mod client_id;
+mod error;
+mod explain;
 mod gate;
+mod policy;
 mod principal;
 mod standing;
+mod template;
+mod written;
 
-pub use action::{Action, Origin};
-pub use compile::CompiledPolicy;
-pub use denial::{Denial, RuleId, RulePlace};
-pub use gate::{AccessDecision, Authorized, Gate, Grant, PolicyGeneration, Subject, Target};
+pub use action::{Action, Actions, Origin};
+pub use error::PolicyError;
+pub use explain::Explanation;
+pub use gate::{AccessDecision, Authorized, Denial, Gate, Grant, Subject, Target};
+pub use policy::{CompiledPolicy, Policy, PolicyGeneration, RuleId, RulePlace};
 pub use principal::{CertificateFacts, ClientPrincipal, Methods, Principal, Security};
 pub use standing::Standing;

@@ -1,33 +1,147 @@
-//! One principal's rights, resolved for one policy.
+//! A principal under a policy: its roles, and the rules with placeholders resolved for it. Rules without placeholders are
+//! shared by everybody who has the role, so a standing stays small.
 
 use std::sync::Arc;
 
-use crate::compile::CompiledPolicy;
-use crate::{PolicyGeneration, Principal};
+use motte_topic::{TopicFilter, TopicRef};
 
-/// A principal's rights under one policy, placeholders filled in.
-#[derive(Debug)]
+use crate::action::Action;
+use crate::client_id::ClientIdPattern;
+use crate::policy::{CompiledHolder, CompiledPolicy, PolicyGeneration, Rule, Wildcards};
+use crate::principal::{ClientPrincipal, Methods, Principal};
+
+/// A principal's rights under one policy.
+#[derive(Debug, Clone)]
 pub struct Standing {
     principal: Arc<Principal>,
     generation: PolicyGeneration,
+    roles: Box<[u32]>,
+    own: Box<[(TopicFilter, u32)]>,
 }
 
 impl Standing {
-    pub(crate) fn resolve(
-        principal: Arc<Principal>,
-        _policy: &CompiledPolicy,
-        generation: PolicyGeneration,
-    ) -> Self {
-        Self { principal, generation }
+    pub(crate) fn resolve(principal: Arc<Principal>, policy: &CompiledPolicy) -> Self {
+        let (roles, groups) = roles_of(&principal, policy);
+        let mut own = Vec::new();
+        for role in roles.iter().filter_map(|role| policy.roles.get(*role as usize)) {
+            for number in &role.templated {
+                let Some(rule) = policy.rules.get(*number as usize) else { continue };
+                own.extend(
+                    rule.topic.resolve(&principal, &groups).into_iter().map(|filter| (filter, *number)),
+                );
+            }
+        }
+        Self { principal, generation: policy.generation, roles: roles.into(), own: own.into() }
     }
 
-    /// Whose rights they are.
-    pub const fn principal(&self) -> &Arc<Principal> {
+    /// Who it is.
+    pub fn principal(&self) -> &Arc<Principal> {
         &self.principal
     }
 
-    /// The policy they were resolved for.
-    pub const fn generation(&self) -> PolicyGeneration {
+    /// The policy it was resolved under.
+    pub fn generation(&self) -> PolicyGeneration {
         self.generation
+    }
+
+    /// Calls `each` with every rule whose filter matches the topic.
+    pub(crate) fn for_each_match<'p>(
+        &self,
+        policy: &'p CompiledPolicy,
+        topic: TopicRef<'_>,
+        mut each: impl FnMut(&'p Rule),
+    ) {
+        for role in self.roles.iter().filter_map(|role| policy.roles.get(*role as usize)) {
+            role.fixed.for_each_match(topic, |numbers| {
+                for rule in numbers.iter().filter_map(|number| policy.rules.get(*number as usize)) {
+                    each(rule);
+                }
+            });
+        }
+        for (filter, number) in &self.own {
+            if filter.matches(topic)
+                && let Some(rule) = policy.rules.get(*number as usize)
+            {
+                each(rule);
+            }
+        }
+    }
+
+    /// Every rule about an action, with its filter.
+    pub(crate) fn rules_about<'s, 'p: 's>(
+        &'s self,
+        policy: &'p CompiledPolicy,
+        action: Action,
+    ) -> impl Iterator<Item = (&'s TopicFilter, &'p Rule)> + use<'s, 'p> {
+        let fixed = self
+            .roles
+            .iter()
+            .filter_map(|role| policy.roles.get(*role as usize))
+            .flat_map(|role| role.fixed_rules.iter());
+        fixed
+            .chain(self.own.iter())
+            .filter_map(|(filter, number)| Some((filter, policy.rules.get(*number as usize)?)))
+            .filter(move |(_, rule)| rule.actions.has(action))
+    }
+
+    /// How far wildcards may reach: as far as the widest of the roles says.
+    pub(crate) fn wildcards(&self, policy: &CompiledPolicy) -> Wildcards {
+        let roles = self.roles.iter().filter_map(|role| policy.roles.get(*role as usize));
+        roles.map(|role| role.wildcards).max().unwrap_or(Wildcards::Deny)
+    }
+}
+
+/// The roles of a principal and the groups it is in.
+fn roles_of(principal: &Principal, policy: &CompiledPolicy) -> (Vec<u32>, Vec<String>) {
+    match principal {
+        Principal::Client(client) => {
+            let mut roles = Vec::new();
+            let mut groups = Vec::new();
+            for holder in holders_of(client, policy) {
+                roles.extend_from_slice(&holder.roles);
+                groups.extend(holder.groups.iter().cloned());
+            }
+            if let Some(facts) = client.certificate.as_deref() {
+                let fits =
+                    |wanted: &Option<String>, have: &Option<String>| wanted.is_none() || wanted == have;
+                for one in &policy.certificates {
+                    if fits(&one.cn, &facts.cn) && fits(&one.ou, &facts.ou) && fits(&one.o, &facts.o) {
+                        roles.extend_from_slice(&one.roles);
+                    }
+                }
+            }
+            roles.sort_unstable();
+            roles.dedup();
+            (roles, groups)
+        }
+        Principal::Bridge { name } => (policy.bridges.get(&**name).cloned().unwrap_or_default(), Vec::new()),
+        Principal::Operator { name } => {
+            (policy.operators.get(&**name).cloned().unwrap_or_default(), Vec::new())
+        }
+        // A node speaks only for principals of its own, the system has rights of its kind.
+        Principal::Node { .. } | Principal::System => (Vec::new(), Vec::new()),
+    }
+}
+
+fn holders_of<'p>(client: &ClientPrincipal, policy: &'p CompiledPolicy) -> Vec<&'p CompiledHolder> {
+    if client.methods.has(Methods::ANONYMOUS) {
+        return vec![&policy.anonymous];
+    }
+    let mut holders = vec![&policy.authenticated];
+    holders.extend(policy.identities.get(&*client.identity));
+    holders
+}
+
+/// The Client Identifiers a client may use.
+pub(crate) fn client_ids_of(client: &ClientPrincipal, policy: &CompiledPolicy) -> Vec<ClientIdPattern> {
+    if policy.development {
+        return ClientIdPattern::any();
+    }
+    let anonymous = client.methods.has(Methods::ANONYMOUS);
+    let named = holders_of(client, policy).into_iter().rev().find_map(|holder| holder.client_ids.clone());
+    match named {
+        Some(patterns) => patterns,
+        None if anonymous => ClientIdPattern::any(),
+        None => ClientIdPattern::defaults(),
     }
 }
