@@ -47,33 +47,60 @@ fn each_fault_is_named_with_its_place_and_remedy() {
         ("workerz = 3".into(), &["motte.toml:1:1: unknown field `workerz`", "did you mean `workers`?"]),
         ("workers = \"x\"".into(), &["motte.toml:1:11: invalid type"]),
         ("workers = 3\n".into(), &["no listener", "add [[listener]]"]),
-        (listener("kind = \"mqtts\"\nbind = []"), &["motte.toml:3:8: kind = \"mqtts\" is not known", "tcp, tls, ws, wss or unix"]),
-        (listener("kind = \"tls\"\nbind = [\"127.0.0.1:8883\"]"), &["kind = \"tls\" needs a certificate", "[listener.tls]"]),
-        (listener("kind = \"tcp\"\nbind = [\"0.0.0.0:1883\"]"), &["motte.toml:4:9: 0.0.0.0:1883 would be open to the network without encryption", "plaintext_until"]),
+        (
+            listener("kind = \"mqtts\"\nbind = []"),
+            &["motte.toml:3:8: kind = \"mqtts\" is not known", "tcp, tls, ws, wss or unix"],
+        ),
+        (
+            listener("kind = \"tls\"\nbind = [\"127.0.0.1:8883\"]"),
+            &["kind = \"tls\" needs a certificate", "[listener.tls]"],
+        ),
+        (
+            listener("kind = \"tcp\"\nbind = [\"0.0.0.0:1883\"]"),
+            &[
+                "motte.toml:4:9: 0.0.0.0:1883 would be open to the network without encryption",
+                "plaintext_until",
+            ],
+        ),
         (
             listener("kind = \"tcp\"\nbind = [\"0.0.0.0:1883\"]\nplaintext_until = \"2026-11-20\""),
             &["the exception for plaintext ended on 2026-11-20"],
         ),
         (
-            listener("kind = \"tcp\"\nbind = [\"0.0.0.0:1883\"]\nplaintext_until = \"2027-01-01\"\n[listener.auth]\nanonymous = true"),
+            listener(
+                "kind = \"tcp\"\nbind = [\"0.0.0.0:1883\"]\nplaintext_until = \"2027-01-01\"\n[listener.auth]\nanonymous = true",
+            ),
             &["anonymous = true on an address that the network reaches"],
         ),
         (listener("kind = \"tcp\"\nbind = [\"1883\"]"), &["`1883` is not an address and port"]),
         (listener("kind = \"unix\"\nbind = [\"127.0.0.1:1\"]"), &["kind = \"unix\" needs a path"]),
         (listener(&format!("{tcp}\n[listener.websocket]")), &["not ws or wss"]),
         (listener(&format!("{tcp}\n[listener.limits]\nmaximum_qos = 3")), &["maximum_qos is above 2"]),
-        (listener(&format!("{tcp}\n[listener.limits]\nconnect_timeout_s = 0")), &["connect_timeout_s = 0 is out of bounds", "from 1 to 300"]),
+        (
+            listener(&format!("{tcp}\n[listener.limits]\nconnect_timeout_s = 0")),
+            &["connect_timeout_s = 0 is out of bounds", "from 1 to 300"],
+        ),
         (listener(&format!("{tcp}\nallow = [\"10.0.0.0/99\"]")), &["`10.0.0.0/99` is not an address range"]),
         (
-            listener("kind = \"tls\"\nbind = [\"127.0.0.1:1\"]\n[listener.tls]\ncertificates = [{chain=\"c\",key=\"k\"}]\nclient_certificates = \"required\""),
+            listener(
+                "kind = \"tls\"\nbind = [\"127.0.0.1:1\"]\n[listener.tls]\ncertificates = [{chain=\"c\",key=\"k\"}]\nclient_certificates = \"required\"",
+            ),
             &["client certificates without an authority"],
         ),
         (
-            listener("kind = \"tls\"\nbind = [\"127.0.0.1:1\"]\n[listener.tls]\ncertificates = [{chain=\"c\",key=\"k\"}]\n[listener.auth]\nmethods = [\"certificate\"]"),
+            listener(
+                "kind = \"tls\"\nbind = [\"127.0.0.1:1\"]\n[listener.tls]\ncertificates = [{chain=\"c\",key=\"k\"}]\n[listener.auth]\nmethods = [\"certificate\"]",
+            ),
             &["certificates are wanted for authentication, and clients are not asked for them"],
         ),
-        (format!("{}{}", listener(tcp), listener(tcp)), &["two listeners are called `a`", "127.0.0.1:1883 is bound twice"]),
-        (format!("{}[metrics]\nbind = \"0.0.0.0:9464\"", listener(tcp)), &["metrics would be open to the network"]),
+        (
+            format!("{}{}", listener(tcp), listener(tcp)),
+            &["two listeners are called `a`", "127.0.0.1:1883 is bound twice"],
+        ),
+        (
+            format!("{}[metrics]\nbind = \"0.0.0.0:9464\"", listener(tcp)),
+            &["metrics would be open to the network"],
+        ),
         (format!("{}[log]\nlevel = \"loud\"", listener(tcp)), &["log level loud is not known"]),
     ];
     for (text, expected) in cases {
@@ -93,7 +120,8 @@ fn several_faults_are_told_at_once() {
 
 #[test]
 fn development_takes_limits_and_nothing_that_opens_a_door() {
-    let config = parse_development("[limits]\nmaximum_qos = 1\n[log]\nformat = \"json\"\n", "dev.toml").unwrap();
+    let config =
+        parse_development("[limits]\nmaximum_qos = 1\n[log]\nformat = \"json\"\n", "dev.toml").unwrap();
     assert_eq!(config.limits.maximum_qos, 1);
     assert!(parse_development("[[listener]]\nname = \"a\"\n", "dev.toml").is_err());
 }

@@ -1,0 +1,124 @@
+//! A client of the simulation: it keeps its own books as the standard wants, and loses what the network loses.
+
+use std::collections::BTreeSet;
+
+use motte_broker::{ConnId, ShardId};
+use motte_wire::{Ack, ControlPacket, DecodeRules, ProtocolVersion, QoS, ReasonCode, decode, frame};
+
+/// A client.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) id: String,
+    pub(crate) persistent: bool,
+    pub(crate) version: ProtocolVersion,
+    pub(crate) conn: Option<(ShardId, ConnId)>,
+    pub(crate) accepted: bool,
+    /// Whether the Session of the present connection outlives it.
+    pub(crate) outlives: bool,
+    /// QoS 2 messages taken and not yet released: part of the client's Session State.
+    pub(crate) open: BTreeSet<u16>,
+    /// QoS 1 and 2 publications not acknowledged yet, with identifier and state.
+    pub(crate) unacknowledged: Vec<(u16, u64, QoS, bool)>,
+    pub(crate) next_id: u16,
+}
+
+/// What a client saw in the bytes it read.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    Accepted { present: bool },
+    Refused(ReasonCode),
+    Message { topic: String, number: u64, qos: u8, dup: bool },
+    Subscribed(Vec<ReasonCode>),
+    Goodbye(ReasonCode),
+}
+
+impl Client {
+    pub(crate) fn new(index: usize, persistent: bool, version: ProtocolVersion) -> Self {
+        Self {
+            id: format!("c{index}"),
+            persistent,
+            version,
+            conn: None,
+            accepted: false,
+            outlives: false,
+            open: BTreeSet::new(),
+            unacknowledged: Vec::new(),
+            next_id: 0,
+        }
+    }
+
+    pub(crate) fn id(&mut self) -> u16 {
+        loop {
+            self.next_id = self.next_id % u16::MAX + 1;
+            if self.unacknowledged.iter().all(|(id, ..)| *id != self.next_id) {
+                return self.next_id;
+            }
+        }
+    }
+
+    /// Reads bytes; answers go into `answer`.
+    pub(crate) fn read(&mut self, bytes: &[u8], answer: &mut Vec<u8>) -> Result<Vec<Seen>, String> {
+        let mut seen = Vec::new();
+        let mut rest = bytes;
+        while let Some(one) = frame(rest, u32::MAX).map_err(|error| error.to_string())? {
+            let packet =
+                decode(one, self.version, &DecodeRules::from_server()).map_err(|error| error.to_string())?;
+            rest = rest.get(one.len..).unwrap_or_default();
+            self.take(packet, answer, &mut seen)?;
+        }
+        if rest.is_empty() { Ok(seen) } else { Err("half a packet was written".into()) }
+    }
+
+    fn take(
+        &mut self,
+        packet: ControlPacket<'_>,
+        answer: &mut Vec<u8>,
+        seen: &mut Vec<Seen>,
+    ) -> Result<(), String> {
+        match packet {
+            ControlPacket::ConnAck(ack) if ack.reason.is_failure() => seen.push(Seen::Refused(ack.reason)),
+            ControlPacket::ConnAck(ack) => {
+                self.accepted = true;
+                seen.push(Seen::Accepted { present: ack.session_present });
+            }
+            ControlPacket::Publish(publish) => {
+                let number = std::str::from_utf8(publish.payload).ok().and_then(|text| text.parse().ok());
+                let number = number.ok_or("a payload that nobody sent")?;
+                let topic = publish.topic.map(|topic| topic.as_str().to_owned()).unwrap_or_default();
+                let mut again = false;
+                if let Some(id) = publish.packet_id {
+                    let ack = Ack::new(id, ReasonCode::SUCCESS);
+                    if publish.qos == QoS::AtLeastOnce {
+                        ack.encode_puback(self.version, answer);
+                    } else {
+                        ack.encode_pubrec(self.version, answer);
+                        again = !self.open.insert(id.value());
+                    }
+                }
+                if !again {
+                    seen.push(Seen::Message { topic, number, qos: publish.qos as u8, dup: publish.dup });
+                }
+            }
+            ControlPacket::PubRel(ack) => {
+                self.open.remove(&ack.packet_id.value());
+                Ack::new(ack.packet_id, ReasonCode::SUCCESS).encode_pubcomp(self.version, answer);
+            }
+            ControlPacket::PubAck(ack) | ControlPacket::PubComp(ack) => {
+                self.unacknowledged.retain(|(id, ..)| *id != ack.packet_id.value());
+            }
+            ControlPacket::PubRec(ack) => {
+                if let Some(flow) =
+                    self.unacknowledged.iter_mut().find(|(id, ..)| *id == ack.packet_id.value())
+                {
+                    flow.3 = true;
+                }
+                Ack::new(ack.packet_id, ReasonCode::SUCCESS).encode_pubrel(self.version, answer);
+            }
+            ControlPacket::SubAck(ack) => seen.push(Seen::Subscribed(ack.codes().collect())),
+            ControlPacket::Disconnect(packet) => seen.push(Seen::Goodbye(packet.reason)),
+            ControlPacket::UnsubAck(_) | ControlPacket::PingResp => {}
+            other => return Err(format!("a packet that no server sends: {other:?}")),
+        }
+        Ok(())
+    }
+}
