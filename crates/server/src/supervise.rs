@@ -1,0 +1,501 @@
+//! The supervisor: brings the parts up in order, passes commands on, and takes everything down in order.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use mio::{Poll, Waker};
+use motte_access::{Origin, PolicyGeneration};
+use motte_broker::{
+    Broker, Exchange, Export, Input, Restored, RetainedLimits, SHARDS_MAX, Settings, ShardId, home,
+    stored_from,
+};
+use motte_config::{Config, Endpoint};
+use motte_event::{Event, keep, life};
+use motte_store::Snapshot;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle as SignalHandle, Signals};
+
+use crate::admission::Admission;
+use crate::assemble::{self, Assembled};
+use crate::clock::Clock;
+use crate::door::{self, Doors};
+use crate::inbox::{INBOX_TOKEN, Inbox, Letter};
+use crate::log::{self, Log, LogThread};
+use crate::metrics::{ProcessFacts, Reports, exposition};
+use crate::questions::Questions;
+use crate::reloading::{self, ReloadError};
+use crate::rules::Rules;
+use crate::scrape::{Place, Scrape};
+use crate::secrets::Passphrases;
+use crate::server::{
+    Bound, BoundAddress, Command, ExitReason, Handle, Options, ReadConfig, RunError, StartError, drain,
+};
+use crate::shutdown::{FINISH_MS, SETTLE_ROUNDS, Step, What};
+use crate::state::StateDirectory;
+use crate::system_topics::SystemTopics;
+use crate::worker::{Parts, Worker};
+use crate::world::World;
+
+/// Open files beside those of connections: listeners, event queues, the log, the state directory.
+const OPEN_FILES_BESIDE: u64 = 256;
+/// Time for a step of the clean stop beyond what the step itself allows.
+const STEP_MS: u64 = 10_000;
+
+/// Everything above the workers.
+pub(crate) struct Supervisor {
+    config: Config,
+    read_config: Option<ReadConfig>,
+    fixed_policy: bool,
+    passphrases: Passphrases,
+    rules: Arc<Rules>,
+    commands: Receiver<Command>,
+    inboxes: Arc<[Inbox]>,
+    workers: Vec<JoinHandle<()>>,
+    exchange: Exchange,
+    admission: Admission,
+    clock: Clock,
+    log: Log,
+    log_thread: LogThread,
+    scrape: Option<Scrape>,
+    state: Option<StateDirectory>,
+    signals: Option<SignalHandle>,
+    addresses: Vec<Bound>,
+    sockets: Vec<PathBuf>,
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
+    move |cause| StartError::System { what, cause }
+}
+
+impl Supervisor {
+    /// Brings everything up. Threads start last, so that a failure leaves nothing running.
+    pub(crate) fn prepare(
+        config: Config,
+        options: Options,
+        handle: Handle,
+        commands: Receiver<Command>,
+    ) -> Result<Self, StartError> {
+        let clock = Clock::start();
+        let workers = workers(&config);
+        let fixed_policy = options.policy.is_some();
+        let policy = options.policy.map(Arc::new).ok_or(PolicyGeneration(1));
+        let mut passphrases = Passphrases::new(options.ask_passphrase);
+        let Assembled { rules, mut events } = assemble::assemble(&config, workers, policy, &mut passphrases)?;
+        let rules = Arc::new(rules);
+        events.insert(0, life::started(env!("CARGO_PKG_VERSION"), workers as u64));
+        events.extend(raise_open_files(&config));
+
+        let doors = Doors::bind(&rules, workers).map_err(StartError::Bind)?;
+        let (mut addresses, sockets) = (doors.addresses().to_vec(), doors.sockets().to_vec());
+        let state = config.state_dir.as_deref().map(StateDirectory::open).transpose()?;
+        let snapshot = state.as_ref().map(StateDirectory::load).transpose()?.flatten();
+
+        let exchange = Exchange::new(retained_limits(&config), config.limits.memory_bytes_max);
+        let reports = Reports::new(workers);
+        let place = config.metrics.as_ref().map(|endpoint| match endpoint {
+            Endpoint::Tcp(address) => Place::Tcp(*address),
+            Endpoint::Unix(path) => Place::Unix(path.clone()),
+        });
+        let scrape = place
+            .map(|place| {
+                Scrape::bind(&place).map_err(|error| StartError::Bind(vec![metrics_fault(&place, &error)]))
+            })
+            .transpose()?;
+        addresses.extend(scrape.as_ref().map(|scrape| bound_metrics(scrape.place())));
+
+        let sink = options.log_sink.unwrap_or_else(|| Box::new(io::stderr()));
+        let (log, log_thread) =
+            log::start(config.log_format, config.log_level, sink).map_err(system("a thread"))?;
+        let admission = Admission::new(rules.bounds);
+        let questions = Questions::start(usize::from(config.hash_threads), config.hash_queue as usize)
+            .map_err(system("a thread"))?;
+        let makings = Makings {
+            clock,
+            rules: &rules,
+            exchange: &exchange,
+            admission: &admission,
+            reports: &reports,
+            log: &log,
+            questions: &questions,
+        };
+        let mut made = makings.workers(doors)?;
+        if let Some(topics) = SystemTopics::new(config.sys_interval_s, exchange.clone())
+            && let Some(first) = made.workers.first_mut()
+        {
+            first.publish_system_topics(topics);
+        }
+        if let (Some(snapshot), Some(state)) = (snapshot, &state) {
+            let (sessions, retained) = (snapshot.sessions.len() as u64, snapshot.retained.len() as u64);
+            restore(snapshot, &mut made, &rules, clock);
+            events.push(keep::snapshot_loaded(sessions, retained, &state.snapshot().display().to_string()));
+        }
+        for event in events {
+            log.event(event);
+        }
+        let scrape = scrape
+            .map(|bound| bound.serve(page(reports, exchange.clone(), clock)))
+            .transpose()
+            .map_err(system("a thread"))?;
+        let inboxes = made.inboxes;
+        let threads: io::Result<Vec<_>> =
+            made.workers.into_iter().map(|worker| spawn(worker, handle.clone())).collect();
+        let workers = threads.map_err(system("a thread"))?;
+        let signals =
+            if options.signals { Some(watch_signals(handle).map_err(system("signals"))?) } else { None };
+        door::announce(&addresses, &log);
+        Ok(Self {
+            config,
+            read_config: options.read_config,
+            fixed_policy,
+            passphrases,
+            rules,
+            commands,
+            inboxes,
+            workers,
+            exchange,
+            admission,
+            clock,
+            log,
+            log_thread,
+            scrape,
+            state,
+            signals,
+            addresses,
+            sockets,
+        })
+    }
+
+    /// Where everything listens.
+    pub(crate) fn addresses(&self) -> &[Bound] {
+        &self.addresses
+    }
+
+    /// Serves until asked to stop.
+    pub(crate) fn run(mut self) -> Result<ExitReason, RunError> {
+        let ended = loop {
+            match self.commands.recv() {
+                Ok(Command::Reload(asker)) => {
+                    let outcome = self.reload();
+                    self.log.event(match &outcome {
+                        Ok(()) => life::reloaded(&reloading::what_was_read(&self.config)),
+                        Err(error) => life::reload_refused(&error.to_string()),
+                    });
+                    if let Some(asker) = asker {
+                        // Whoever asked may have stopped waiting.
+                        let _ = asker.try_send(outcome);
+                    }
+                }
+                Ok(Command::WorkerEnded { shard, cause }) => break Err(RunError::Worker { shard, cause }),
+                Ok(Command::Stop(cause)) => break self.stop(cause),
+                // All handles are gone: nobody can ask any more, so this is the end as well.
+                Err(_) => break self.stop("nobody is left to ask"),
+            }
+        };
+        self.take_down(ended)
+    }
+
+    fn reload(&mut self) -> Result<(), ReloadError> {
+        let config = match &mut self.read_config {
+            Some(read) => read().map_err(ReloadError::Config)?,
+            None => self.config.clone(),
+        };
+        reloading::unchangeable(&self.config, &config)?;
+        let generation = self.rules.policy.generation().0;
+        let policy = if self.fixed_policy {
+            Ok(Arc::clone(&self.rules.policy))
+        } else {
+            Err(PolicyGeneration(generation + 1))
+        };
+        let Assembled { rules, events } =
+            assemble::assemble(&config, self.inboxes.len(), policy, &mut self.passphrases)?;
+        self.rules = Arc::new(rules);
+        self.admission.set_bounds(self.rules.bounds);
+        self.exchange.memory().set_max(config.limits.memory_bytes_max);
+        self.exchange.retained_mut().set_limits(retained_limits(&config));
+        self.config = config;
+        for inbox in self.inboxes.iter() {
+            inbox.put(Letter::Reload(Arc::clone(&self.rules)));
+        }
+        for event in events {
+            self.log.event(event);
+        }
+        Ok(())
+    }
+
+    /// The clean stop, unless it is asked for a second time meanwhile.
+    fn stop(&mut self, cause: &str) -> Result<ExitReason, RunError> {
+        self.log.event(life::stopping(cause));
+        let export = Arc::new(Mutex::new(Export::default()));
+        let mut steps = vec![What::Goodbye];
+        steps.extend(std::iter::repeat_n(What::Settle, SETTLE_ROUNDS));
+        steps.extend([What::Finish, What::Export(Arc::clone(&export))]);
+        for what in steps {
+            if !self.step(&what)? {
+                return Ok(ExitReason::Forced);
+            }
+        }
+        let mut export = std::mem::take(&mut *export.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(state) = &self.state {
+            let now = self.clock.now();
+            export.add_retained(&self.exchange, now);
+            let snapshot = export.finish(now);
+            let file = state.snapshot().display().to_string();
+            if let Err(error) = state.save(&snapshot) {
+                self.log.event(keep::snapshot_failed(&file, &error.to_string()));
+                return Err(error.into());
+            }
+            let (sessions, retained) = (snapshot.sessions.len() as u64, snapshot.retained.len() as u64);
+            self.log.event(keep::snapshot_written(sessions, retained, &file));
+        }
+        Ok(ExitReason::Stopped)
+    }
+
+    /// Lets all workers take a step; false when the stop is to be at once.
+    fn step(&self, what: &What) -> Result<bool, RunError> {
+        let (done, acknowledged) = sync_channel(self.inboxes.len());
+        for inbox in self.inboxes.iter() {
+            inbox.put(Letter::Stop(Step { what: what.clone(), done: done.clone() }));
+        }
+        let deadline = Instant::now() + Duration::from_millis(FINISH_MS + STEP_MS);
+        let mut missing = self.inboxes.len();
+        while missing > 0 {
+            match acknowledged.recv_timeout(Duration::from_millis(50)) {
+                Ok(()) => missing -= 1,
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+                Err(_) => return Ok(false),
+            }
+            for command in drain(&self.commands) {
+                match command {
+                    Command::Stop(_) => return Ok(false),
+                    Command::WorkerEnded { shard, cause } => return Err(RunError::Worker { shard, cause }),
+                    Command::Reload(Some(asker)) => {
+                        let _ = asker.try_send(Err(ReloadError::Stopped));
+                    }
+                    Command::Reload(None) => {}
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn take_down(self, ended: Result<ExitReason, RunError>) -> Result<ExitReason, RunError> {
+        if let Some(signals) = &self.signals {
+            signals.close();
+        }
+        if let Some(scrape) = self.scrape {
+            scrape.stop();
+        }
+        for socket in &self.sockets {
+            // It may be gone already; the next start replaces it in any case.
+            let _ = std::fs::remove_file(socket);
+        }
+        if matches!(ended, Ok(ExitReason::Stopped)) {
+            for worker in self.workers {
+                // A worker that panics says so through its guard.
+                let _ = worker.join();
+            }
+            self.log.event(life::stopped(self.clock.now().mono_ms / 1_000));
+            drop(self.inboxes);
+            drop(self.log);
+            self.log_thread.join();
+        }
+        ended
+    }
+}
+
+/// How many workers: as configured, or one for each core.
+fn workers(config: &Config) -> usize {
+    let wanted = usize::from(config.workers);
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = if wanted == 0 { cores() } else { wanted };
+    workers.clamp(1, usize::from(SHARDS_MAX))
+}
+
+fn retained_limits(config: &Config) -> RetainedLimits {
+    let bounds = config.limits.retained();
+    RetainedLimits { messages_max: bounds.messages_max, bytes_max: bounds.bytes_max }
+}
+
+/// Raises the limit on open files as far as the system permits, and says so when that is too little.
+fn raise_open_files(config: &Config) -> Option<Event> {
+    let wanted = u64::from(config.limits.connections_max).saturating_add(OPEN_FILES_BESIDE);
+    let limit = getrlimit(Resource::Nofile);
+    let permitted = limit.maximum.unwrap_or(u64::MAX).min(wanted);
+    if limit.current.is_some_and(|current| current < permitted) {
+        // Refused: then the limit stays as it is, and is told below.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(permitted), maximum: limit.maximum });
+    }
+    let current = getrlimit(Resource::Nofile).current?;
+    (current < wanted).then(|| life::open_files_low(current, wanted))
+}
+
+fn bound_metrics(place: &Place) -> Bound {
+    let address = match place {
+        Place::Tcp(address) => BoundAddress::Socket(*address),
+        Place::Unix(path) => BoundAddress::Path(path.clone()),
+    };
+    Bound { listener: "metrics".to_owned(), kind: "http".to_owned(), address }
+}
+
+fn metrics_fault(place: &Place, error: &io::Error) -> String {
+    let place = bound_metrics(place).address;
+    format!(
+        "metrics cannot listen on {place}: {error}\n  remedy: choose another address in metrics.bind, or stop what listens there"
+    )
+}
+
+/// What every worker gets.
+struct Makings<'a> {
+    clock: Clock,
+    rules: &'a Arc<Rules>,
+    exchange: &'a Exchange,
+    admission: &'a Admission,
+    reports: &'a Reports,
+    log: &'a Log,
+    questions: &'a Questions,
+}
+
+/// Workers that do not run yet.
+struct Made {
+    workers: Vec<Worker>,
+    inboxes: Arc<[Inbox]>,
+    home_key: [u64; 2],
+}
+
+impl Makings<'_> {
+    fn workers(&self, doors: Doors) -> Result<Made, StartError> {
+        let doors = doors.into_workers();
+        let shards = u16::try_from(doors.len()).unwrap_or(1);
+        let home_key = random_key().map_err(system("random bytes"))?;
+        let polls = (0..shards)
+            .map(|_| {
+                let poll = Poll::new()?;
+                let waker = Waker::new(poll.registry(), INBOX_TOKEN)?;
+                Ok((poll, Inbox::new(waker)))
+            })
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(system("an event queue"))?;
+        let inboxes: Arc<[Inbox]> = polls.iter().map(|(_, inbox)| inbox.clone()).collect();
+        let mut workers = Vec::with_capacity(doors.len());
+        for ((poll, inbox), (number, doors)) in polls.into_iter().zip((0..shards).zip(doors)) {
+            let broker = Broker::new(Settings {
+                shard: ShardId(number),
+                shards,
+                home_key,
+                policy: Arc::clone(&self.rules.policy),
+                exchange: self.exchange.clone(),
+                report_no_subscribers: true,
+            });
+            let world = World::new(
+                ShardId(number),
+                self.clock.now(),
+                Arc::clone(&inboxes),
+                self.questions.clone(),
+                self.log.clone(),
+            );
+            workers.push(Worker::new(Parts {
+                poll,
+                clock: self.clock,
+                broker,
+                world,
+                inbox,
+                doors,
+                admission: self.admission.clone(),
+                reports: self.reports.clone(),
+                backlog_max: self.rules.backlog_max,
+                exchange: self.exchange.clone(),
+            }));
+        }
+        Ok(Made { workers, inboxes, home_key })
+    }
+}
+
+fn random_key() -> io::Result<[u64; 2]> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    let key = u128::from_ne_bytes(bytes);
+    Ok([u64::try_from(key >> 64).unwrap_or(0), u64::try_from(key & u128::from(u64::MAX)).unwrap_or(0)])
+}
+
+/// Gives every Session of a snapshot to its home, and the Retained Messages to all.
+fn restore(snapshot: Snapshot, made: &mut Made, rules: &Rules, clock: Clock) {
+    let shards = u16::try_from(made.workers.len()).unwrap_or(1);
+    let now = clock.now();
+    let publications = Arc::new(snapshot.publications);
+    if let Some(first) = made.workers.first_mut() {
+        for index in &snapshot.retained {
+            let record = publications.get(*index as usize);
+            if let Some((principal, publication)) = record.and_then(|record| stored_from(record, now)) {
+                first.input(Input::Inject { by: Origin::Restart, principal, publication });
+            }
+        }
+    }
+    for record in snapshot.sessions {
+        let shard = home(&record.principal.client_id, made.home_key, shards);
+        let limits = rules.limits_for(&record.principal.listener);
+        if let Some(worker) = made.workers.get_mut(usize::from(shard.0)) {
+            let restored = Restored { record, publications: Arc::clone(&publications), limits };
+            worker.input(Input::Restore(Box::new(restored)));
+        }
+    }
+}
+
+/// The page of metrics.
+fn page(reports: Reports, exchange: Exchange, clock: Clock) -> impl Fn() -> String + Send + 'static {
+    move || {
+        let (retained_messages, retained_bytes) = {
+            let retained = exchange.retained();
+            (retained.len() as u64, retained.bytes() as u64)
+        };
+        let facts = ProcessFacts {
+            uptime_s: clock.now().mono_ms / 1_000,
+            memory_used: exchange.memory().used(),
+            retained_messages,
+            retained_bytes,
+        };
+        exposition(&reports.sum(), &facts)
+    }
+}
+
+/// Runs a worker in a thread of its own; the supervisor hears of every end that it did not order.
+fn spawn(worker: Worker, handle: Handle) -> io::Result<JoinHandle<()>> {
+    let shard = worker.shard().0;
+    std::thread::Builder::new().name(format!("motte-worker-{shard}")).spawn(move || {
+        let mut guard = Guard { handle, shard, cause: Some("it panicked".to_owned()) };
+        guard.cause = worker.run().err().map(|error| error.to_string());
+    })
+}
+
+struct Guard {
+    handle: Handle,
+    shard: u16,
+    cause: Option<String>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(cause) = self.cause.take() {
+            self.handle.worker_ended(self.shard, cause);
+        }
+    }
+}
+
+fn watch_signals(handle: Handle) -> io::Result<SignalHandle> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let closing = signals.handle();
+    std::thread::Builder::new().name("motte-signals".into()).spawn(move || {
+        for signal in &mut signals {
+            match signal {
+                SIGHUP => handle.reload_soon(),
+                SIGINT => handle.stop_because("SIGINT"),
+                _ => handle.stop_because("SIGTERM"),
+            }
+        }
+    })?;
+    Ok(closing)
+}
