@@ -50,14 +50,14 @@ impl<K: Hash + Eq + Clone> Counts<K> {
         Self { shelves: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new() }
     }
 
-    fn shelf(&self, key: &K) -> Option<&Mutex<FxHashMap<K, u32>>> {
+    fn place(&self, key: &K) -> Option<&Mutex<FxHashMap<K, u32>>> {
         let at = usize::try_from(self.hasher.hash_one(key) % SHELVES as u64).unwrap_or(0);
         self.shelves.get(at)
     }
 
     fn take(&self, key: &K, most: u32) -> bool {
-        let Some(shelf) = self.shelf(key) else { return false };
-        let mut counts = shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(place) = self.place(key) else { return false };
+        let mut counts = place.lock().unwrap_or_else(PoisonError::into_inner);
         match counts.get_mut(key) {
             Some(count) if *count >= most => false,
             Some(count) => {
@@ -73,8 +73,8 @@ impl<K: Hash + Eq + Clone> Counts<K> {
     }
 
     fn give_back(&self, key: &K) {
-        let Some(shelf) = self.shelf(key) else { return };
-        let mut counts = shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(place) = self.place(key) else { return };
+        let mut counts = place.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(key) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -183,7 +183,7 @@ impl Drop for Seat {
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
-        v4 => v4,
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a configuration to rules: every file it names is read, checked and put together. All faults are reported at once.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use motte_access::{CompiledPolicy, Methods, Policy, PolicyGeneration};
@@ -188,7 +188,7 @@ fn tls(
     faults: &mut Vec<String>,
 ) -> Option<ServerTls> {
     let before = faults.len();
-    let certificates = written
+    let own = written
         .certificates
         .iter()
         .filter_map(|one| {
@@ -200,13 +200,13 @@ fn tls(
         })
         .collect();
     let client_ca =
-        written.client_ca.iter().filter_map(|path| certificates_of(path, faults)).flatten().collect();
+        written.client_ca.iter().filter_map(|path| certificates(path, faults)).flatten().collect();
     let crls = written.crl.iter().filter_map(|path| revocation_lists(path, faults)).flatten().collect();
     if faults.len() > before {
         return None;
     }
     let options = TlsOptions {
-        certificates,
+        certificates: own,
         v12: written.versions.contains(&TlsVersion::V12),
         v13: written.versions.contains(&TlsVersion::V13),
         suites: written.suites.clone(),
@@ -220,10 +220,6 @@ fn tls(
         crls,
     };
     ServerTls::new(options).map_err(|error| faults.push(format!("listener {listener}: {error}"))).ok()
-}
-
-fn certificates_of(path: &PathBuf, faults: &mut Vec<String>) -> Option<Vec<CertificateDer<'static>>> {
-    certificates(path, faults)
 }
 
 fn certificates(path: &Path, faults: &mut Vec<String>) -> Option<Vec<CertificateDer<'static>>> {

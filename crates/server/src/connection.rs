@@ -31,6 +31,7 @@ pub(crate) enum Phase {
 
 /// One connection. An idle one holds no buffer.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each noted and read in one place")]
 pub(crate) struct Connection {
     pub(crate) id: ConnId,
     pub(crate) stream: Stream,

@@ -24,6 +24,7 @@ mod scrape;
 mod secrets;
 mod server;
 mod shutdown;
+mod starting;
 mod state;
 mod supervise;
 mod system_topics;

@@ -48,6 +48,12 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    pub(crate) fn system(what: &'static str) -> impl Fn(io::Error) -> Self {
+        move |cause| Self::System { what, cause }
+    }
+}
+
 fn lines(all: &[String]) -> String {
     all.join("\n")
 }

@@ -7,15 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mio::{Poll, Waker};
-use motte_access::{Origin, PolicyGeneration};
-use motte_broker::{
-    Broker, Exchange, Export, Input, Restored, RetainedLimits, SHARDS_MAX, Settings, ShardId, home,
-    stored_from,
-};
+use motte_access::PolicyGeneration;
+use motte_broker::{Exchange, Export, RetainedLimits, SHARDS_MAX};
 use motte_config::{Config, Endpoint};
 use motte_event::{Event, keep, life};
-use motte_store::Snapshot;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalHandle, Signals};
@@ -24,22 +19,20 @@ use crate::admission::Admission;
 use crate::assemble::{self, Assembled};
 use crate::clock::Clock;
 use crate::door::{self, Doors};
-use crate::inbox::{INBOX_TOKEN, Inbox, Letter};
+use crate::inbox::{Inbox, Letter};
 use crate::log::{self, Log, LogThread};
 use crate::metrics::{ProcessFacts, Reports, exposition};
 use crate::questions::Questions;
 use crate::reloading::{self, ReloadError};
 use crate::rules::Rules;
-use crate::scrape::{Place, Scrape};
+use crate::scrape::{BoundScrape, Place, Scrape};
 use crate::secrets::Passphrases;
 use crate::server::{
     Bound, BoundAddress, Command, ExitReason, Handle, Options, ReadConfig, RunError, StartError, drain,
 };
 use crate::shutdown::{FINISH_MS, SETTLE_ROUNDS, Step, What};
+use crate::starting::{Makings, furnish, spawn};
 use crate::state::StateDirectory;
-use crate::system_topics::SystemTopics;
-use crate::worker::{Parts, Worker};
-use crate::world::World;
 
 /// Open files beside those of connections: listeners, event queues, the log, the state directory.
 const OPEN_FILES_BESIDE: u64 = 256;
@@ -68,10 +61,6 @@ pub(crate) struct Supervisor {
     sockets: Vec<PathBuf>,
 }
 
-fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
-    move |cause| StartError::System { what, cause }
-}
-
 impl Supervisor {
     /// Brings everything up. Threads start last, so that a failure leaves nothing running.
     pub(crate) fn prepare(
@@ -97,23 +86,15 @@ impl Supervisor {
 
         let exchange = Exchange::new(retained_limits(&config), config.limits.memory_bytes_max);
         let reports = Reports::new(workers);
-        let place = config.metrics.as_ref().map(|endpoint| match endpoint {
-            Endpoint::Tcp(address) => Place::Tcp(*address),
-            Endpoint::Unix(path) => Place::Unix(path.clone()),
-        });
-        let scrape = place
-            .map(|place| {
-                Scrape::bind(&place).map_err(|error| StartError::Bind(vec![metrics_fault(&place, &error)]))
-            })
-            .transpose()?;
+        let scrape = bind_scrape(&config)?;
         addresses.extend(scrape.as_ref().map(|scrape| bound_metrics(scrape.place())));
 
         let sink = options.log_sink.unwrap_or_else(|| Box::new(io::stderr()));
         let (log, log_thread) =
-            log::start(config.log_format, config.log_level, sink).map_err(system("a thread"))?;
+            log::start(config.log_format, config.log_level, sink).map_err(StartError::system("a thread"))?;
         let admission = Admission::new(rules.bounds);
         let questions = Questions::start(usize::from(config.hash_threads), config.hash_queue as usize)
-            .map_err(system("a thread"))?;
+            .map_err(StartError::system("a thread"))?;
         let makings = Makings {
             clock,
             rules: &rules,
@@ -124,29 +105,21 @@ impl Supervisor {
             questions: &questions,
         };
         let mut made = makings.workers(doors)?;
-        if let Some(topics) = SystemTopics::new(config.sys_interval_s, exchange.clone())
-            && let Some(first) = made.workers.first_mut()
-        {
-            first.publish_system_topics(topics);
-        }
-        if let (Some(snapshot), Some(state)) = (snapshot, &state) {
-            let (sessions, retained) = (snapshot.sessions.len() as u64, snapshot.retained.len() as u64);
-            restore(snapshot, &mut made, &rules, clock);
-            events.push(keep::snapshot_loaded(sessions, retained, &state.snapshot().display().to_string()));
-        }
+        events.extend(furnish(&mut made, snapshot.zip(state.as_ref()), &config, &rules, clock, &exchange));
         for event in events {
             log.event(event);
         }
-        let scrape = scrape
-            .map(|bound| bound.serve(page(reports, exchange.clone(), clock)))
-            .transpose()
-            .map_err(system("a thread"))?;
+        let scrape = scrape.map(|bound| bound.serve(page(reports, exchange.clone(), clock))).transpose();
+        let scrape = scrape.map_err(StartError::system("a thread"))?;
         let inboxes = made.inboxes;
         let threads: io::Result<Vec<_>> =
             made.workers.into_iter().map(|worker| spawn(worker, handle.clone())).collect();
-        let workers = threads.map_err(system("a thread"))?;
-        let signals =
-            if options.signals { Some(watch_signals(handle).map_err(system("signals"))?) } else { None };
+        let workers = threads.map_err(StartError::system("a thread"))?;
+        let signals = if options.signals {
+            Some(watch_signals(handle).map_err(StartError::system("signals"))?)
+        } else {
+            None
+        };
         door::announce(&addresses, &log);
         Ok(Self {
             config,
@@ -349,100 +322,14 @@ fn metrics_fault(place: &Place, error: &io::Error) -> String {
     )
 }
 
-/// What every worker gets.
-struct Makings<'a> {
-    clock: Clock,
-    rules: &'a Arc<Rules>,
-    exchange: &'a Exchange,
-    admission: &'a Admission,
-    reports: &'a Reports,
-    log: &'a Log,
-    questions: &'a Questions,
-}
-
-/// Workers that do not run yet.
-struct Made {
-    workers: Vec<Worker>,
-    inboxes: Arc<[Inbox]>,
-    home_key: [u64; 2],
-}
-
-impl Makings<'_> {
-    fn workers(&self, doors: Doors) -> Result<Made, StartError> {
-        let doors = doors.into_workers();
-        let shards = u16::try_from(doors.len()).unwrap_or(1);
-        let home_key = random_key().map_err(system("random bytes"))?;
-        let polls = (0..shards)
-            .map(|_| {
-                let poll = Poll::new()?;
-                let waker = Waker::new(poll.registry(), INBOX_TOKEN)?;
-                Ok((poll, Inbox::new(waker)))
-            })
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(system("an event queue"))?;
-        let inboxes: Arc<[Inbox]> = polls.iter().map(|(_, inbox)| inbox.clone()).collect();
-        let mut workers = Vec::with_capacity(doors.len());
-        for ((poll, inbox), (number, doors)) in polls.into_iter().zip((0..shards).zip(doors)) {
-            let broker = Broker::new(Settings {
-                shard: ShardId(number),
-                shards,
-                home_key,
-                policy: Arc::clone(&self.rules.policy),
-                exchange: self.exchange.clone(),
-                report_no_subscribers: true,
-            });
-            let world = World::new(
-                ShardId(number),
-                self.clock.now(),
-                Arc::clone(&inboxes),
-                self.questions.clone(),
-                self.log.clone(),
-            );
-            workers.push(Worker::new(Parts {
-                poll,
-                clock: self.clock,
-                broker,
-                world,
-                inbox,
-                doors,
-                admission: self.admission.clone(),
-                reports: self.reports.clone(),
-                backlog_max: self.rules.backlog_max,
-                exchange: self.exchange.clone(),
-            }));
-        }
-        Ok(Made { workers, inboxes, home_key })
-    }
-}
-
-fn random_key() -> io::Result<[u64; 2]> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    let key = u128::from_ne_bytes(bytes);
-    Ok([u64::try_from(key >> 64).unwrap_or(0), u64::try_from(key & u128::from(u64::MAX)).unwrap_or(0)])
-}
-
-/// Gives every Session of a snapshot to its home, and the Retained Messages to all.
-fn restore(snapshot: Snapshot, made: &mut Made, rules: &Rules, clock: Clock) {
-    let shards = u16::try_from(made.workers.len()).unwrap_or(1);
-    let now = clock.now();
-    let publications = Arc::new(snapshot.publications);
-    if let Some(first) = made.workers.first_mut() {
-        for index in &snapshot.retained {
-            let record = publications.get(*index as usize);
-            if let Some((principal, publication)) = record.and_then(|record| stored_from(record, now)) {
-                first.input(Input::Inject { by: Origin::Restart, principal, publication });
-            }
-        }
-    }
-    for record in snapshot.sessions {
-        let shard = home(&record.principal.client_id, made.home_key, shards);
-        let limits = rules.limits_for(&record.principal.listener);
-        if let Some(worker) = made.workers.get_mut(usize::from(shard.0)) {
-            let restored = Restored { record, publications: Arc::clone(&publications), limits };
-            worker.input(Input::Restore(Box::new(restored)));
-        }
-    }
+/// Binds the listener of the metrics, if there is to be one.
+fn bind_scrape(config: &Config) -> Result<Option<BoundScrape>, StartError> {
+    let Some(endpoint) = &config.metrics else { return Ok(None) };
+    let place = match endpoint {
+        Endpoint::Tcp(address) => Place::Tcp(*address),
+        Endpoint::Unix(path) => Place::Unix(path.clone()),
+    };
+    Scrape::bind(&place).map(Some).map_err(|error| StartError::Bind(vec![metrics_fault(&place, &error)]))
 }
 
 /// The page of metrics.
@@ -459,29 +346,6 @@ fn page(reports: Reports, exchange: Exchange, clock: Clock) -> impl Fn() -> Stri
             retained_bytes,
         };
         exposition(&reports.sum(), &facts)
-    }
-}
-
-/// Runs a worker in a thread of its own; the supervisor hears of every end that it did not order.
-fn spawn(worker: Worker, handle: Handle) -> io::Result<JoinHandle<()>> {
-    let shard = worker.shard().0;
-    std::thread::Builder::new().name(format!("motte-worker-{shard}")).spawn(move || {
-        let mut guard = Guard { handle, shard, cause: Some("it panicked".to_owned()) };
-        guard.cause = worker.run().err().map(|error| error.to_string());
-    })
-}
-
-struct Guard {
-    handle: Handle,
-    shard: u16,
-    cause: Option<String>,
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if let Some(cause) = self.cause.take() {
-            self.handle.worker_ended(self.shard, cause);
-        }
     }
 }
 

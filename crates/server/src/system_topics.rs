@@ -17,7 +17,7 @@ const VERSION: &str = concat!("motte ", env!("CARGO_PKG_VERSION"));
 /// The figures and when they are due.
 #[derive(Debug)]
 pub(crate) struct SystemTopics {
-    interval_ms: u64,
+    every_ms: u64,
     due_ms: u64,
     exchange: Exchange,
     last: FxHashMap<&'static str, String>,
@@ -26,8 +26,8 @@ pub(crate) struct SystemTopics {
 impl SystemTopics {
     /// Publishes at every interval; `None` when the interval is zero, which turns the topics off.
     pub(crate) fn new(interval_s: u32, exchange: Exchange) -> Option<Self> {
-        let interval_ms = u64::from(interval_s) * 1_000;
-        (interval_ms > 0).then(|| Self { interval_ms, due_ms: 0, exchange, last: FxHashMap::default() })
+        let every_ms = u64::from(interval_s) * 1_000;
+        (every_ms > 0).then(|| Self { every_ms, due_ms: 0, exchange, last: FxHashMap::default() })
     }
 
     /// When they are due, in monotonic milliseconds.
@@ -42,7 +42,7 @@ impl SystemTopics {
 
     /// The figures that changed.
     pub(crate) fn publications(&mut self, now_ms: u64, reports: &Reports) -> Vec<StoredPublication> {
-        self.due_ms = now_ms.saturating_add(self.interval_ms);
+        self.due_ms = now_ms.saturating_add(self.every_ms);
         let report = reports.sum();
         let (messages, bytes) = {
             let retained = self.exchange.retained();

@@ -175,7 +175,7 @@ impl Effects for World {
     }
 
     fn backlog(&self, conn: ConnId) -> usize {
-        self.connections.get(conn).map_or(0, |connection| connection.backlog())
+        self.connections.get(conn).map_or(0, crate::connection::Connection::backlog)
     }
 
     fn established(&mut self, conn: ConnId, version: ProtocolVersion, packet_bytes_max: u32) {

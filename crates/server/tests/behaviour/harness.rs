@@ -193,14 +193,14 @@ impl Client {
         body[2]
     }
 
-    /// PUBLISH with QoS 0.
+    /// PUBLISH with `QoS` 0.
     pub fn publish(&mut self, topic: &str, payload: &[u8], retain: bool) {
         let mut body = string(topic);
         body.extend_from_slice(payload);
         self.send(&packet(0x30 | u8::from(retain), &body));
     }
 
-    /// PUBLISH with QoS 1, acknowledged.
+    /// PUBLISH with `QoS` 1, acknowledged.
     pub fn publish_1(&mut self, topic: &str, payload: &[u8]) {
         let mut body = string(topic);
         body.extend([0, 7]);
@@ -209,7 +209,7 @@ impl Client {
         assert_eq!(self.packet(), (0x40, vec![0, 7]));
     }
 
-    /// The next PUBLISH with QoS 0: topic and payload.
+    /// The next PUBLISH with `QoS` 0: topic and payload.
     pub fn message(&mut self) -> (String, Vec<u8>) {
         let (first, body) = self.packet();
         assert_eq!(first & 0xf0, 0x30, "not a PUBLISH");
@@ -217,6 +217,13 @@ impl Client {
         let skip = if first & 0x06 == 0 { 0 } else { 2 };
         (String::from_utf8(body[2..2 + length].to_vec()).unwrap(), body[2 + length + skip..].to_vec())
     }
+}
+
+/// CONNECT with 3.1.1.
+pub fn hello(client_id: &str) -> Vec<u8> {
+    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 60];
+    body.extend(string(client_id));
+    packet(0x10, &body)
 }
 
 /// A string with its length.

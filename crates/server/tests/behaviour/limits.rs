@@ -1,5 +1,7 @@
 //! What the process does not put up with.
 
+use std::io::{Read, Write};
+
 use crate::harness::*;
 
 #[test]
@@ -37,11 +39,7 @@ fn connections_are_bounded_and_a_closed_one_makes_room() {
         || {
             let mut again = running.client();
             again.stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            let mut hello = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 60];
-            hello.extend(string("three"));
-            use std::io::{Read, Write};
-            again.stream.write_all(&packet(0x10, &hello)).is_ok()
-                && again.stream.read_exact(&mut [0; 4]).is_ok()
+            again.stream.write_all(&hello("three")).is_ok() && again.stream.read_exact(&mut [0; 4]).is_ok()
         },
         || "no room was made".to_owned(),
     );

@@ -4,7 +4,7 @@ use motte_server::Options;
 
 use crate::harness::*;
 
-const OPEN: &str = "version = 1\n[role.all]\nrules = [{ allow = [\"publish\", \"subscribe\"], topic = \"#\" }]\n[anonymous]\nroles = [\"all\"]\nclient_ids = [\"+\"]\n";
+const OPEN: &str = "version = 1\n[role.all]\nrules = [{ allow = [\"publish\", \"subscribe\"], topics = [\"#\"] }]\n[anonymous]\nroles = [\"all\"]\nclient_ids = [\"*\"]\n";
 
 #[test]
 fn a_reload_with_a_fault_is_refused_whole_and_one_without_takes_effect() {
@@ -25,11 +25,14 @@ fn a_reload_with_a_fault_is_refused_whole_and_one_without_takes_effect() {
     client.publish("a", b"still", false);
     assert_eq!(client.message().1, b"still");
 
-    std::fs::write(&policy, "version = 1\n").unwrap();
+    std::fs::write(&policy, "version = 1\n[anonymous]\nclient_ids = [\"guest-*\"]\n").unwrap();
     running.server.handle().reload().unwrap();
     running.lines.expect("life.reloaded");
-    assert!(client.is_closed(), "nobody is permitted any more");
-    assert_ne!(running.client().connect("client", true).1, 0);
+    assert!(client.is_closed(), "its Client Identifier is not permitted any more");
+    assert_eq!(running.client().connect("client", true), (false, 2));
+    let mut guest = running.client();
+    assert_eq!(guest.connect("guest-1", true), (false, 0));
+    assert_eq!(guest.subscribe("a", 0), 0x80, "no rule grants anything");
     running.stop();
 }
 
