@@ -11,6 +11,12 @@ use crate::rules::ListenerRules;
 
 /// Largest packet taken from somebody who is not authenticated, in bytes.
 pub(crate) const PACKET_BYTES_MAX_BEFORE: u32 = 4 * 1024;
+/// The time over which the speed of a reader is measured, in milliseconds.
+const WINDOW_MS: usize = 10;
+/// A reader is fast from this speed on. It bounds what one reader can cost a publisher: never less than this.
+const FAST_BYTES_PER_MS: usize = 16 * 1024;
+/// A speed measured longer ago says nothing, in milliseconds.
+const FRESH_MS: u64 = 20;
 /// No deadline.
 pub(crate) const NEVER: u64 = u64::MAX;
 
@@ -52,6 +58,9 @@ pub(crate) struct Connection {
     pub(crate) counted: usize,
     /// When bytes were last written although not all could be.
     pub(crate) progress_ms: u64,
+    /// Since when, and how many bytes were written since then, for [`Self::keeps_up`].
+    window: (u64, usize),
+    fast: bool,
     /// Bytes thrown away after the end.
     pub(crate) discarded: usize,
     /// A verdict is awaited: no packet may be taken.
@@ -86,6 +95,8 @@ impl Connection {
             deadline_ms: NEVER,
             counted: 0,
             progress_ms: 0,
+            window: (0, 0),
+            fast: false,
             discarded: 0,
             waiting: false,
             touched: false,
@@ -104,6 +115,28 @@ impl Connection {
     /// How its packets are read.
     pub(crate) fn decode_rules(&self) -> DecodeRules {
         DecodeRules { from: Direction::Client, text: self.rules.limits.text }
+    }
+
+    /// Notes that bytes were written, and how fast that goes.
+    pub(crate) fn wrote(&mut self, bytes: usize, now_ms: u64) {
+        if bytes > 0 {
+            self.progress_ms = now_ms;
+        }
+        let (since_ms, so_far) = self.window;
+        let elapsed_ms = usize::try_from(now_ms.saturating_sub(since_ms)).unwrap_or(usize::MAX);
+        if elapsed_ms >= WINDOW_MS {
+            self.fast = so_far / elapsed_ms.max(1) >= FAST_BYTES_PER_MS;
+            self.window = (now_ms, bytes);
+        } else {
+            self.window = (since_ms, so_far + bytes);
+        }
+    }
+
+    /// Whether it is behind, but takes its bytes fast, or was not asked to take them yet: then those who publish to it
+    /// wait a moment instead of having messages dropped. Nobody waits for a client that reads slowly.
+    pub(crate) fn keeps_up(&self, now_ms: u64) -> bool {
+        let fast = self.fast && now_ms.saturating_sub(self.progress_ms) <= FRESH_MS;
+        self.backlog() >= self.low_mark && (fast || !self.blocked)
     }
 
     /// Bytes waiting to be written.

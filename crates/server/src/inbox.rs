@@ -3,7 +3,7 @@
 //! An inbox has no hard end, because what is in it was accepted and must not be lost; it is bounded by its senders, who
 //! read nothing from their own connections while it holds more than [`CONGESTED`] letters.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mio::{Token, Waker};
@@ -36,6 +36,7 @@ pub(crate) enum Letter {
 struct State {
     letters: Mutex<Vec<Letter>>,
     length: AtomicUsize,
+    held_back_until_ms: AtomicU64,
     waker: Waker,
 }
 
@@ -49,7 +50,12 @@ impl Inbox {
     /// An empty inbox that wakes the owner of `waker`.
     pub(crate) fn new(waker: Waker) -> Self {
         Self {
-            state: Arc::new(State { letters: Mutex::new(Vec::new()), length: AtomicUsize::new(0), waker }),
+            state: Arc::new(State {
+                letters: Mutex::new(Vec::new()),
+                length: AtomicUsize::new(0),
+                held_back_until_ms: AtomicU64::new(0),
+                waker,
+            }),
         }
     }
 
@@ -83,6 +89,16 @@ impl Inbox {
         let mut letters = self.state.letters.lock().unwrap_or_else(PoisonError::into_inner);
         self.state.length.store(0, Ordering::Relaxed);
         std::mem::replace(&mut *letters, empty)
+    }
+
+    /// Asks those who send here to rest: somebody here is behind but fast.
+    pub(crate) fn hold_back_until(&self, at_ms: u64) {
+        self.state.held_back_until_ms.store(at_ms, Ordering::Relaxed);
+    }
+
+    /// Whether they were asked to.
+    pub(crate) fn holds_back(&self, now_ms: u64) -> bool {
+        now_ms < self.state.held_back_until_ms.load(Ordering::Relaxed)
     }
 
     /// Whether its owner is far behind.

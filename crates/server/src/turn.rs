@@ -51,6 +51,7 @@ impl Worker {
             Some(Phase::Closing | Phase::Lingering) => return self.discard(id),
             Some(Phase::Opening) | None => return,
         }
+        self.world.held_back = false;
         let mut scratch = std::mem::take(&mut self.scratch);
         let after = self.read(id, &mut scratch);
         self.scratch = scratch;
@@ -193,6 +194,10 @@ impl Worker {
                         Ok(packet) => self.input(Input::Packet { conn: id, packet, bytes: whole.len }),
                         Err(error) => self.input(Input::Malformed { conn: id, error }),
                     }
+                    if self.world.held_back {
+                        self.world.rest(id.slot);
+                        return (used, false);
+                    }
                 }
                 Err(error) => {
                     self.input(Input::BadFrame { conn: id, error });
@@ -251,9 +256,7 @@ impl Worker {
         self.world.tally.bytes_sent += before.saturating_sub(after) as u64;
         self.world.backlog = (self.world.backlog + after).saturating_sub(connection.counted);
         connection.counted = after;
-        if after < before {
-            connection.progress_ms = now_ms;
-        }
+        connection.wrote(before.saturating_sub(after), now_ms);
         let drained = connection.was_full && after < connection.low_mark;
         if drained {
             connection.was_full = false;
@@ -278,6 +281,7 @@ impl Worker {
             }
         }
         if drained {
+            self.world.caught_up();
             self.input(Input::Drained { conn: id });
         }
     }

@@ -136,7 +136,8 @@ impl Worker {
         let system = self.system_topics.as_ref().map(SystemTopics::due_ms);
         let finishing = self.finishing.as_ref().map(|(_, until)| *until);
         let pause = self.paused_since_ms.map(|_| now_ms + 1);
-        let all = [self.broker.next_timeout_ms(), deadline, doors, system, finishing, pause];
+        let resting = self.world.resting_until_ms();
+        let all = [self.broker.next_timeout_ms(), deadline, doors, system, finishing, pause, resting];
         let next = all.into_iter().flatten().filter(|at| *at != NEVER).min()?;
         Some(Duration::from_millis(next.saturating_sub(now_ms)))
     }
@@ -170,6 +171,7 @@ impl Worker {
         self.world.tally.turns += 1;
         self.accept();
         self.read_mail();
+        self.world.wake_resting();
         if self.may_read() {
             for slot in std::mem::take(&mut self.world.queued) {
                 self.serve(slot);

@@ -19,6 +19,8 @@ use crate::log::Log;
 use crate::metrics::Tally;
 use crate::questions::{Job, Questions};
 
+/// How long those rest who publish to somebody who is behind but fast, in milliseconds.
+const REST_MS: u64 = 1;
 /// Time for a closing connection to take its last bytes, in milliseconds.
 const CLOSING_MS: u64 = 5_000;
 
@@ -44,6 +46,11 @@ pub(crate) struct World {
     pub(crate) questions: Questions,
     pub(crate) log: Log,
     pub(crate) tally: Tally,
+    /// What was just handled went to somebody who is behind but fast.
+    pub(crate) held_back: bool,
+    /// Slots that rest, and until when.
+    resting: Vec<u32>,
+    resting_until_ms: u64,
     /// Bytes that wait to be written, as counted at the last flushes.
     pub(crate) backlog: usize,
 }
@@ -66,6 +73,9 @@ impl World {
             questions,
             log,
             tally: Tally::default(),
+            held_back: false,
+            resting: Vec::new(),
+            resting_until_ms: 0,
             backlog: 0,
         }
     }
@@ -87,6 +97,36 @@ impl World {
         {
             connection.queued = true;
             self.queued.push(slot);
+        }
+    }
+
+    /// Reads nothing more from a connection for a moment.
+    pub(crate) fn rest(&mut self, slot: u32) {
+        if self.resting.is_empty() {
+            self.resting_until_ms = self.now.mono_ms.saturating_add(REST_MS);
+        }
+        self.resting.push(slot);
+    }
+
+    /// When the moment is over.
+    pub(crate) fn resting_until_ms(&self) -> Option<u64> {
+        (!self.resting.is_empty()).then_some(self.resting_until_ms)
+    }
+
+    /// Ends the moment early: somebody has caught up.
+    pub(crate) fn caught_up(&mut self) {
+        self.resting_until_ms = 0;
+        if let Some(own) = self.peers.get(usize::from(self.shard.0)) {
+            own.hold_back_until(0);
+        }
+    }
+
+    /// Goes on with those that rested long enough.
+    pub(crate) fn wake_resting(&mut self) {
+        if self.resting_until_ms <= self.now.mono_ms {
+            for slot in std::mem::take(&mut self.resting) {
+                self.queue(slot);
+            }
         }
     }
 
@@ -170,6 +210,12 @@ impl Effects for World {
             connection.touched = true;
             self.touched.push(conn.slot);
         }
+        if !self.held_back && connection.keeps_up(self.now.mono_ms) {
+            self.held_back = true;
+            if let Some(own) = self.peers.get(usize::from(self.shard.0)) {
+                own.hold_back_until(self.now.mono_ms.saturating_add(REST_MS));
+            }
+        }
         let buffers = &mut self.buffers;
         Some(connection.output.get_or_insert_with(|| buffers.take()))
     }
@@ -224,6 +270,8 @@ impl Effects for World {
     }
 
     fn send(&mut self, to: ShardId, message: ShardMessage) {
+        self.held_back |=
+            self.peers.get(usize::from(to.0)).is_some_and(|inbox| inbox.holds_back(self.now.mono_ms));
         self.letter(to, Letter::Shard(message));
     }
 
