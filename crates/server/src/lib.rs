@@ -1,1 +1,42 @@
 //! The process: workers, turns, timers, effects, reload and shutdown.
+//!
+//! A worker is a thread with an event loop, a shard of the broker and its connections; `turn` is what it does between two
+//! waits. `world` is how the broker's effects reach sockets and other workers. `supervise` brings everything up, passes
+//! commands on and takes everything down. Never here: rules of the protocol or of policy.
+
+mod accepting;
+mod admission;
+mod asking;
+mod assemble;
+mod buffers;
+mod clock;
+mod connection;
+mod door;
+mod inbox;
+mod log;
+mod metrics;
+mod moving;
+mod notice;
+mod questions;
+mod reloading;
+mod rules;
+mod scrape;
+mod secrets;
+mod server;
+mod shutdown;
+mod starting;
+mod state;
+mod supervise;
+mod system_topics;
+mod turn;
+mod worker;
+mod world;
+
+pub use assemble::AssembleError;
+pub use reloading::ReloadError;
+pub use secrets::AskPassphrase;
+pub use server::{
+    Bound, BoundAddress, ExitReason, Handle, LogSink, Options, ReadConfig, RunError, Server, StartError,
+    check, run,
+};
+pub use state::StateError;

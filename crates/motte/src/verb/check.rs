@@ -2,11 +2,11 @@
 
 use crate::cli::ServeArgs;
 use crate::verb::Fault;
-use crate::verb::serve::load;
+use crate::verb::serve::{ask_passphrase, load};
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Fault> {
     let config = load(&args.config)?;
-    motte_server::check(&config).map_err(|error| Fault::new(error.to_string()))?;
+    motte_server::check(&config, Some(ask_passphrase())).map_err(|error| Fault::new(error.to_string()))?;
     println!("{}: good", args.config.display());
     for listener in &config.listeners {
         let addresses: Vec<String> = listener.bind.iter().map(ToString::to_string).collect();

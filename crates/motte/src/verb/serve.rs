@@ -3,22 +3,28 @@
 use std::path::{Path, PathBuf};
 
 use motte_config::Config;
-use motte_server::{ExitReason, Options, Server};
+use motte_server::{AskPassphrase, ExitReason, Options, Server};
 
 use crate::cli::ServeArgs;
 use crate::verb::Fault;
-use crate::verb::connecting::read;
+use crate::verb::connecting::{prompt, read};
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Fault> {
     let config = load(&args.config)?;
     let path = args.config.clone();
     let options = Options {
         signals: true,
+        ask_passphrase: Some(ask_passphrase()),
         read_config: Some(Box::new(move || load(&path).map_err(|fault| fault.to_string()))),
         ..Options::default()
     };
     let server = Server::start(config, options).map_err(|error| Fault::new(error.to_string()))?;
     wait(server)
+}
+
+/// Asks at the terminal for the passphrase of a key.
+pub(crate) fn ask_passphrase() -> AskPassphrase {
+    Box::new(|key| prompt(&format!("passphrase of {}: ", key.display())).map_err(|fault| fault.to_string()))
 }
 
 /// Reads a configuration file. Paths in it are meant from where the file is.

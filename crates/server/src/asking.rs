@@ -1,0 +1,88 @@
+//! From the broker's question who a client is to identity's answer.
+
+use std::sync::Arc;
+
+use motte_broker::{Question, Verdict};
+use motte_event::gate;
+use motte_identity::{Authenticator, Credentials, Refusal, Step};
+use motte_seal::SecretBytes;
+use motte_wire::{Connect, ReasonCode};
+
+use crate::connection::Connection;
+use crate::log::Log;
+use crate::notice::address_text;
+
+/// How a question was taken.
+pub(crate) enum Asked {
+    /// The answer is known.
+    Known(Verdict),
+    /// This finds out, slowly.
+    Slow(Box<dyn FnOnce() -> Verdict + Send>),
+}
+
+/// Who a failed login is reported for.
+struct Attempt {
+    client_id: String,
+    address: String,
+    listener: Arc<str>,
+    log: Log,
+}
+
+/// Asks identity. What is needed is copied out of the packet, the password into a type that is wiped and never printed.
+pub(crate) fn ask(connection: &Connection, question: &Question<'_>, log: &Log) -> Asked {
+    let Question::Connect(connect) = question else {
+        // No method of enhanced authentication is offered, so none can be under way.
+        return Asked::Known(unknown_method());
+    };
+    if connect.properties.authentication_method.is_some() {
+        return Asked::Known(unknown_method());
+    }
+    let rules = &connection.rules;
+    let credentials = credentials(connection, connect);
+    let attempt = Attempt {
+        client_id: connect.client_id.to_owned(),
+        address: address_text(&connection.stream),
+        listener: Arc::clone(&rules.name),
+        log: log.clone(),
+    };
+    match rules.authenticator.begin(credentials, &rules.requirements) {
+        Step::Done(verdict) => Asked::Known(answer(verdict, &attempt)),
+        Step::Ask(question) => {
+            Asked::Slow(Box::new(move || answer(Authenticator::finish(question.answer()), &attempt)))
+        }
+    }
+}
+
+fn credentials(connection: &Connection, connect: &Connect<'_>) -> Credentials {
+    let shown = connection.stream.tls_facts().and_then(|tls| tls.certificates.into_iter().next());
+    Credentials {
+        user_name: connect.user_name.map(str::to_owned),
+        password: connect.password.map(|password| SecretBytes::new(password.to_vec())),
+        certificate: shown.and_then(|leaf| motte_identity::facts(&leaf)).map(Arc::new),
+        listener: Arc::clone(&connection.rules.name),
+        security: connection.rules.security(),
+        address: connection.stream.peer().map(|peer| peer.ip()),
+    }
+}
+
+fn unknown_method() -> Verdict {
+    Verdict::Refused {
+        reason: ReasonCode::BAD_AUTHENTICATION_METHOD,
+        cause: "no method of enhanced authentication is offered".to_owned(),
+    }
+}
+
+fn answer(verdict: motte_identity::Verdict, attempt: &Attempt) -> Verdict {
+    match verdict {
+        motte_identity::Verdict::Accepted(principal) => Verdict::Accepted { principal, data: None },
+        motte_identity::Verdict::Refused { refusal, name, cause } => {
+            let Attempt { client_id, address, listener, log } = attempt;
+            log.event(gate::login_failed(&name, client_id, address, listener, cause));
+            let reason = match refusal {
+                Refusal::BadCredentials => ReasonCode::BAD_USER_NAME_OR_PASSWORD,
+                Refusal::NotAuthorized => ReasonCode::NOT_AUTHORIZED,
+            };
+            Verdict::Refused { reason, cause: cause.to_owned() }
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! From a configuration to rules: every file it names is read, checked and put together. All faults are reported at once.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use motte_access::{CompiledPolicy, Methods, Policy, PolicyGeneration};
+use motte_config::{
+    AuthMethod, CertificateIdentity, ClientCertificates, Config, Listener, ListenerTls, TlsVersion,
+};
+use motte_event::{Event, life};
+use motte_identity::{Authenticator, CertificateName, PasswordFile, Requirements};
+use motte_transport::{ClientAuth, ServerTls, Stages, TlsOptions, WebSocketOptions, key_file_fault};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+
+use crate::admission::Bounds;
+use crate::clock::unix_ms;
+use crate::rules::{ListenerRules, Rules};
+use crate::secrets::Passphrases;
+
+/// Files larger than this are not what they are said to be.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Days before expiry from which a certificate is warned about.
+const EXPIRY_WARNING_DAYS: u64 = 30;
+
+/// What keeps a configuration from being used: every fault with its file, place and remedy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct AssembleError(pub Vec<String>);
+
+/// Rules with what is worth telling about them.
+#[derive(Debug)]
+pub(crate) struct Assembled {
+    pub(crate) rules: Rules,
+    pub(crate) events: Vec<Event>,
+}
+
+/// Reads everything.
+pub(crate) fn assemble(
+    config: &Config,
+    workers: usize,
+    policy: Result<Arc<CompiledPolicy>, PolicyGeneration>,
+    passphrases: &mut Passphrases,
+) -> Result<Assembled, AssembleError> {
+    let mut faults = Vec::new();
+    let mut events = Vec::new();
+    let policy = match policy {
+        Ok(fixed) => {
+            events.extend(config.listeners.iter().map(|l| motte_event::rule::permitted_everything(&l.name)));
+            Some(fixed)
+        }
+        Err(generation) => read_policy(config, generation, &mut events, &mut faults),
+    };
+    let passwords = read_passwords(config, &mut faults);
+    let authenticator = Authenticator::new(Arc::new(passwords.unwrap_or_default()));
+    let mut listeners = Vec::new();
+    for listener in &config.listeners {
+        if let Some(until) = listener.plaintext_until {
+            events.push(life::plaintext_exception(&listener.name, &until.to_string()));
+        }
+        if let Some(stages) = stages(listener, passphrases, &mut events, &mut faults) {
+            listeners.push(Arc::new(listener_rules(listener, stages, &authenticator)));
+        }
+    }
+    let limits = &config.limits;
+    match policy {
+        Some(policy) if faults.is_empty() => {
+            let rules = Rules {
+                policy,
+                listeners,
+                bounds: Bounds {
+                    connections: limits.connections_max,
+                    per_address: limits.connections_per_address_max,
+                    per_identity: limits.connections_per_identity_max,
+                },
+                limits: Arc::new(limits.session()),
+                backlog_max: backlog_max(limits.memory_bytes_max, workers),
+            };
+            Ok(Assembled { rules, events })
+        }
+        _ => Err(AssembleError(faults)),
+    }
+}
+
+/// A quarter of the memory budget may wait in outputs, spread over the workers.
+fn backlog_max(memory_bytes_max: u64, workers: usize) -> usize {
+    usize::try_from(memory_bytes_max / 4).unwrap_or(usize::MAX) / workers.max(1)
+}
+
+fn listener_rules(listener: &Listener, stages: Stages, authenticator: &Authenticator) -> ListenerRules {
+    ListenerRules {
+        name: Arc::from(listener.name.as_str()),
+        limits: Arc::new(listener.limits.session()),
+        stages,
+        requirements: requirements(listener),
+        authenticator: authenticator.clone(),
+        connect_timeout_ms: u64::from(listener.limits.connect_timeout_s) * 1_000,
+        written: listener.clone(),
+    }
+}
+
+fn requirements(listener: &Listener) -> Requirements {
+    if listener.anonymous {
+        return Requirements::anonymous();
+    }
+    let methods = |list: &[AuthMethod]| {
+        list.iter().fold(Methods::default(), |all, method| {
+            all.and(match method {
+                AuthMethod::Certificate => Methods::CERTIFICATE,
+                AuthMethod::Password => Methods::PASSWORD,
+            })
+        })
+    };
+    Requirements {
+        any_of: methods(&listener.methods),
+        all_of: methods(&listener.all_of),
+        certificate_name: match listener.certificate_identity {
+            CertificateIdentity::Cn => CertificateName::CommonName,
+            CertificateIdentity::SanDns => CertificateName::DnsName,
+            CertificateIdentity::SanUri => CertificateName::Uri,
+        },
+    }
+}
+
+fn read_policy(
+    config: &Config,
+    generation: PolicyGeneration,
+    events: &mut Vec<Event>,
+    faults: &mut Vec<String>,
+) -> Option<Arc<CompiledPolicy>> {
+    let mut policy = Policy::default();
+    let before = faults.len();
+    for path in &config.policy_files {
+        if let Some(text) = text(path, "policy file", faults)
+            && let Err(error) = policy.read(&text, &path.display().to_string())
+        {
+            faults.push(error.to_string());
+        }
+    }
+    if faults.len() > before {
+        return None;
+    }
+    let files: Vec<String> = config.policy_files.iter().map(|path| path.display().to_string()).collect();
+    events.push(motte_event::rule::policy_loaded(&files.join(", "), generation.0));
+    Some(Arc::new(CompiledPolicy::compile(&policy, generation)))
+}
+
+fn read_passwords(config: &Config, faults: &mut Vec<String>) -> Option<PasswordFile> {
+    let path = config.password_file.as_ref()?;
+    let text = text(path, "password file", faults)?;
+    match PasswordFile::parse(&text) {
+        Ok(passwords) => Some(passwords),
+        Err(error) => {
+            faults.push(format!(
+                "{}:{}: {}\n  remedy: {}",
+                path.display(),
+                error.line,
+                error.what,
+                error.remedy
+            ));
+            None
+        }
+    }
+}
+
+fn stages(
+    listener: &Listener,
+    passphrases: &mut Passphrases,
+    events: &mut Vec<Event>,
+    faults: &mut Vec<String>,
+) -> Option<Stages> {
+    let tls = match &listener.tls {
+        Some(written) => Some(tls(&listener.name, written, passphrases, events, faults)?),
+        None => None,
+    };
+    let websocket = listener.websocket.as_ref().map(|written| {
+        Arc::new(WebSocketOptions { path: written.path.clone(), origins: written.origins.clone() })
+    });
+    let proxies = listener.proxy_protocol.as_ref().map(|proxy| proxy.from.iter().copied().collect());
+    Some(Stages { proxies, tls, websocket })
+}
+
+fn tls(
+    listener: &str,
+    written: &ListenerTls,
+    passphrases: &mut Passphrases,
+    events: &mut Vec<Event>,
+    faults: &mut Vec<String>,
+) -> Option<ServerTls> {
+    let before = faults.len();
+    let own = written
+        .certificates
+        .iter()
+        .filter_map(|one| {
+            let chain = certificates(&one.chain, faults);
+            let key = private_key(one, passphrases, faults);
+            let chain = chain?;
+            events.extend(chain.first().and_then(|leaf| expiry(leaf, &one.chain)));
+            Some((chain, key?))
+        })
+        .collect();
+    let client_ca =
+        written.client_ca.iter().filter_map(|path| certificates(path, faults)).flatten().collect();
+    let crls = written.crl.iter().filter_map(|path| revocation_lists(path, faults)).flatten().collect();
+    if faults.len() > before {
+        return None;
+    }
+    let options = TlsOptions {
+        certificates: own,
+        v12: written.versions.contains(&TlsVersion::V12),
+        v13: written.versions.contains(&TlsVersion::V13),
+        suites: written.suites.clone(),
+        groups: written.groups.clone(),
+        client_auth: match written.client_certificates {
+            ClientCertificates::None => ClientAuth::None,
+            ClientCertificates::Optional => ClientAuth::Optional,
+            ClientCertificates::Required => ClientAuth::Required,
+        },
+        client_ca,
+        crls,
+    };
+    ServerTls::new(options).map_err(|error| faults.push(format!("listener {listener}: {error}"))).ok()
+}
+
+fn certificates(path: &Path, faults: &mut Vec<String>) -> Option<Vec<CertificateDer<'static>>> {
+    let text = text(path, "certificate file", faults)?;
+    motte_pki::certificates(&text).map_err(|error| faults.push(format!("{}: {error}", path.display()))).ok()
+}
+
+fn private_key(
+    certificate: &motte_config::Certificate,
+    passphrases: &mut Passphrases,
+    faults: &mut Vec<String>,
+) -> Option<PrivateKeyDer<'static>> {
+    let path = &certificate.key;
+    if let Some(fault) = key_file_fault(path) {
+        faults.push(fault);
+        return None;
+    }
+    let pem = motte_seal::SecretString::new(text(path, "key file", faults)?);
+    let passphrase = passphrases.of(certificate).map_err(|fault| faults.push(fault)).ok()?;
+    motte_pki::private_key(pem.expose(), passphrase.as_deref())
+        .map_err(|error| faults.push(format!("{}: {error}", path.display())))
+        .ok()
+}
+
+fn revocation_lists(
+    path: &Path,
+    faults: &mut Vec<String>,
+) -> Option<Vec<CertificateRevocationListDer<'static>>> {
+    let text = text(path, "revocation list", faults)?;
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(text.as_bytes()).collect();
+    match lists {
+        Ok(lists) if !lists.is_empty() => Some(lists),
+        Ok(_) => {
+            faults.push(format!("{}: no revocation list in it; it must hold a block that begins with -----BEGIN X509 CRL-----", path.display()));
+            None
+        }
+        Err(error) => {
+            faults.push(format!("{}: damaged PEM: {error}", path.display()));
+            None
+        }
+    }
+}
+
+fn expiry(leaf: &CertificateDer<'_>, path: &Path) -> Option<Event> {
+    let file = path.display().to_string();
+    match motte_pki::inspect(leaf)?.days_left(unix_ms() / 1_000) {
+        None => Some(life::certificate_expired(&file)),
+        Some(days) if days < EXPIRY_WARNING_DAYS => Some(life::certificate_expiring(&file, days)),
+        Some(_) => None,
+    }
+}
+
+/// The text of a file, within bounds.
+fn text(path: &Path, what: &str, faults: &mut Vec<String>) -> Option<String> {
+    let read = || -> std::io::Result<String> {
+        let length = std::fs::metadata(path)?.len();
+        if length > FILE_BYTES_MAX {
+            return Err(std::io::Error::other(format!(
+                "{length} bytes are more than this file can sensibly have"
+            )));
+        }
+        std::fs::read_to_string(path)
+    };
+    read()
+        .map_err(|error| {
+            let remedy = match error.kind() {
+                std::io::ErrorKind::NotFound => "create it, or correct the path in the configuration",
+                std::io::ErrorKind::PermissionDenied => "let the user that runs motte read it",
+                std::io::ErrorKind::InvalidData => "it must be UTF-8 text",
+                _ => "see what the system says",
+            };
+            faults.push(format!("cannot read the {what} {}: {error}\n  remedy: {remedy}", path.display()));
+        })
+        .ok()
+}

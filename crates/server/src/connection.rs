@@ -1,0 +1,219 @@
+//! A connection of a worker, and the table of them.
+
+use std::sync::Arc;
+
+use motte_broker::{ConnId, Handover, Output, ShardId};
+use motte_transport::Stream;
+use motte_wire::{DecodeRules, Direction, ProtocolVersion};
+
+use crate::admission::Seat;
+use crate::rules::ListenerRules;
+
+/// Largest packet taken from somebody who is not authenticated, in bytes.
+pub(crate) const PACKET_BYTES_MAX_BEFORE: u32 = 4 * 1024;
+/// The time over which the speed of a reader is measured, in milliseconds.
+const WINDOW_MS: usize = 10;
+/// A reader is fast from this speed on. It bounds what one reader can cost a publisher: never less than this.
+const FAST_BYTES_PER_MS: usize = 16 * 1024;
+/// A speed measured longer ago says nothing, in milliseconds.
+const FRESH_MS: u64 = 20;
+/// No deadline.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// Where a connection is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The transport's handshakes: PROXY header, TLS, WebSocket.
+    Opening,
+    /// CONNECT is awaited, or its verdict.
+    Awaiting,
+    /// The client is in.
+    Open,
+    /// What is left to say is written.
+    Closing,
+    /// Everything is said; the peer has a moment to close its end, so that our last bytes are not lost in a reset.
+    Lingering,
+}
+
+/// One connection. An idle one holds no buffer.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each noted and read in one place")]
+pub(crate) struct Connection {
+    pub(crate) id: ConnId,
+    pub(crate) stream: Stream,
+    pub(crate) phase: Phase,
+    pub(crate) rules: Arc<ListenerRules>,
+    pub(crate) seat: Seat,
+    pub(crate) version: ProtocolVersion,
+    pub(crate) packet_bytes_max: u32,
+    /// Half of the bytes that may wait here before the broker holds back.
+    pub(crate) low_mark: usize,
+    pub(crate) output: Option<Box<Output>>,
+    /// A packet that has not arrived whole, or packets that wait for a verdict.
+    pub(crate) unread: Vec<u8>,
+    /// Where it is going, once the packet at hand is done with.
+    pub(crate) moving: Option<Box<(ShardId, Box<Handover>)>>,
+    pub(crate) deadline_ms: u64,
+    /// Output bytes as last counted into the worker's total.
+    pub(crate) counted: usize,
+    /// When bytes were last written although not all could be.
+    pub(crate) progress_ms: u64,
+    /// Since when, and how many bytes were written since then, for [`Self::keeps_up`].
+    window: (u64, usize),
+    fast: bool,
+    /// Bytes thrown away after the end.
+    pub(crate) discarded: usize,
+    /// A verdict is awaited: no packet may be taken.
+    pub(crate) waiting: bool,
+    /// It is in the list of those to flush.
+    pub(crate) touched: bool,
+    /// It is in the list of those to read.
+    pub(crate) queued: bool,
+    /// The output was above its low mark since the broker was last told that it is not.
+    pub(crate) was_full: bool,
+    /// The kernel takes no more at present.
+    pub(crate) blocked: bool,
+    /// The peer closed its end.
+    pub(crate) peer_closed: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(id: ConnId, stream: Stream, rules: Arc<ListenerRules>, seat: Seat) -> Self {
+        let low_mark = low_mark(rules.limits.write_buffer_bytes_max);
+        Self {
+            id,
+            stream,
+            phase: Phase::Opening,
+            rules,
+            seat,
+            version: ProtocolVersion::V5,
+            packet_bytes_max: PACKET_BYTES_MAX_BEFORE,
+            low_mark,
+            output: None,
+            unread: Vec::new(),
+            moving: None,
+            deadline_ms: NEVER,
+            counted: 0,
+            progress_ms: 0,
+            window: (0, 0),
+            fast: false,
+            discarded: 0,
+            waiting: false,
+            touched: false,
+            queued: false,
+            was_full: false,
+            blocked: false,
+            peer_closed: false,
+        }
+    }
+
+    /// Whether its next packet may be taken.
+    pub(crate) fn takes_packets(&self) -> bool {
+        matches!(self.phase, Phase::Awaiting | Phase::Open) && !self.waiting && self.moving.is_none()
+    }
+
+    /// How its packets are read.
+    pub(crate) fn decode_rules(&self) -> DecodeRules {
+        DecodeRules { from: Direction::Client, text: self.rules.limits.text }
+    }
+
+    /// Notes that bytes were written, and how fast that goes.
+    pub(crate) fn wrote(&mut self, bytes: usize, now_ms: u64) {
+        if bytes > 0 {
+            self.progress_ms = now_ms;
+        }
+        let (since_ms, so_far) = self.window;
+        let elapsed_ms = usize::try_from(now_ms.saturating_sub(since_ms)).unwrap_or(usize::MAX);
+        if elapsed_ms >= WINDOW_MS {
+            self.fast = so_far / elapsed_ms.max(1) >= FAST_BYTES_PER_MS;
+            self.window = (now_ms, bytes);
+        } else {
+            self.window = (since_ms, so_far + bytes);
+        }
+    }
+
+    /// Whether it is behind, but takes its bytes fast, or was not asked to take them yet: then those who publish to it
+    /// wait a moment instead of having messages dropped. Nobody waits for a client that reads slowly.
+    pub(crate) fn keeps_up(&self, now_ms: u64) -> bool {
+        let fast = self.fast && now_ms.saturating_sub(self.progress_ms) <= FRESH_MS;
+        self.backlog() >= self.low_mark && (fast || !self.blocked)
+    }
+
+    /// Bytes waiting to be written.
+    pub(crate) fn backlog(&self) -> usize {
+        self.output.as_ref().map_or(0, |output| output.len())
+    }
+}
+
+/// Half of a bound, at least one byte.
+pub(crate) fn low_mark(bytes_max: usize) -> usize {
+    (bytes_max / 2).max(1)
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    epoch: u32,
+    connection: Option<Box<Connection>>,
+}
+
+/// The connections of a worker by slot.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+impl Table {
+    /// The id the next connection gets; `None` when four thousand million are in use.
+    pub(crate) fn vacancy(&mut self) -> Option<ConnId> {
+        if self.free.is_empty() {
+            self.free.push(u32::try_from(self.slots.len()).ok()?);
+            self.slots.push(Slot::default());
+        }
+        let slot = *self.free.last()?;
+        let epoch = self.slots.get(slot as usize)?.epoch.wrapping_add(1);
+        Some(ConnId { slot, epoch })
+    }
+
+    /// Puts a connection in the vacancy that was named last.
+    pub(crate) fn fill(&mut self, connection: Connection) {
+        let id = connection.id;
+        if self.free.last() != Some(&id.slot) {
+            return;
+        }
+        if let Some(slot) = self.slots.get_mut(id.slot as usize) {
+            self.free.pop();
+            *slot = Slot { epoch: id.epoch, connection: Some(Box::new(connection)) };
+        }
+    }
+
+    /// A connection by its id.
+    pub(crate) fn get(&self, id: ConnId) -> Option<&Connection> {
+        self.slots.get(id.slot as usize)?.connection.as_deref().filter(|c| c.id == id)
+    }
+
+    /// A connection by its id, to change.
+    pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
+        self.at(id.slot).filter(|c| c.id == id)
+    }
+
+    /// The connection that has a slot at present.
+    pub(crate) fn at(&mut self, slot: u32) -> Option<&mut Connection> {
+        self.slots.get_mut(slot as usize)?.connection.as_deref_mut()
+    }
+
+    /// Takes a connection out.
+    pub(crate) fn remove(&mut self, id: ConnId) -> Option<Box<Connection>> {
+        let slot = self.slots.get_mut(id.slot as usize)?;
+        if slot.connection.as_ref().is_none_or(|c| c.id != id) {
+            return None;
+        }
+        self.free.push(id.slot);
+        slot.connection.take()
+    }
+
+    /// All connections.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Connection> {
+        self.slots.iter_mut().filter_map(|slot| slot.connection.as_deref_mut())
+    }
+}

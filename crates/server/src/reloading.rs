@@ -1,0 +1,64 @@
+//! A reload: everything is read anew, and put in force whole or not at all.
+
+use motte_config::Config;
+
+use crate::assemble::AssembleError;
+
+/// Why a reload was refused; what was in force stays in force.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReloadError {
+    /// The configuration cannot be read.
+    #[error("{0}")]
+    Config(String),
+    /// Something the configuration names cannot be used.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    /// Something changed that only a restart can change.
+    #[error(
+        "{what} changed, which needs a restart\n  remedy: restart motte, or write it as it was and reload again"
+    )]
+    Restart {
+        /// What.
+        what: String,
+    },
+    /// The server stops or has stopped.
+    #[error("the server stops")]
+    Stopped,
+}
+
+/// Refuses what a running process cannot change: its sockets, its workers, its state directory.
+pub(crate) fn unchangeable(old: &Config, new: &Config) -> Result<(), ReloadError> {
+    let restart = |what: String| Err(ReloadError::Restart { what });
+    if old.state_dir != new.state_dir {
+        return restart("state_dir".to_owned());
+    }
+    if old.workers != new.workers {
+        return restart("workers".to_owned());
+    }
+    if old.metrics != new.metrics {
+        return restart("metrics.bind".to_owned());
+    }
+    if old.listeners.len() != new.listeners.len() {
+        return restart("the number of listeners".to_owned());
+    }
+    for listener in &old.listeners {
+        let Some(other) = new.listeners.iter().find(|other| other.name == listener.name) else {
+            return restart(format!("listener {} is gone: the set of listeners", listener.name));
+        };
+        if (listener.kind, &listener.bind) != (other.kind, &other.bind) {
+            return restart(format!("kind or bind of listener {}", listener.name));
+        }
+    }
+    Ok(())
+}
+
+/// What a successful reload read, for the log.
+pub(crate) fn what_was_read(config: &Config) -> String {
+    let mut read = vec!["limits".to_owned()];
+    read.extend(config.policy_files.iter().map(|path| path.display().to_string()));
+    read.extend(config.password_file.iter().map(|path| path.display().to_string()));
+    if config.listeners.iter().any(|listener| listener.tls.is_some()) {
+        read.push("certificates and keys".to_owned());
+    }
+    read.join(", ")
+}

@@ -1,0 +1,113 @@
+//! The rules in force: everything read from files, put together, replaced as a whole at a reload.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use motte_access::{ClientPrincipal, CompiledPolicy, Security};
+use motte_broker::{Link, Reload};
+use motte_config::{Kind, Listener};
+use motte_identity::{Authenticator, Requirements};
+use motte_session::SessionLimits;
+use motte_transport::{Stages, Stream};
+
+use crate::admission::Bounds;
+
+/// Why a live client may no longer stay, beyond what its credentials say.
+pub(crate) type Distrust = Arc<dyn Fn(&ClientPrincipal) -> Result<(), String> + Send + Sync>;
+
+/// What holds for the connections of one listener.
+#[derive(Debug)]
+pub(crate) struct ListenerRules {
+    pub(crate) name: Arc<str>,
+    pub(crate) written: Listener,
+    pub(crate) limits: Arc<SessionLimits>,
+    pub(crate) stages: Stages,
+    pub(crate) requirements: Requirements,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) connect_timeout_ms: u64,
+}
+
+impl ListenerRules {
+    /// Whether the address filter lets an address in: what is refused wins, and an empty list of admitted ones admits all.
+    pub(crate) fn admits(&self, address: IpAddr) -> bool {
+        let Listener { allow, deny, .. } = &self.written;
+        !deny.iter().any(|net| net.contains(&address))
+            && (allow.is_empty() || allow.iter().any(|net| net.contains(&address)))
+    }
+
+    /// Whether peers are proxies, so that the client's address comes with their header.
+    pub(crate) fn is_behind_proxy(&self) -> bool {
+        self.stages.proxies.is_some()
+    }
+
+    /// Whether a read of the stream is a read of the socket.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.written.kind, Kind::Tcp | Kind::Unix)
+    }
+
+    /// How connections are protected.
+    pub(crate) fn security(&self) -> Security {
+        match self.written.kind {
+            Kind::Unix => Security::Local,
+            Kind::Tls | Kind::Wss => Security::Tls,
+            Kind::Tcp | Kind::Ws => Security::Plain,
+        }
+    }
+
+    /// A connection's facts for the broker.
+    pub(crate) fn link(&self, stream: &Stream) -> Link {
+        Link {
+            listener: Arc::clone(&self.name),
+            address: stream.peer().map(|peer| peer.ip()),
+            security: self.security(),
+            limits: Arc::clone(&self.limits),
+        }
+    }
+}
+
+/// All rules.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) policy: Arc<CompiledPolicy>,
+    pub(crate) listeners: Vec<Arc<ListenerRules>>,
+    pub(crate) bounds: Bounds,
+    /// Limits of Sessions that come back from a record.
+    pub(crate) limits: Arc<SessionLimits>,
+    /// Bytes that may wait in the outputs of one worker before it pauses reading.
+    pub(crate) backlog_max: usize,
+}
+
+impl Rules {
+    /// The rules of a listener.
+    pub(crate) fn listener(&self, name: &str) -> Option<&Arc<ListenerRules>> {
+        self.listeners.iter().find(|listener| &*listener.name == name)
+    }
+
+    /// The limits for a Session that came by a listener, if it is still there.
+    pub(crate) fn limits_for(&self, listener: &str) -> Arc<SessionLimits> {
+        self.listener(listener).map_or_else(|| Arc::clone(&self.limits), |rules| Arc::clone(&rules.limits))
+    }
+
+    /// These rules as a shard takes them; `distrust` knows what only the worker knows of its connections.
+    pub(crate) fn reload(self: &Arc<Self>, distrust: Distrust) -> Reload {
+        let (for_valid, for_limits) = (Arc::clone(self), Arc::clone(self));
+        Reload {
+            policy: Arc::clone(&self.policy),
+            still_valid: Arc::new(move |client| {
+                let Some(listener) = for_valid.listener(&client.listener) else {
+                    return Err("its listener is gone".to_owned());
+                };
+                let by_anonymous = client.methods.has(motte_access::Methods::ANONYMOUS);
+                if by_anonymous && !listener.requirements.any_of.has(motte_access::Methods::ANONYMOUS) {
+                    return Err("its listener takes nobody without credentials any more".to_owned());
+                }
+                if client.address.is_some_and(|address| !listener.admits(address)) {
+                    return Err("its listener does not admit its address any more".to_owned());
+                }
+                listener.authenticator.still_valid(client)?;
+                distrust(client)
+            }),
+            limits: Arc::new(move |name| for_limits.listener(name).map(|rules| Arc::clone(&rules.limits))),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The running process: started, asked where it listens, waited for.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use motte_access::{CompiledPolicy, PolicyGeneration};
+use motte_config::Config;
+
+use crate::assemble::{self, AssembleError};
+use crate::log::Sink;
+use crate::reloading::ReloadError;
+use crate::secrets::{AskPassphrase, Passphrases};
+use crate::state::StateError;
+use crate::supervise::Supervisor;
+
+/// Why the process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitReason {
+    /// It was asked to stop and stopped cleanly: everybody was told, Sessions were kept.
+    Stopped,
+    /// It was asked twice and stopped at once: nothing was kept.
+    Forced,
+}
+
+/// Why the process could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Something the configuration names cannot be used.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    /// Listeners could not be bound; every one is named.
+    #[error("{}", lines(.0))]
+    Bind(Vec<String>),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The system refuses threads, descriptors or randomness.
+    #[error("the system refuses {what}: {cause}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What it said.
+        cause: io::Error,
+    },
+}
+
+impl StartError {
+    pub(crate) fn system(what: &'static str) -> impl Fn(io::Error) -> Self {
+        move |cause| Self::System { what, cause }
+    }
+}
+
+fn lines(all: &[String]) -> String {
+    all.join("\n")
+}
+
+/// Why the process ended without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A worker ended.
+    #[error(
+        "worker {shard} ended: {cause}; this is a defect of motte, please report it with the lines above"
+    )]
+    Worker {
+        /// Its shard.
+        shard: u16,
+        /// Why.
+        cause: String,
+    },
+    /// The supervisor ended.
+    #[error("the supervisor ended; this is a defect of motte, please report it with the lines above")]
+    Supervisor,
+    /// The snapshot could not be written.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// Reads the configuration anew for a reload; the text of an error is logged.
+pub type ReadConfig = Box<dyn FnMut() -> Result<Config, String> + Send>;
+
+/// Where lines of the log go.
+pub type LogSink = Sink;
+
+/// How the process runs, apart from its configuration.
+#[derive(Default)]
+pub struct Options {
+    /// SIGTERM and SIGINT stop cleanly, a second one at once; SIGHUP reloads.
+    pub signals: bool,
+    /// How a reload gets its configuration; without it a reload reads the files of the same configuration again.
+    pub read_config: Option<ReadConfig>,
+    /// A policy in place of the policy file, for `motte dev`.
+    pub policy: Option<CompiledPolicy>,
+    /// How a person is asked for the passphrase of a key, where the configuration says so.
+    pub ask_passphrase: Option<AskPassphrase>,
+    /// Where events are written; stderr unless given.
+    pub log_sink: Option<LogSink>,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("signals", &self.signals).finish_non_exhaustive()
+    }
+}
+
+/// Where a listener listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BoundAddress {
+    /// An IP address with the port in use.
+    Socket(SocketAddr),
+    /// A Unix socket.
+    Path(PathBuf),
+}
+
+impl std::fmt::Display for BoundAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Socket(address) => address.fmt(f),
+            Self::Path(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// A listener that is bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bound {
+    /// The listener's name; `metrics` for the metrics.
+    pub listener: String,
+    /// What is spoken there: `tcp`, `tls`, `ws`, `wss`, `unix`, or `http` for the metrics.
+    pub kind: String,
+    /// Where it listens.
+    pub address: BoundAddress,
+}
+
+/// What the supervisor is asked.
+pub(crate) enum Command {
+    /// SIGTERM, SIGINT, or a call; says which.
+    Stop(&'static str),
+    /// SIGHUP, or a call that wants to know how it went.
+    Reload(Option<SyncSender<Result<(), ReloadError>>>),
+    /// A worker ended by itself.
+    WorkerEnded { shard: u16, cause: String },
+}
+
+/// A way to ask a running server for something; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    commands: SyncSender<Command>,
+}
+
+impl Handle {
+    pub(crate) fn new(commands: SyncSender<Command>) -> Self {
+        Self { commands }
+    }
+
+    /// Asks for a clean stop; asked twice, the process stops at once.
+    pub fn stop(&self) {
+        // A supervisor that is gone has stopped already.
+        self.stop_because("a call");
+    }
+
+    pub(crate) fn stop_because(&self, cause: &'static str) {
+        let _ = self.commands.send(Command::Stop(cause));
+    }
+
+    pub(crate) fn reload_soon(&self) {
+        let _ = self.commands.send(Command::Reload(None));
+    }
+
+    pub(crate) fn worker_ended(&self, shard: u16, cause: String) {
+        let _ = self.commands.send(Command::WorkerEnded { shard, cause });
+    }
+
+    /// Reads configuration and files anew and puts them in force, whole or not at all.
+    ///
+    /// # Errors
+    /// What is wrong with the new configuration; the old one stays in force.
+    pub fn reload(&self) -> Result<(), ReloadError> {
+        let (sender, receiver) = sync_channel(1);
+        self.commands.send(Command::Reload(Some(sender))).map_err(|_| ReloadError::Stopped)?;
+        receiver.recv().unwrap_or(Err(ReloadError::Stopped))
+    }
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Server {
+    addresses: Vec<Bound>,
+    handle: Handle,
+    supervisor: JoinHandle<Result<ExitReason, RunError>>,
+}
+
+impl Server {
+    /// Reads what the configuration names, binds the listeners, restores Sessions and starts to serve.
+    ///
+    /// # Errors
+    /// Everything that keeps it from serving as configured, with the place and the remedy. Nothing is left running.
+    pub fn start(config: Config, options: Options) -> Result<Self, StartError> {
+        let (sender, receiver) = sync_channel(64);
+        let handle = Handle::new(sender);
+        let supervisor = Supervisor::prepare(config, options, handle.clone(), receiver)?;
+        let addresses = supervisor.addresses().to_vec();
+        let supervisor = std::thread::Builder::new()
+            .name("motte-supervisor".into())
+            .spawn(move || supervisor.run())
+            .map_err(|cause| StartError::System { what: "a thread", cause })?;
+        Ok(Self { addresses, handle, supervisor })
+    }
+
+    /// Where it listens, with the ports the system chose.
+    pub fn addresses(&self) -> &[Bound] {
+        &self.addresses
+    }
+
+    /// A way to stop or reload it from another thread.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Waits until it ends.
+    ///
+    /// # Errors
+    /// When it ended without being asked to, or could not keep what it had to keep.
+    pub fn wait(self) -> Result<ExitReason, RunError> {
+        let Self { supervisor, handle, .. } = self;
+        drop(handle);
+        supervisor.join().unwrap_or(Err(RunError::Supervisor))
+    }
+}
+
+/// Reads and checks everything a configuration names, without binding or starting anything.
+///
+/// # Errors
+/// All faults, each with file, place and remedy.
+pub fn check(config: &Config, ask_passphrase: Option<AskPassphrase>) -> Result<(), AssembleError> {
+    let mut passphrases = Passphrases::new(ask_passphrase);
+    assemble::assemble(config, 1, Err(PolicyGeneration(1)), &mut passphrases).map(|_| ())
+}
+
+/// Starts a server and waits until it ends.
+///
+/// # Errors
+/// As [`Server::start`] and [`Server::wait`].
+pub fn run(config: Config, options: Options) -> Result<ExitReason, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(Server::start(config, options)?.wait()?)
+}
+
+/// The commands that are there by now.
+pub(crate) fn drain(receiver: &Receiver<Command>) -> VecDeque<Command> {
+    receiver.try_iter().collect()
+}

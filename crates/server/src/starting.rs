@@ -1,0 +1,166 @@
+//! Workers before they run: made, furnished with what the last run left, and started.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use mio::{Poll, Waker};
+use motte_access::Origin;
+use motte_broker::{Broker, Exchange, Input, Restored, Settings, ShardId, home, stored_from};
+use motte_config::Config;
+use motte_event::{Event, keep};
+use motte_store::Snapshot;
+
+use crate::admission::Admission;
+use crate::clock::Clock;
+use crate::door::Doors;
+use crate::inbox::{INBOX_TOKEN, Inbox};
+use crate::log::Log;
+use crate::metrics::Reports;
+use crate::questions::Questions;
+use crate::rules::Rules;
+use crate::server::{Handle, StartError};
+use crate::state::StateDirectory;
+use crate::system_topics::SystemTopics;
+use crate::worker::{Parts, Worker};
+use crate::world::World;
+
+/// What every worker gets.
+pub(crate) struct Makings<'a> {
+    pub(crate) clock: Clock,
+    pub(crate) rules: &'a Arc<Rules>,
+    pub(crate) exchange: &'a Exchange,
+    pub(crate) admission: &'a Admission,
+    pub(crate) reports: &'a Reports,
+    pub(crate) log: &'a Log,
+    pub(crate) questions: &'a Questions,
+}
+
+/// Workers that do not run yet.
+pub(crate) struct Made {
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) inboxes: Arc<[Inbox]>,
+    pub(crate) home_key: [u64; 2],
+}
+
+impl Makings<'_> {
+    /// As many workers as there are sets of doors.
+    pub(crate) fn workers(&self, doors: Doors) -> Result<Made, StartError> {
+        let doors = doors.into_workers();
+        let shards = u16::try_from(doors.len()).unwrap_or(1);
+        let home_key = random_key().map_err(StartError::system("random bytes"))?;
+        let polls = (0..shards)
+            .map(|_| {
+                let poll = Poll::new()?;
+                let waker = Waker::new(poll.registry(), INBOX_TOKEN)?;
+                Ok((poll, Inbox::new(waker)))
+            })
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(StartError::system("an event queue"))?;
+        let inboxes: Arc<[Inbox]> = polls.iter().map(|(_, inbox)| inbox.clone()).collect();
+        let mut workers = Vec::with_capacity(doors.len());
+        for ((poll, inbox), (number, doors)) in polls.into_iter().zip((0..shards).zip(doors)) {
+            let broker = Broker::new(Settings {
+                shard: ShardId(number),
+                shards,
+                home_key,
+                policy: Arc::clone(&self.rules.policy),
+                exchange: self.exchange.clone(),
+                report_no_subscribers: true,
+            });
+            let world = World::new(
+                ShardId(number),
+                self.clock.now(),
+                Arc::clone(&inboxes),
+                self.questions.clone(),
+                self.log.clone(),
+            );
+            workers.push(Worker::new(Parts {
+                poll,
+                clock: self.clock,
+                broker,
+                world,
+                inbox,
+                doors,
+                admission: self.admission.clone(),
+                reports: self.reports.clone(),
+                backlog_max: self.rules.backlog_max,
+                exchange: self.exchange.clone(),
+            }));
+        }
+        Ok(Made { workers, inboxes, home_key })
+    }
+}
+
+fn random_key() -> io::Result<[u64; 2]> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    let key = u128::from_ne_bytes(bytes);
+    Ok([u64::try_from(key >> 64).unwrap_or(0), u64::try_from(key & u128::from(u64::MAX)).unwrap_or(0)])
+}
+
+/// Gives every Session of a snapshot to its home, and the Retained Messages to all.
+fn restore(snapshot: Snapshot, made: &mut Made, rules: &Rules, clock: Clock) {
+    let shards = u16::try_from(made.workers.len()).unwrap_or(1);
+    let now = clock.now();
+    let publications = Arc::new(snapshot.publications);
+    if let Some(first) = made.workers.first_mut() {
+        for index in &snapshot.retained {
+            let record = publications.get(*index as usize);
+            if let Some((principal, publication)) = record.and_then(|record| stored_from(record, now)) {
+                first.input(Input::Inject { by: Origin::Restart, principal, publication });
+            }
+        }
+    }
+    for record in snapshot.sessions {
+        let shard = home(&record.principal.client_id, made.home_key, shards);
+        let limits = rules.limits_for(&record.principal.listener);
+        if let Some(worker) = made.workers.get_mut(usize::from(shard.0)) {
+            let restored = Restored { record, publications: Arc::clone(&publications), limits };
+            worker.input(Input::Restore(Box::new(restored)));
+        }
+    }
+}
+
+/// Gives the workers what they begin with: `$SYS` topics, and what the last run left.
+pub(crate) fn furnish(
+    made: &mut Made,
+    left: Option<(Snapshot, &StateDirectory)>,
+    config: &Config,
+    rules: &Rules,
+    clock: Clock,
+    exchange: &Exchange,
+) -> Option<Event> {
+    if let Some(topics) = SystemTopics::new(config.sys_interval_s, exchange.clone())
+        && let Some(first) = made.workers.first_mut()
+    {
+        first.publish_system_topics(topics);
+    }
+    let (snapshot, state) = left?;
+    let (sessions, retained) = (snapshot.sessions.len() as u64, snapshot.retained.len() as u64);
+    restore(snapshot, made, rules, clock);
+    Some(keep::snapshot_loaded(sessions, retained, &state.snapshot().display().to_string()))
+}
+
+/// Runs a worker in a thread of its own; the supervisor hears of every end that it did not order.
+pub(crate) fn spawn(worker: Worker, handle: Handle) -> io::Result<JoinHandle<()>> {
+    let shard = worker.shard().0;
+    std::thread::Builder::new().name(format!("motte-worker-{shard}")).spawn(move || {
+        let mut guard = Guard { handle, shard, cause: Some("it panicked".to_owned()) };
+        guard.cause = worker.run().err().map(|error| error.to_string());
+    })
+}
+
+struct Guard {
+    handle: Handle,
+    shard: u16,
+    cause: Option<String>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(cause) = self.cause.take() {
+            self.handle.worker_ended(self.shard, cause);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The state directory: one process at a time, and the snapshot that carries Sessions and Retained Messages over a
+//! restart.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use motte_store::{Snapshot, SnapshotError};
+use rustix::fs::{FlockOperation, flock};
+
+const SNAPSHOT: &str = "sessions.snapshot";
+const SNAPSHOT_NEW: &str = "sessions.snapshot.new";
+const LOCK: &str = "lock";
+/// A larger file is no snapshot of a broker within its memory budget.
+const SNAPSHOT_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+
+/// Why the state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// It cannot be opened, read or written.
+    #[error("cannot {what} {}: {cause}", path.display())]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// Another process uses it.
+    #[error("{} is in use by another motte; stop that one, or choose another state directory", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The snapshot is damaged.
+    #[error("{}: {cause}", path.display())]
+    Snapshot {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: SnapshotError,
+    },
+}
+
+/// A state directory, locked for this process as long as this value lives.
+#[derive(Debug)]
+pub(crate) struct StateDirectory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl StateDirectory {
+    /// Opens the directory, making it (mode 0700) when it is not there, and locks it.
+    pub(crate) fn open(path: &Path) -> Result<Self, StateError> {
+        let fail = |what, path: &Path| {
+            let path = path.to_owned();
+            move |cause| StateError::File { what, path, cause }
+        };
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fail("create", path))?;
+        let lock_path = path.join(LOCK);
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(fail("open", &lock_path))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::InUse { path: path.to_owned() }),
+            Err(errno) => Err(fail("lock", &lock_path)(errno.into())),
+        }
+    }
+
+    /// The snapshot's file.
+    pub(crate) fn snapshot(&self) -> PathBuf {
+        self.path.join(SNAPSHOT)
+    }
+
+    /// The snapshot of the last clean stop, if there is one.
+    pub(crate) fn load(&self) -> Result<Option<Snapshot>, StateError> {
+        let path = self.path.join(SNAPSHOT);
+        let fail = |cause| StateError::File { what: "read", path: path.clone(), cause };
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(fail(error)),
+        };
+        let mut bytes = Vec::new();
+        file.take(SNAPSHOT_BYTES_MAX).read_to_end(&mut bytes).map_err(fail)?;
+        Snapshot::decode(&bytes).map(Some).map_err(|cause| StateError::Snapshot { path: path.clone(), cause })
+    }
+
+    /// Writes a snapshot in place of the last one: whole or not at all.
+    pub(crate) fn save(&self, snapshot: &Snapshot) -> Result<(), StateError> {
+        let (path, new) = (self.path.join(SNAPSHOT), self.path.join(SNAPSHOT_NEW));
+        let fail = |what, path: &Path| {
+            let path = path.to_owned();
+            move |cause| StateError::File { what, path, cause }
+        };
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&new)
+            .map_err(fail("create", &new))?;
+        file.write_all(&snapshot.encode()).map_err(fail("write", &new))?;
+        file.sync_all().map_err(fail("write", &new))?;
+        std::fs::rename(&new, &path).map_err(fail("rename to", &path))?;
+        File::open(&self.path).and_then(|directory| directory.sync_all()).map_err(fail("sync", &self.path))
+    }
+}

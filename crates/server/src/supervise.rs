@@ -1,0 +1,365 @@
+//! The supervisor: brings the parts up in order, passes commands on, and takes everything down in order.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use motte_access::PolicyGeneration;
+use motte_broker::{Exchange, Export, RetainedLimits, SHARDS_MAX};
+use motte_config::{Config, Endpoint};
+use motte_event::{Event, keep, life};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle as SignalHandle, Signals};
+
+use crate::admission::Admission;
+use crate::assemble::{self, Assembled};
+use crate::clock::Clock;
+use crate::door::{self, Doors};
+use crate::inbox::{Inbox, Letter};
+use crate::log::{self, Log, LogThread};
+use crate::metrics::{ProcessFacts, Reports, exposition};
+use crate::questions::Questions;
+use crate::reloading::{self, ReloadError};
+use crate::rules::Rules;
+use crate::scrape::{BoundScrape, Place, Scrape};
+use crate::secrets::Passphrases;
+use crate::server::{
+    Bound, BoundAddress, Command, ExitReason, Handle, Options, ReadConfig, RunError, StartError, drain,
+};
+use crate::shutdown::{FINISH_MS, SETTLE_ROUNDS, Step, What};
+use crate::starting::{Makings, furnish, spawn};
+use crate::state::StateDirectory;
+
+/// Open files beside those of connections: listeners, event queues, the log, the state directory.
+const OPEN_FILES_BESIDE: u64 = 256;
+/// Time for a step of the clean stop beyond what the step itself allows.
+const STEP_MS: u64 = 10_000;
+
+/// Everything above the workers.
+pub(crate) struct Supervisor {
+    config: Config,
+    read_config: Option<ReadConfig>,
+    fixed_policy: bool,
+    passphrases: Passphrases,
+    rules: Arc<Rules>,
+    commands: Receiver<Command>,
+    inboxes: Arc<[Inbox]>,
+    workers: Vec<JoinHandle<()>>,
+    exchange: Exchange,
+    admission: Admission,
+    clock: Clock,
+    log: Log,
+    log_thread: LogThread,
+    scrape: Option<Scrape>,
+    state: Option<StateDirectory>,
+    signals: Option<SignalHandle>,
+    addresses: Vec<Bound>,
+    sockets: Vec<PathBuf>,
+}
+
+impl Supervisor {
+    /// Brings everything up. Threads start last, so that a failure leaves nothing running.
+    pub(crate) fn prepare(
+        config: Config,
+        options: Options,
+        handle: Handle,
+        commands: Receiver<Command>,
+    ) -> Result<Self, StartError> {
+        let clock = Clock::start();
+        let workers = workers(&config);
+        let fixed_policy = options.policy.is_some();
+        let policy = options.policy.map(Arc::new).ok_or(PolicyGeneration(1));
+        let mut passphrases = Passphrases::new(options.ask_passphrase);
+        let Assembled { rules, mut events } = assemble::assemble(&config, workers, policy, &mut passphrases)?;
+        let rules = Arc::new(rules);
+        events.insert(0, life::started(env!("CARGO_PKG_VERSION"), workers as u64));
+        events.extend(raise_open_files(&config));
+
+        let doors = Doors::bind(&rules, workers).map_err(StartError::Bind)?;
+        let (mut addresses, sockets) = (doors.addresses().to_vec(), doors.sockets().to_vec());
+        let state = config.state_dir.as_deref().map(StateDirectory::open).transpose()?;
+        let snapshot = state.as_ref().map(StateDirectory::load).transpose()?.flatten();
+
+        let exchange = Exchange::new(retained_limits(&config), config.limits.memory_bytes_max);
+        let reports = Reports::new(workers);
+        let scrape = bind_scrape(&config)?;
+        addresses.extend(scrape.as_ref().map(|scrape| bound_metrics(scrape.place())));
+
+        let sink = options.log_sink.unwrap_or_else(|| Box::new(io::stderr()));
+        let (log, log_thread) =
+            log::start(config.log_format, config.log_level, sink).map_err(StartError::system("a thread"))?;
+        let admission = Admission::new(rules.bounds);
+        let questions = Questions::start(usize::from(config.hash_threads), config.hash_queue as usize)
+            .map_err(StartError::system("a thread"))?;
+        let makings = Makings {
+            clock,
+            rules: &rules,
+            exchange: &exchange,
+            admission: &admission,
+            reports: &reports,
+            log: &log,
+            questions: &questions,
+        };
+        let mut made = makings.workers(doors)?;
+        events.extend(furnish(&mut made, snapshot.zip(state.as_ref()), &config, &rules, clock, &exchange));
+        for event in events {
+            log.event(event);
+        }
+        let scrape = scrape.map(|bound| bound.serve(page(reports, exchange.clone(), clock))).transpose();
+        let scrape = scrape.map_err(StartError::system("a thread"))?;
+        let inboxes = made.inboxes;
+        let threads: io::Result<Vec<_>> =
+            made.workers.into_iter().map(|worker| spawn(worker, handle.clone())).collect();
+        let workers = threads.map_err(StartError::system("a thread"))?;
+        let signals = if options.signals {
+            Some(watch_signals(handle).map_err(StartError::system("signals"))?)
+        } else {
+            None
+        };
+        door::announce(&addresses, &log);
+        Ok(Self {
+            config,
+            read_config: options.read_config,
+            fixed_policy,
+            passphrases,
+            rules,
+            commands,
+            inboxes,
+            workers,
+            exchange,
+            admission,
+            clock,
+            log,
+            log_thread,
+            scrape,
+            state,
+            signals,
+            addresses,
+            sockets,
+        })
+    }
+
+    /// Where everything listens.
+    pub(crate) fn addresses(&self) -> &[Bound] {
+        &self.addresses
+    }
+
+    /// Serves until asked to stop.
+    pub(crate) fn run(mut self) -> Result<ExitReason, RunError> {
+        let ended = loop {
+            match self.commands.recv() {
+                Ok(Command::Reload(asker)) => {
+                    let outcome = self.reload();
+                    self.log.event(match &outcome {
+                        Ok(()) => life::reloaded(&reloading::what_was_read(&self.config)),
+                        Err(error) => life::reload_refused(&error.to_string()),
+                    });
+                    if let Some(asker) = asker {
+                        // Whoever asked may have stopped waiting.
+                        let _ = asker.try_send(outcome);
+                    }
+                }
+                Ok(Command::WorkerEnded { shard, cause }) => break Err(RunError::Worker { shard, cause }),
+                Ok(Command::Stop(cause)) => break self.stop(cause),
+                // All handles are gone: nobody can ask any more, so this is the end as well.
+                Err(_) => break self.stop("nobody is left to ask"),
+            }
+        };
+        self.take_down(ended)
+    }
+
+    fn reload(&mut self) -> Result<(), ReloadError> {
+        let config = match &mut self.read_config {
+            Some(read) => read().map_err(ReloadError::Config)?,
+            None => self.config.clone(),
+        };
+        reloading::unchangeable(&self.config, &config)?;
+        let generation = self.rules.policy.generation().0;
+        let policy = if self.fixed_policy {
+            Ok(Arc::clone(&self.rules.policy))
+        } else {
+            Err(PolicyGeneration(generation + 1))
+        };
+        let Assembled { rules, events } =
+            assemble::assemble(&config, self.inboxes.len(), policy, &mut self.passphrases)?;
+        self.rules = Arc::new(rules);
+        self.admission.set_bounds(self.rules.bounds);
+        self.exchange.memory().set_max(config.limits.memory_bytes_max);
+        self.exchange.retained_mut().set_limits(retained_limits(&config));
+        self.config = config;
+        for inbox in self.inboxes.iter() {
+            inbox.put(Letter::Reload(Arc::clone(&self.rules)));
+        }
+        for event in events {
+            self.log.event(event);
+        }
+        Ok(())
+    }
+
+    /// The clean stop, unless it is asked for a second time meanwhile.
+    fn stop(&mut self, cause: &str) -> Result<ExitReason, RunError> {
+        self.log.event(life::stopping(cause));
+        let export = Arc::new(Mutex::new(Export::default()));
+        let mut steps = vec![What::Goodbye];
+        steps.extend(std::iter::repeat_n(What::Settle, SETTLE_ROUNDS));
+        steps.extend([What::Finish, What::Export(Arc::clone(&export))]);
+        for what in steps {
+            if !self.step(&what)? {
+                return Ok(ExitReason::Forced);
+            }
+        }
+        let mut export = std::mem::take(&mut *export.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(state) = &self.state {
+            let now = self.clock.now();
+            export.add_retained(&self.exchange, now);
+            let snapshot = export.finish(now);
+            let file = state.snapshot().display().to_string();
+            if let Err(error) = state.save(&snapshot) {
+                self.log.event(keep::snapshot_failed(&file, &error.to_string()));
+                return Err(error.into());
+            }
+            let (sessions, retained) = (snapshot.sessions.len() as u64, snapshot.retained.len() as u64);
+            self.log.event(keep::snapshot_written(sessions, retained, &file));
+        }
+        Ok(ExitReason::Stopped)
+    }
+
+    /// Lets all workers take a step; false when the stop is to be at once.
+    fn step(&self, what: &What) -> Result<bool, RunError> {
+        let (done, acknowledged) = sync_channel(self.inboxes.len());
+        for inbox in self.inboxes.iter() {
+            inbox.put(Letter::Stop(Step { what: what.clone(), done: done.clone() }));
+        }
+        let deadline = Instant::now() + Duration::from_millis(FINISH_MS + STEP_MS);
+        let mut missing = self.inboxes.len();
+        while missing > 0 {
+            match acknowledged.recv_timeout(Duration::from_millis(50)) {
+                Ok(()) => missing -= 1,
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+                Err(_) => return Ok(false),
+            }
+            for command in drain(&self.commands) {
+                match command {
+                    Command::Stop(_) => return Ok(false),
+                    Command::WorkerEnded { shard, cause } => return Err(RunError::Worker { shard, cause }),
+                    Command::Reload(Some(asker)) => {
+                        let _ = asker.try_send(Err(ReloadError::Stopped));
+                    }
+                    Command::Reload(None) => {}
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn take_down(self, ended: Result<ExitReason, RunError>) -> Result<ExitReason, RunError> {
+        if let Some(signals) = &self.signals {
+            signals.close();
+        }
+        if let Some(scrape) = self.scrape {
+            scrape.stop();
+        }
+        for socket in &self.sockets {
+            // It may be gone already; the next start replaces it in any case.
+            let _ = std::fs::remove_file(socket);
+        }
+        if matches!(ended, Ok(ExitReason::Stopped)) {
+            for worker in self.workers {
+                // A worker that panics says so through its guard.
+                let _ = worker.join();
+            }
+            self.log.event(life::stopped(self.clock.now().mono_ms / 1_000));
+            drop(self.inboxes);
+            drop(self.log);
+            self.log_thread.join();
+        }
+        ended
+    }
+}
+
+/// How many workers: as configured, or one for each core.
+fn workers(config: &Config) -> usize {
+    let wanted = usize::from(config.workers);
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = if wanted == 0 { cores() } else { wanted };
+    workers.clamp(1, usize::from(SHARDS_MAX))
+}
+
+fn retained_limits(config: &Config) -> RetainedLimits {
+    let bounds = config.limits.retained();
+    RetainedLimits { messages_max: bounds.messages_max, bytes_max: bounds.bytes_max }
+}
+
+/// Raises the limit on open files as far as the system permits, and says so when that is too little.
+fn raise_open_files(config: &Config) -> Option<Event> {
+    let wanted = u64::from(config.limits.connections_max).saturating_add(OPEN_FILES_BESIDE);
+    let limit = getrlimit(Resource::Nofile);
+    let permitted = limit.maximum.unwrap_or(u64::MAX).min(wanted);
+    if limit.current.is_some_and(|current| current < permitted) {
+        // Refused: then the limit stays as it is, and is told below.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(permitted), maximum: limit.maximum });
+    }
+    let current = getrlimit(Resource::Nofile).current?;
+    (current < wanted).then(|| life::open_files_low(current, wanted))
+}
+
+fn bound_metrics(place: &Place) -> Bound {
+    let address = match place {
+        Place::Tcp(address) => BoundAddress::Socket(*address),
+        Place::Unix(path) => BoundAddress::Path(path.clone()),
+    };
+    Bound { listener: "metrics".to_owned(), kind: "http".to_owned(), address }
+}
+
+fn metrics_fault(place: &Place, error: &io::Error) -> String {
+    let place = bound_metrics(place).address;
+    format!(
+        "metrics cannot listen on {place}: {error}\n  remedy: choose another address in metrics.bind, or stop what listens there"
+    )
+}
+
+/// Binds the listener of the metrics, if there is to be one.
+fn bind_scrape(config: &Config) -> Result<Option<BoundScrape>, StartError> {
+    let Some(endpoint) = &config.metrics else { return Ok(None) };
+    let place = match endpoint {
+        Endpoint::Tcp(address) => Place::Tcp(*address),
+        Endpoint::Unix(path) => Place::Unix(path.clone()),
+    };
+    Scrape::bind(&place).map(Some).map_err(|error| StartError::Bind(vec![metrics_fault(&place, &error)]))
+}
+
+/// The page of metrics.
+fn page(reports: Reports, exchange: Exchange, clock: Clock) -> impl Fn() -> String + Send + 'static {
+    move || {
+        let (retained_messages, retained_bytes) = {
+            let retained = exchange.retained();
+            (retained.len() as u64, retained.bytes() as u64)
+        };
+        let facts = ProcessFacts {
+            uptime_s: clock.now().mono_ms / 1_000,
+            memory_used: exchange.memory().used(),
+            retained_messages,
+            retained_bytes,
+        };
+        exposition(&reports.sum(), &facts)
+    }
+}
+
+fn watch_signals(handle: Handle) -> io::Result<SignalHandle> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let closing = signals.handle();
+    std::thread::Builder::new().name("motte-signals".into()).spawn(move || {
+        for signal in &mut signals {
+            match signal {
+                SIGHUP => handle.reload_soon(),
+                SIGINT => handle.stop_because("SIGINT"),
+                _ => handle.stop_because("SIGTERM"),
+            }
+        }
+    })?;
+    Ok(closing)
+}

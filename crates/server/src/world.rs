@@ -1,0 +1,291 @@
+//! The world of a worker, as its broker shard sees it through [`Effects`].
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+
+use motte_access::Methods;
+use motte_broker::{
+    CloseCause, ConnId, Effects, Handover, Now, Output, Question, ShardId, ShardMessage, Verdict,
+};
+use motte_event::{Event, gate};
+use motte_wire::{ProtocolVersion, ReasonCode};
+
+use crate::asking::{Asked, ask};
+use crate::buffers::Buffers;
+use crate::connection::{NEVER, Phase, Table, low_mark};
+use crate::inbox::{Inbox, Letter};
+use crate::log::Log;
+use crate::metrics::Tally;
+use crate::questions::{Job, Questions};
+
+/// How long those rest who publish to somebody who is behind but fast, in milliseconds.
+const REST_MS: u64 = 1;
+/// Time for a closing connection to take its last bytes, in milliseconds.
+const CLOSING_MS: u64 = 5_000;
+
+/// Everything of a worker that the broker may reach.
+pub(crate) struct World {
+    pub(crate) shard: ShardId,
+    pub(crate) now: Now,
+    pub(crate) connections: Table,
+    pub(crate) buffers: Buffers,
+    /// Inboxes of all workers, by shard.
+    pub(crate) peers: Arc<[Inbox]>,
+    /// Letters of this turn, by shard.
+    pub(crate) outbox: Vec<Vec<Letter>>,
+    /// Slots to flush at the end of the turn.
+    pub(crate) touched: Vec<u32>,
+    /// Slots to read from.
+    pub(crate) queued: Vec<u32>,
+    /// Connections to move at the end of the turn.
+    pub(crate) moves: Vec<ConnId>,
+    /// Verdicts that were known at once; they must not be delivered within the broker's own call.
+    pub(crate) verdicts: VecDeque<(ConnId, Verdict)>,
+    pub(crate) deadlines: BinaryHeap<Reverse<(u64, ConnId)>>,
+    pub(crate) questions: Questions,
+    pub(crate) log: Log,
+    pub(crate) tally: Tally,
+    /// What was just handled went to somebody who is behind but fast.
+    pub(crate) held_back: bool,
+    /// Slots that rest, and until when.
+    resting: Vec<u32>,
+    resting_until_ms: u64,
+    /// Bytes that wait to be written, as counted at the last flushes.
+    pub(crate) backlog: usize,
+}
+
+impl World {
+    /// A world without connections.
+    pub(crate) fn new(shard: ShardId, now: Now, peers: Arc<[Inbox]>, questions: Questions, log: Log) -> Self {
+        Self {
+            shard,
+            now,
+            connections: Table::default(),
+            buffers: Buffers::default(),
+            outbox: peers.iter().map(|_| Vec::new()).collect(),
+            peers,
+            touched: Vec::new(),
+            queued: Vec::new(),
+            moves: Vec::new(),
+            verdicts: VecDeque::new(),
+            deadlines: BinaryHeap::new(),
+            questions,
+            log,
+            tally: Tally::default(),
+            held_back: false,
+            resting: Vec::new(),
+            resting_until_ms: 0,
+            backlog: 0,
+        }
+    }
+
+    /// Marks a connection to be flushed.
+    pub(crate) fn touch(&mut self, slot: u32) {
+        if let Some(connection) = self.connections.at(slot)
+            && !connection.touched
+        {
+            connection.touched = true;
+            self.touched.push(slot);
+        }
+    }
+
+    /// Marks a connection to be read.
+    pub(crate) fn queue(&mut self, slot: u32) {
+        if let Some(connection) = self.connections.at(slot)
+            && !connection.queued
+        {
+            connection.queued = true;
+            self.queued.push(slot);
+        }
+    }
+
+    /// Reads nothing more from a connection for a moment.
+    pub(crate) fn rest(&mut self, slot: u32) {
+        if self.resting.is_empty() {
+            self.resting_until_ms = self.now.mono_ms.saturating_add(REST_MS);
+        }
+        self.resting.push(slot);
+    }
+
+    /// When the moment is over.
+    pub(crate) fn resting_until_ms(&self) -> Option<u64> {
+        (!self.resting.is_empty()).then_some(self.resting_until_ms)
+    }
+
+    /// Ends the moment early: somebody has caught up.
+    pub(crate) fn caught_up(&mut self) {
+        self.resting_until_ms = 0;
+        if let Some(own) = self.peers.get(usize::from(self.shard.0)) {
+            own.hold_back_until(0);
+        }
+    }
+
+    /// Goes on with those that rested long enough.
+    pub(crate) fn wake_resting(&mut self) {
+        if self.resting_until_ms <= self.now.mono_ms {
+            for slot in std::mem::take(&mut self.resting) {
+                self.queue(slot);
+            }
+        }
+    }
+
+    /// Sets a connection's deadline in place of the one it had.
+    pub(crate) fn set_deadline(&mut self, id: ConnId, at_ms: u64) {
+        if let Some(connection) = self.connections.get_mut(id)
+            && connection.deadline_ms != at_ms
+        {
+            connection.deadline_ms = at_ms;
+            if at_ms != NEVER {
+                self.deadlines.push(Reverse((at_ms, id)));
+            }
+        }
+    }
+
+    /// The next connection whose deadline has come.
+    pub(crate) fn due(&mut self) -> Option<ConnId> {
+        while let Some(Reverse((at_ms, id))) = self.deadlines.peek().copied() {
+            if at_ms > self.now.mono_ms {
+                return None;
+            }
+            self.deadlines.pop();
+            if let Some(connection) = self.connections.get_mut(id)
+                && connection.deadline_ms == at_ms
+            {
+                connection.deadline_ms = NEVER;
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// A verdict, with the bound per identity applied to it.
+    pub(crate) fn admitted(&mut self, id: ConnId, verdict: Verdict) -> Verdict {
+        let Some(connection) = self.connections.get_mut(id) else { return verdict };
+        connection.waiting = false;
+        let slot = id.slot;
+        let Verdict::Accepted { principal, data } = verdict else { return verdict };
+        let counted = if principal.methods.has(Methods::ANONYMOUS) {
+            Ok(())
+        } else {
+            connection.seat.count_identity(&principal.identity)
+        };
+        self.queue(slot);
+        match counted {
+            Ok(()) => Verdict::Accepted { principal, data },
+            Err(full) => Verdict::Refused {
+                reason: ReasonCode::QUOTA_EXCEEDED,
+                cause: format!("the identity has as many connections as {} permits", full.key()),
+            },
+        }
+    }
+
+    /// Hands the letters of this turn over, a batch and a wake-up for each worker.
+    pub(crate) fn post(&mut self) {
+        for (batch, inbox) in self.outbox.iter_mut().zip(self.peers.iter()) {
+            inbox.put_all(batch);
+        }
+    }
+
+    /// Whether a worker that this one sends to is far behind.
+    pub(crate) fn is_congested(&self) -> bool {
+        let own = usize::from(self.shard.0);
+        self.peers.iter().enumerate().any(|(shard, inbox)| shard != own && inbox.is_congested())
+    }
+
+    fn letter(&mut self, to: ShardId, letter: Letter) {
+        if let Some(batch) = self.outbox.get_mut(usize::from(to.0)) {
+            batch.push(letter);
+        }
+    }
+}
+
+impl Effects for World {
+    fn output(&mut self, conn: ConnId) -> Option<&mut Output> {
+        let connection = self.connections.get_mut(conn)?;
+        if matches!(connection.phase, Phase::Closing | Phase::Lingering) {
+            return None;
+        }
+        if !connection.touched {
+            connection.touched = true;
+            self.touched.push(conn.slot);
+        }
+        if !self.held_back && connection.keeps_up(self.now.mono_ms) {
+            self.held_back = true;
+            if let Some(own) = self.peers.get(usize::from(self.shard.0)) {
+                own.hold_back_until(self.now.mono_ms.saturating_add(REST_MS));
+            }
+        }
+        let buffers = &mut self.buffers;
+        Some(connection.output.get_or_insert_with(|| buffers.take()))
+    }
+
+    fn backlog(&self, conn: ConnId) -> usize {
+        self.connections.get(conn).map_or(0, crate::connection::Connection::backlog)
+    }
+
+    fn established(&mut self, conn: ConnId, version: ProtocolVersion, packet_bytes_max: u32) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.phase = Phase::Open;
+        connection.version = version;
+        connection.packet_bytes_max = packet_bytes_max;
+        connection.low_mark = low_mark(connection.rules.limits.write_buffer_bytes_max);
+        connection.deadline_ms = NEVER;
+    }
+
+    fn close(&mut self, conn: ConnId, _cause: CloseCause) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if matches!(connection.phase, Phase::Closing | Phase::Lingering) {
+            return;
+        }
+        connection.phase = Phase::Closing;
+        connection.unread = Vec::new();
+        let at_ms = self.now.mono_ms.saturating_add(CLOSING_MS);
+        self.set_deadline(conn, at_ms);
+        self.touch(conn.slot);
+    }
+
+    fn authenticate(&mut self, conn: ConnId, question: Question<'_>) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.waiting = true;
+        match ask(connection, &question, &self.log) {
+            Asked::Known(verdict) => self.verdicts.push_back((conn, verdict)),
+            Asked::Slow(work) => {
+                let Some(inbox) = self.peers.get(usize::from(self.shard.0)).cloned() else { return };
+                if self.questions.ask(Job { conn, inbox, work }).is_err() {
+                    self.log.event(gate::login_queue_full(self.questions.waiting_max()));
+                    let cause = "too many passwords wait to be checked".to_owned();
+                    self.verdicts
+                        .push_back((conn, Verdict::Refused { reason: ReasonCode::SERVER_BUSY, cause }));
+                }
+            }
+        }
+    }
+
+    fn hand_over(&mut self, conn: ConnId, to: ShardId, handover: Box<Handover>) {
+        if let Some(connection) = self.connections.get_mut(conn) {
+            connection.moving = Some(Box::new((to, handover)));
+            self.moves.push(conn);
+        }
+    }
+
+    fn send(&mut self, to: ShardId, message: ShardMessage) {
+        self.held_back |=
+            self.peers.get(usize::from(to.0)).is_some_and(|inbox| inbox.holds_back(self.now.mono_ms));
+        self.letter(to, Letter::Shard(message));
+    }
+
+    fn event(&mut self, event: Event) {
+        self.log.event(event);
+    }
+
+    fn random(&mut self) -> u128 {
+        let mut bytes = [0; 16];
+        match getrandom::fill(&mut bytes) {
+            Ok(()) => u128::from_ne_bytes(bytes),
+            // Without randomness the name is still unique, by the broker's own check, but it can be guessed; Linux only
+            // fails here before its pool is seeded, which precedes this process.
+            Err(_) => u128::from(self.now.unix_ms) << 64 | u128::from(self.tally.turns),
+        }
+    }
+}

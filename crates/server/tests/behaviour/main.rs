@@ -1,0 +1,10 @@
+//! The process from outside: a server in this test's process, clients that write bytes.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod harness;
+mod limits;
+mod listeners;
+mod messages;
+mod reload;
+mod restart;
+mod secured;

@@ -1,0 +1,115 @@
+//! TLS with client certificates.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use motte_config::Config;
+use motte_pki::{Authority, Issued};
+use motte_server::{Options, Server};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::harness::*;
+
+const POLICY: &str = "version = 1\n[role.all]\nrules = [{ allow = [\"publish\", \"subscribe\"], topics = [\"#\"] }]\n[authenticated]\nroles = [\"all\"]\n";
+
+fn now_s() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+fn write_pair(directory: &Path, name: &str, issued: &Issued) {
+    std::fs::write(directory.join(format!("{name}.pem")), &issued.certificate_pem).unwrap();
+    let key = directory.join(format!("{name}.key"));
+    std::fs::write(&key, issued.key_pem.expose()).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// An authority, a server and a device, as files; and a configuration that uses them.
+fn secured(directory: &Path) -> (Config, Authority) {
+    let (authority, root) = Authority::create("test", now_s()).unwrap();
+    write_pair(directory, "ca", &root);
+    let server =
+        authority.server(&["localhost".to_owned()], &["127.0.0.1".parse().unwrap()], now_s()).unwrap();
+    write_pair(directory, "server", &server);
+    write_pair(directory, "device", &authority.client("device", "", now_s()).unwrap());
+    std::fs::write(directory.join("policy.toml"), POLICY).unwrap();
+    let path = |name: &str| directory.join(name).display().to_string();
+    let text = format!(
+        "[policy]\nfiles = [\"{}\"]\n[[listener]]\nname = \"main\"\nkind = \"tls\"\nbind = [\"127.0.0.1:0\"]\n[listener.tls]\ncertificates = [{{ chain = \"{}\", key = \"{}\" }}]\nclient_certificates = \"required\"\nclient_ca = [\"{}\"]\n",
+        path("policy.toml"),
+        path("server.pem"),
+        path("server.key"),
+        path("ca.pem"),
+    );
+    (motte_config::parse(&text, "test.toml", jiff::civil::date(2026, 1, 1)).unwrap(), authority)
+}
+
+fn dial(running: &Running, directory: &Path) -> StreamOwned<ClientConnection, TcpStream> {
+    let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
+    let mut roots = RootCertStore::empty();
+    for root in motte_pki::certificates(&read("ca.pem")).unwrap() {
+        roots.add(root).unwrap();
+    }
+    let chain = motte_pki::certificates(&read("device.pem")).unwrap();
+    let key = motte_pki::private_key(&read("device.key"), None).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .unwrap();
+    let connection =
+        ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+    let stream = TcpStream::connect(running.address("main")).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    StreamOwned::new(connection, stream)
+}
+
+#[test]
+fn a_certificate_is_an_identity_until_its_authority_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, _) = secured(directory.path());
+    let running = start_with(config, Options::default());
+    let mut device = dial(&running, directory.path());
+    device.write_all(&hello("device")).unwrap();
+    let mut answer = [0; 4];
+    device.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, [0x20, 2, 0, 0]);
+    running.lines.expect("gate.handshake_done");
+    running.lines.expect("X25519MLKEM768");
+
+    let ca = directory.path().join("ca.pem");
+    let good = std::fs::read(&ca).unwrap();
+    std::fs::write(&ca, "no certificate").unwrap();
+    assert!(running.server.handle().reload().unwrap_err().to_string().contains("ca.pem"));
+    device.write_all(&[0xc0, 0]).unwrap();
+    device.read_exact(&mut answer[..2]).unwrap();
+    assert_eq!(answer[..2], [0xd0, 0]);
+
+    std::fs::write(&ca, good).unwrap();
+    running.server.handle().reload().unwrap();
+    device.write_all(&[0xc0, 0]).unwrap();
+    device.read_exact(&mut answer[..2]).unwrap();
+    assert_eq!(answer[..2], [0xd0, 0]);
+
+    let (_, other) = Authority::create("other", now_s()).unwrap();
+    std::fs::write(&ca, other.certificate_pem).unwrap();
+    running.server.handle().reload().unwrap();
+    running.lines.expect("rule.revoked");
+    assert_eq!(device.read(&mut answer).unwrap_or(0), 0);
+    running.stop();
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused_with_the_remedy() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, _) = secured(directory.path());
+    let key = directory.path().join("server.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let error = Server::start(config, Options::default()).unwrap_err().to_string();
+    assert!(error.contains(&format!("remedy: chmod 600 {}", key.display())), "{error}");
+}
