@@ -42,7 +42,7 @@ impl State {
     /// Makes what is missing: authority, server certificate, operator, first device, policy, password file.
     pub(crate) fn open(&self, names: &[String]) -> Result<Made, Fault> {
         let mut made = Made::default();
-        self.make_dir(&self.dir)?;
+        Self::make_dir(&self.dir)?;
         let now_s = now_s();
         if !self.path("ca.pem").exists() {
             let (_, issued) = Authority::create(&format!("Motte {}", host_name()), now_s)
@@ -81,8 +81,8 @@ impl State {
         let issued =
             self.authority()?.client(name, unit, now_s).map_err(|error| Fault::new(error.to_string()))?;
         let dir = self.dir.join("identities");
-        self.make_dir(&dir)?;
-        self.make_dir(&dir.join(name))?;
+        Self::make_dir(&dir)?;
+        Self::make_dir(&dir.join(name))?;
         self.write_secret(&format!("identities/{name}/key.pem"), &issued.key_pem)?;
         self.write(&format!("identities/{name}/cert.pem"), issued.certificate_pem.as_bytes(), 0o644)
     }
@@ -138,7 +138,7 @@ impl State {
         Ok(())
     }
 
-    fn make_dir(&self, dir: &Path) -> Result<(), Fault> {
+    fn make_dir(dir: &Path) -> Result<(), Fault> {
         if dir.is_dir() {
             return Ok(());
         }

@@ -173,7 +173,7 @@ impl World {
         let mut random = Random::new(setup.seed);
         let retained = RetainedLimits { messages_max: 1_000, bytes_max: 1 << 30 };
         let exchange = Exchange::new(retained, 1 << 40);
-        let home_key = [random.next(), random.next()];
+        let home_key = [random.bits(), random.bits()];
         let shards = (0..setup.shards).map(|shard| {
             let settings = Settings {
                 shard: ShardId(shard),
@@ -210,7 +210,7 @@ impl World {
     }
 
     fn step(&mut self) -> Result<(), String> {
-        self.now.mono_ms += self.random.next() % 50;
+        self.now.mono_ms += self.random.bits() % 50;
         let client = self.random.below(self.clients.len());
         match self.random.below(100) {
             0..=11 => self.connect(client, false)?,

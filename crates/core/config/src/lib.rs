@@ -7,6 +7,7 @@ mod duration;
 mod error;
 mod limits;
 mod listener;
+mod listener_tls;
 mod meant;
 mod written;
 

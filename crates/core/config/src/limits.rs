@@ -103,6 +103,12 @@ macro_rules! limits {
                 limits
             }
 
+            /// The limits that differ from `defaults`, as TOML lines.
+            pub(crate) fn difference_to_toml(&self, defaults: &Self) -> String {
+                let (own, theirs) = (self.to_toml(), defaults.to_toml());
+                own.lines().zip(theirs.lines()).filter(|(own, other)| own != other).map(|(own, _)| format!("{own}\n")).collect()
+            }
+
             /// The limits as TOML lines.
             pub(crate) fn to_toml(&self) -> String {
                 let mut lines = String::new();
@@ -168,6 +174,23 @@ limits! {
     write_buffer_bytes_max: u32 = 1_048_576, 4_096 => 1_073_741_824;
     /// Budget in bytes of all that waits and is retained.
     memory_bytes_max: u64 = 1_073_741_824, 1_048_576 => u64::MAX >> 1;
+}
+
+impl LimitsWritten {
+    /// Notes the limits that hold for the whole process and cannot stand at a listener.
+    pub(crate) fn refuse_process_wide(&self, faults: &mut crate::error::Faults<'_>) {
+        let places = [
+            ("retained_messages_max", self.retained_messages_max.as_ref().map(toml::Spanned::span)),
+            ("retained_bytes_max", self.retained_bytes_max.as_ref().map(toml::Spanned::span)),
+            ("connections_max", self.connections_max.as_ref().map(toml::Spanned::span)),
+            ("memory_bytes_max", self.memory_bytes_max.as_ref().map(toml::Spanned::span)),
+        ];
+        for (key, place) in places {
+            if let Some(place) = place {
+                faults.add(place.start, format!("{key} bounds the whole process"), "move it to [limits]");
+            }
+        }
+    }
 }
 
 impl Limits {

@@ -10,7 +10,8 @@ use toml::Spanned;
 use crate::duration::date;
 use crate::error::Faults;
 use crate::limits::Limits;
-use crate::written::{ListenerAuthWritten, ListenerWritten, TlsWritten};
+use crate::listener_tls::tls;
+use crate::written::{ListenerAuthWritten, ListenerWritten};
 
 /// Where a listener listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -309,10 +310,13 @@ impl Listener {
             allow: ranges(&body.allow, faults),
             deny: ranges(&body.deny, faults),
             plaintext_until,
-            limits: body
-                .limits
-                .as_ref()
-                .map_or_else(|| defaults.clone(), |written| defaults.with(written, faults)),
+            limits: body.limits.as_ref().map_or_else(
+                || defaults.clone(),
+                |written| {
+                    written.refuse_process_wide(faults);
+                    defaults.with(written, faults)
+                },
+            ),
         })
     }
 }
@@ -329,10 +333,10 @@ fn endpoints(written: &[Spanned<String>], kind: Kind, faults: &mut Faults<'_>) -
         match (text.strip_prefix("unix:"), kind == Kind::Unix) {
             (Some(path), true) => found.push(Endpoint::Unix(PathBuf::from(path))),
             (Some(_), false) => {
-                faults.add(at, "a Unix socket needs kind = \"unix\"", "change kind, or write address:port")
+                faults.add(at, "a Unix socket needs kind = \"unix\"", "change kind, or write address:port");
             }
             (None, true) => {
-                faults.add(at, "kind = \"unix\" needs a path", "write bind = [\"unix:/run/motte.sock\"]")
+                faults.add(at, "kind = \"unix\" needs a path", "write bind = [\"unix:/run/motte.sock\"]");
             }
             (None, false) => match text.parse() {
                 Ok(address) => found.push(Endpoint::Tcp(address)),
@@ -345,106 +349,6 @@ fn endpoints(written: &[Spanned<String>], kind: Kind, faults: &mut Faults<'_>) -
         }
     }
     found
-}
-
-fn tls(
-    written: Option<&Spanned<TlsWritten>>,
-    kind: Kind,
-    kind_at: usize,
-    faults: &mut Faults<'_>,
-) -> Option<ListenerTls> {
-    let written = match (written, kind.is_encrypted()) {
-        (Some(written), true) => written,
-        (None, true) => {
-            let what = format!("kind = \"{}\" needs a certificate", kind.name());
-            faults.add(
-                kind_at,
-                what,
-                "add [listener.tls] with certificates = [{ chain = \"…\", key = \"…\" }]",
-            );
-            return None;
-        }
-        (Some(written), false) => {
-            let what = "[listener.tls] on a listener without TLS";
-            faults.add(written.span().start, what, "set kind to tls or wss, or remove it");
-            return None;
-        }
-        (None, false) => return None,
-    };
-    let (at, body) = (written.span().start, written.get_ref());
-    if body.certificates.is_empty() {
-        faults.add(at, "certificates is empty", "name at least one chain and key");
-    }
-    let mut versions = Vec::new();
-    for version in body.versions.iter().flatten() {
-        match version.get_ref().as_str() {
-            "1.2" => versions.push(TlsVersion::V12),
-            "1.3" => versions.push(TlsVersion::V13),
-            other => faults.add(
-                version.span().start,
-                format!("TLS version {other} is not offered"),
-                "use \"1.3\" and \"1.2\"",
-            ),
-        }
-    }
-    if versions.is_empty() {
-        versions = vec![TlsVersion::V13, TlsVersion::V12];
-    }
-    let client_certificates =
-        match body.client_certificates.as_ref().map(|word| (word.get_ref().as_str(), word.span().start)) {
-            None | Some(("none", _)) => ClientCertificates::None,
-            Some(("optional", _)) => ClientCertificates::Optional,
-            Some(("required", _)) => ClientCertificates::Required,
-            Some((other, at)) => {
-                faults.add(
-                    at,
-                    format!("client_certificates = \"{other}\" is not known"),
-                    "use none, optional or required",
-                );
-                ClientCertificates::None
-            }
-        };
-    if client_certificates != ClientCertificates::None && body.client_ca.is_empty() {
-        faults.add(
-            at,
-            "client certificates without an authority to check them",
-            "name its certificate in client_ca",
-        );
-    }
-    if body.certificates.iter().any(|one| {
-        [
-            one.passphrase_file.is_some(),
-            one.passphrase_credential.is_some(),
-            one.passphrase_fd.is_some(),
-            one.passphrase_prompt,
-        ]
-        .iter()
-        .filter(|given| **given)
-        .count()
-            > 1
-    }) {
-        faults.add(at, "a key with several sources of its passphrase", "keep one of them");
-    }
-    Some(ListenerTls {
-        certificates: body
-            .certificates
-            .iter()
-            .map(|one| Certificate {
-                chain: one.chain.clone(),
-                key: one.key.clone(),
-                passphrase_file: one.passphrase_file.clone(),
-                passphrase_credential: one.passphrase_credential.clone(),
-                passphrase_fd: one.passphrase_fd,
-                passphrase_prompt: one.passphrase_prompt,
-            })
-            .collect(),
-        versions,
-        suites: body.suites.iter().flatten().map(|suite| suite.get_ref().clone()).collect(),
-        groups: body.groups.iter().flatten().map(|group| group.get_ref().clone()).collect(),
-        client_certificates,
-        client_ca: body.client_ca.clone(),
-        crl: body.crl.clone(),
-    })
 }
 
 type Auth = (Vec<AuthMethod>, Vec<AuthMethod>, CertificateIdentity, bool);
@@ -500,8 +404,8 @@ fn check_auth(
     faults: &mut Faults<'_>,
 ) {
     let at = body.name.span().start;
-    if anonymous && !bind.iter().all(Endpoint::is_local) {
-        let what = "anonymous = true on an address that the network reaches";
+    if anonymous && (body.proxy_protocol.is_some() || !bind.iter().all(Endpoint::is_local)) {
+        let what = "anonymous = true on an address that the network reaches, itself or through a proxy";
         let at =
             body.auth.as_ref().and_then(|auth| auth.anonymous.as_ref()).map_or(at, |word| word.span().start);
         faults.add(at, what, "bind to 127.0.0.1 or a Unix socket, or give each client an identity");

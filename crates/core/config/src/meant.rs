@@ -234,7 +234,7 @@ impl Config {
         }
         line(format!("workers = {}", self.workers));
         for listener in &self.listeners {
-            line(listener.to_toml());
+            line(listener.to_toml(&self.limits));
         }
         line("\n[auth]".into());
         if let Some(file) = &self.password_file {
@@ -257,7 +257,7 @@ impl Config {
 }
 
 impl Listener {
-    fn to_toml(&self) -> String {
+    fn to_toml(&self, defaults: &Limits) -> String {
         let mut out = format!(
             "\n[[listener]]\nname = {}\nkind = \"{}\"\nbind = {}\n",
             quoted(&self.name),
@@ -283,6 +283,10 @@ impl Listener {
         if let Some(proxy) = &self.proxy_protocol {
             let from = list(proxy.from.iter().map(ToString::to_string));
             out.push_str(&format!("[listener.proxy_protocol]\nfrom = {from}\n"));
+        }
+        let limits = self.limits.difference_to_toml(defaults);
+        if !limits.is_empty() {
+            out.push_str(&format!("[listener.limits]\n{limits}"));
         }
         out
     }

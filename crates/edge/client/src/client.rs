@@ -17,7 +17,7 @@ use crate::received::{Accepted, Incoming, Message};
 #[derive(Debug, thiserror::Error)]
 pub enum ClientFault {
     /// The broker refused CONNECT.
-    #[error("the broker refused the connection: {} (0x{:02x}){}\n  remedy: {}", .0.name(), .0.0, hint_text(.1), remedy(*.0))]
+    #[error("the broker refused the connection: {} (0x{:02x}){}\n  remedy: {}", .0.name(), .0.0, hint_text(.1.as_deref()), remedy(*.0))]
     Refused(ReasonCode, Option<String>),
     /// The broker said goodbye.
     #[error("the broker ended the connection: {} (0x{:02x})\n  remedy: {}", .0.name(), .0.0, remedy(*.0))]
@@ -43,8 +43,8 @@ pub enum ClientFault {
     Topic(String),
 }
 
-fn hint_text(text: &Option<String>) -> String {
-    text.as_ref().map_or_else(String::new, |text| format!(": {text}"))
+fn hint_text(text: Option<&str>) -> String {
+    text.map_or_else(String::new, |text| format!(": {text}"))
 }
 
 fn remedy(reason: ReasonCode) -> &'static str {
@@ -257,7 +257,7 @@ impl Client {
             let taken = match take(&self.unread, self.version)? {
                 Some((bytes, packet)) => Some((
                     bytes,
-                    handle(packet, self.version, &mut self.aliases, &mut self.open, &mut answer)?,
+                    handle(&packet, self.version, &mut self.aliases, &mut self.open, &mut answer)?,
                 )),
                 None => None,
             };
@@ -336,7 +336,7 @@ fn take(bytes: &[u8], version: ProtocolVersion) -> Result<Option<(usize, Control
 }
 
 fn handle(
-    packet: ControlPacket<'_>,
+    packet: &ControlPacket<'_>,
     version: ProtocolVersion,
     aliases: &mut HashMap<u16, String>,
     open: &mut Vec<u16>,
@@ -367,7 +367,7 @@ fn handle(
                     open.push(id.value());
                 }
             }
-            Some(Incoming::Message(Message::from_packet(&publish, topic)))
+            Some(Incoming::Message(Message::from_packet(publish, topic)))
         }
         ControlPacket::PubRel(ack) => {
             open.retain(|id| *id != ack.packet_id.value());

@@ -151,8 +151,8 @@ impl Stream {
             Layer::Proxy(mut socket) => {
                 if let Some(proxies) = &self.stages.proxies {
                     match take_proxy_header(&mut socket, proxies, self.peer)? {
-                        Some(peer) => self.peer = peer,
-                        None => return Ok((Layer::Proxy(socket), true)),
+                        HeaderTaken::From(peer) => self.peer = peer,
+                        HeaderTaken::NotYet => return Ok((Layer::Proxy(socket), true)),
                     }
                 }
                 self.after_proxy(socket).map(|layer| (layer, false))
@@ -344,12 +344,20 @@ fn write_each(to: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> 
     Ok(total)
 }
 
-/// Takes the PROXY header; `None`: it is not there whole. The inner `None` is a proxy that speaks for itself.
+/// What came of looking for a PROXY header.
+enum HeaderTaken {
+    /// It is not there whole.
+    NotYet,
+    /// The client's address; the proxy's own where it speaks for itself.
+    From(Option<SocketAddr>),
+}
+
+/// Takes the PROXY header, from named proxies only.
 fn take_proxy_header(
     socket: &mut Socket,
     proxies: &[IpNet],
     peer: Option<SocketAddr>,
-) -> Result<Option<Option<SocketAddr>>, Refusal> {
+) -> Result<HeaderTaken, Refusal> {
     let named = peer.is_some_and(|peer| proxies.iter().any(|net| net.contains(&peer.ip())));
     if !named {
         return Err(Refusal::Proxy("the connection does not come from a named proxy"));
@@ -358,11 +366,11 @@ fn take_proxy_header(
     let n = match socket.peek(&mut buffer) {
         Ok(0) => return Err(Refusal::Gone),
         Ok(n) => n,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(HeaderTaken::NotYet),
         Err(_) => return Err(Refusal::Gone),
     };
     match proxy_header::parse(buffer.get(..n).unwrap_or_default()) {
-        Header::Partial => Ok(None),
+        Header::Partial => Ok(HeaderTaken::NotYet),
         Header::Wrong => Err(Refusal::Proxy("the connection does not begin with a PROXY header")),
         Header::Whole { len, source } => {
             let mut left = len;
@@ -373,7 +381,7 @@ fn take_proxy_header(
                     Ok(n) => left -= n,
                 }
             }
-            Ok(Some(source.or(peer)))
+            Ok(HeaderTaken::From(source.or(peer)))
         }
     }
 }

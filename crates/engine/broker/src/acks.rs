@@ -63,9 +63,12 @@ fn send_pubcomp(
 /// Which acknowledgement of a delivery arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Acknowledgement {
-    PubAck,
-    PubRec,
-    PubComp,
+    /// PUBACK.
+    Received,
+    /// PUBREC.
+    Recorded,
+    /// PUBCOMP.
+    Completed,
 }
 
 impl Broker {
@@ -82,9 +85,9 @@ impl Broker {
         let (key, version) = (live.session, live.version);
         let Some(session) = self.core.sessions.by_key(key) else { return };
         let completion: Completion<Delivery> = match kind {
-            Acknowledgement::PubAck => session.outbound.puback(ack.packet_id),
-            Acknowledgement::PubRec => session.outbound.pubrec(ack.packet_id, !ack.reason.is_failure()),
-            Acknowledgement::PubComp => session.outbound.pubcomp(ack.packet_id),
+            Acknowledgement::Received => session.outbound.puback(ack.packet_id),
+            Acknowledgement::Recorded => session.outbound.pubrec(ack.packet_id, !ack.reason.is_failure()),
+            Acknowledgement::Completed => session.outbound.pubcomp(ack.packet_id),
         };
         let waiting = session.outbound.queue_len() > 0;
         let retained_waiting = !session.pending_retained.is_empty();
@@ -99,7 +102,7 @@ impl Broker {
             }
             Completion::Release => send_release(conn, version, ack.packet_id, fx),
             // 5.0 section 3.6.2.1: 0x92 tells the client that we do not know this flow; it cannot go wrong twice.
-            Completion::Unknown if kind == Acknowledgement::PubRec && !ack.reason.is_failure() => {
+            Completion::Unknown if kind == Acknowledgement::Recorded && !ack.reason.is_failure() => {
                 send_pubrel(conn, version, ack.packet_id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND, fx);
             }
             Completion::Unknown => {}

@@ -128,7 +128,6 @@ impl Admit {
 
     /// A permitted publication, owned, so that it can wait.
     pub fn keep(
-        &self,
         publication: &Authorized<Publication<'_>>,
         topic: &TopicName,
     ) -> Option<Authorized<StoredPublication>> {
@@ -136,10 +135,7 @@ impl Admit {
     }
 
     /// A permitted stored publication, borrowed, so that it can be routed.
-    pub fn lend<'a>(
-        &self,
-        publication: &'a Authorized<StoredPublication>,
-    ) -> Option<Authorized<Publication<'a>>> {
+    pub fn lend(publication: &Authorized<StoredPublication>) -> Option<Authorized<Publication<'_>>> {
         publication.restate(StoredPublication::borrow)
     }
 }

@@ -44,7 +44,7 @@ impl Broker {
             Input::Adopt { conn, handover } => self.adopt(conn, *handover, now, fx),
             Input::Tick => self.core.tick(&mut self.connections, now, fx),
             Input::Inject { by, principal, publication } => {
-                self.core.inject(by, principal, publication, now, fx);
+                self.core.inject(by, &principal, publication, now, fx);
             }
             Input::Reload(reload) => self.reload(&reload, now, fx),
             Input::Restore(restored) => self.restore(&restored, now),
@@ -94,9 +94,9 @@ impl Broker {
         }
         match packet {
             ControlPacket::Publish(publish) => self.publish(conn, &publish, now, fx),
-            ControlPacket::PubAck(ack) => self.acknowledged(conn, Acknowledgement::PubAck, &ack, now, fx),
-            ControlPacket::PubRec(ack) => self.acknowledged(conn, Acknowledgement::PubRec, &ack, now, fx),
-            ControlPacket::PubComp(ack) => self.acknowledged(conn, Acknowledgement::PubComp, &ack, now, fx),
+            ControlPacket::PubAck(ack) => self.acknowledged(conn, Acknowledgement::Received, &ack, now, fx),
+            ControlPacket::PubRec(ack) => self.acknowledged(conn, Acknowledgement::Recorded, &ack, now, fx),
+            ControlPacket::PubComp(ack) => self.acknowledged(conn, Acknowledgement::Completed, &ack, now, fx),
             ControlPacket::PubRel(ack) => self.released(conn, &ack, fx),
             ControlPacket::Subscribe(subscribe) => self.subscribe(conn, &subscribe, now, fx),
             ControlPacket::Unsubscribe(unsubscribe) => self.unsubscribe(conn, &unsubscribe, fx),

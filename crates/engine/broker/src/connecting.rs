@@ -234,7 +234,7 @@ impl Broker {
             self.take_over(slot, &request, now, fx);
         }
         let (key, present) = self.open_session(conn, &link.limits, &request, &principal);
-        let live = Live::new(key, Arc::clone(&principal), &link, &request, now.mono_ms);
+        let live = Live::new(key, Arc::clone(&principal), &request, now.mono_ms);
         if let Some(silence_ms) = live.silence_ms {
             self.core.timers.set(now.mono_ms + silence_ms, Timer::KeepAlive(conn));
         }
@@ -355,7 +355,7 @@ impl Broker {
         session.maximum_packet_size = request.maximum_packet_size;
         session.expiry = request.expiry;
         session.ends_ms = None;
-        session.will = request.will.clone();
+        session.will.clone_from(&request.will);
         session.will_due_ms = None;
         session.outbound.set_window(request.window(limits));
         session.outbound.set_limits(queue);

@@ -53,10 +53,6 @@ pub struct Live {
     pub method: Option<String>,
     /// Whether the client authenticates again at present.
     pub reauthenticating: bool,
-    /// Reason Strings and User Properties may stand in any packet.
-    pub problem_information: bool,
-    /// The listener's name.
-    pub listener: Arc<str>,
     grants: Vec<Option<Grant>>,
 }
 
@@ -65,7 +61,6 @@ impl Live {
     pub fn new(
         session: SessionKey,
         principal: Arc<Principal>,
-        link: &Link,
         request: &ConnectRequest,
         now_ms: u64,
     ) -> Self {
@@ -78,8 +73,6 @@ impl Live {
             aliases: InboundAliases::default(),
             method: request.authentication_method.clone(),
             reauthenticating: false,
-            problem_information: request.problem_information,
-            listener: Arc::clone(&link.listener),
             grants: Vec::new(),
         }
     }

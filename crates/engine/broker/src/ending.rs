@@ -6,6 +6,7 @@ use motte_access::{AccessDecision, Origin, Principal};
 use motte_session::{Letter, SessionExpiry, Will};
 use motte_wire::{Disconnect, ProtocolVersion, QoS, ReasonCode};
 
+use crate::admit::Admit;
 use crate::connections::{Connections, Stage};
 use crate::core::Core;
 use crate::effect::Effects;
@@ -75,13 +76,13 @@ impl Core {
         session.will_due_ms = None;
         let principal = Arc::clone(&session.principal);
         let sender = session.sender(shard);
-        self.publish_will(*will, principal, sender, now, fx);
+        self.publish_will(*will, &principal, sender, now, fx);
     }
 
     fn publish_will(
         &mut self,
         will: Will,
-        source: Arc<Principal>,
+        source: &Arc<Principal>,
         sender: Sender,
         now: Now,
         fx: &mut impl Effects,
@@ -93,7 +94,7 @@ impl Core {
             retain: will.retain,
             forwarded: will.forwarded.into_boxed_slice(),
             expires_ms: will.message_expiry_s.map(|s| now.mono_ms.saturating_add(u64::from(s) * 1_000)),
-            source: Arc::clone(&source),
+            source: Arc::clone(source),
             sender,
         };
         if self.inject(Origin::Will, source, publication, now, fx) {
@@ -105,12 +106,12 @@ impl Core {
     pub(crate) fn inject(
         &mut self,
         by: Origin,
-        principal: Arc<Principal>,
+        principal: &Arc<Principal>,
         publication: StoredPublication,
         now: Now,
         fx: &mut impl Effects,
     ) -> bool {
-        let mut standing = self.admit.standing(Arc::clone(&principal));
+        let mut standing = self.admit.standing(Arc::clone(principal));
         match self.admit.inject(by, &mut standing, publication) {
             AccessDecision::Permit(permitted) => {
                 let stored = Arc::new(permitted);
@@ -119,14 +120,14 @@ impl Core {
                 }
                 // A record of a Retained Message is only kept again: it was delivered when it was published.
                 if by != Origin::Restart
-                    && let Some(lent) = self.admit.lend(&stored)
+                    && let Some(lent) = Admit::lend(&stored)
                 {
                     self.deliver(&lent, Some(Arc::clone(&stored)), now, fx);
                 }
                 true
             }
             AccessDecision::Deny(publication, denial) => {
-                notice::injection_denied(by, &principal, publication.topic.as_str(), &denial, fx);
+                notice::injection_denied(by, principal, publication.topic.as_str(), &denial, fx);
                 false
             }
         }

@@ -108,15 +108,21 @@ pub enum CloseCause {
     HandedOver,
 }
 
+/// Whether a client is still who it was; `Err` says why not.
+pub type StillValid = Arc<dyn Fn(&ClientPrincipal) -> Result<(), String> + Send + Sync>;
+
+/// The limits of a listener by its name.
+pub type LimitsOf = Arc<dyn Fn(&str) -> Option<Arc<SessionLimits>> + Send + Sync>;
+
 /// New rules for everybody, already parsed and accepted as a whole.
 pub struct Reload {
     /// The policy from now on.
     pub policy: Arc<CompiledPolicy>,
     /// Whether a live or stored client is still who it was: its credentials exist and are not revoked. `Err` says why
     /// not, for the log.
-    pub still_valid: Arc<dyn Fn(&ClientPrincipal) -> Result<(), String> + Send + Sync>,
+    pub still_valid: StillValid,
     /// The limits of a listener by its name, if the listener is still there.
-    pub limits: Arc<dyn Fn(&str) -> Option<Arc<SessionLimits>> + Send + Sync>,
+    pub limits: LimitsOf,
 }
 
 impl std::fmt::Debug for Reload {

@@ -4,7 +4,7 @@
 //! no clock and starts no thread, so that a seed replays it. What shards share is in [`Exchange`].
 //!
 //! The way of a message: `publishing` (or `ending` for Wills, `Input::Inject` for the rest) → `admit`, the one caller of
-//! the Gate → `route` → `deliver` → `shape` → `output`.
+//! the Gate → `route` → `deliver` → `sending` → `shape` → `output`.
 
 mod acks;
 mod admit;
@@ -28,6 +28,7 @@ mod reloading;
 mod restoring;
 mod retained;
 mod route;
+mod sending;
 mod sessions;
 mod shape;
 mod shared;
@@ -40,7 +41,9 @@ pub use core::{Settings, home};
 pub use counters::Counters;
 pub use effect::{Effects, Question};
 pub use exchange::{Exchange, SHARDS_MAX, ShardMask, ShardMessage};
-pub use input::{CloseCause, ConnId, Handover, Input, Link, Now, Reload, ShardId, Verdict};
+pub use input::{
+    CloseCause, ConnId, Handover, Input, LimitsOf, Link, Now, Reload, ShardId, StillValid, Verdict,
+};
 pub use memory::{Memory, Pressure};
 pub use output::{Output, SHARED_BYTES_MIN};
 pub use publication::{

@@ -9,6 +9,7 @@ use motte_topic::{TopicName, TopicRef};
 use motte_wire::{PacketId, ProtocolVersion, Publish, QoS, ReasonCode};
 
 use crate::acks;
+use crate::admit::Admit;
 use crate::broker::Broker;
 use crate::connections::Live;
 use crate::core::Core;
@@ -185,7 +186,7 @@ fn decide_and_deliver(
             return ReasonCode::QUOTA_EXCEEDED;
         }
         let name = permitted.get().topic.to_name();
-        let Some(kept) = core.admit.keep(&permitted, &name).map(Arc::new) else {
+        let Some(kept) = Admit::keep(&permitted, &name).map(Arc::new) else {
             return ReasonCode::UNSPECIFIED_ERROR;
         };
         if !core.retain(&kept, fx) {

@@ -60,13 +60,6 @@ pub struct Route {
     validity: Validity,
 }
 
-impl Route {
-    /// Whether nobody anywhere gets the topic's messages.
-    pub fn is_empty(&self) -> bool {
-        self.recipients.is_empty() && self.remote.is_empty() && self.groups.is_empty()
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Validity {
     local: u64,
@@ -106,7 +99,7 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// The number of a topic's route, if it has one; the number stays good until [`Routes::epoch`] changes.
+    /// The number of a topic's route, if it has one.
     pub fn find(&self, topic: TopicRef<'_>) -> Option<u32> {
         self.by_topic.get(topic.as_str()).copied()
     }
@@ -126,16 +119,6 @@ impl Routes {
             rebuild(route, validity, sources);
         }
         Some(route)
-    }
-
-    /// A route by its number.
-    pub fn get_mut(&mut self, number: u32) -> Option<&mut Route> {
-        self.routes.get_mut(number as usize)
-    }
-
-    /// Topics with a route.
-    pub fn len(&self) -> usize {
-        self.routes.len()
     }
 
     fn number(&mut self, topic: TopicRef<'_>) -> u32 {

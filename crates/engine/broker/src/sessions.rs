@@ -212,9 +212,4 @@ impl Sessions {
     pub fn len(&self) -> usize {
         self.slots.len()
     }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
 }

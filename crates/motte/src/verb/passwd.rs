@@ -47,7 +47,7 @@ pub(crate) fn run(args: &PasswdArgs) -> Result<(), Fault> {
             eprintln!("removed {identity}; a running broker disconnects it with a reload (kill -HUP)");
         }
         PasswdAction::List { file } => {
-            load(file, false)?.identities().for_each(|identity| println!("{identity}"))
+            load(file, false)?.identities().for_each(|identity| println!("{identity}"));
         }
     }
     Ok(())

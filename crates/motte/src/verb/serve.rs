@@ -33,7 +33,7 @@ pub(crate) fn load(path: &Path) -> Result<Config, Fault> {
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     let mut config = motte_config::parse(&text, &path.display().to_string(), today)
         .map_err(|errors| Fault::new(errors.to_string()))?;
-    let base = path.parent().map(Path::to_path_buf).unwrap_or_else(|| PathBuf::from("."));
+    let base = path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     config.resolve_paths(&base);
     Ok(config)
 }

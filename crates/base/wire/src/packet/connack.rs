@@ -194,7 +194,7 @@ fn decode_properties<'a>(
                 properties.maximum_packet_size = NonZeroU32::new(value);
             }
             (id::ASSIGNED_CLIENT_IDENTIFIER, Value::Text(value)) => {
-                properties.assigned_client_id = Some(value)
+                properties.assigned_client_id = Some(value);
             }
             (id::TOPIC_ALIAS_MAXIMUM, Value::U16(value)) => properties.topic_alias_maximum = value,
             (id::REASON_STRING, Value::Text(value)) => properties.reason_string = Some(value),

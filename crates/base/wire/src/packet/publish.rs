@@ -134,7 +134,7 @@ fn decode_properties<'a>(
             (id::TOPIC_ALIAS, Value::U16(value)) => properties.topic_alias = NonZeroU16::new(value),
             (id::MESSAGE_EXPIRY, Value::U32(value)) => properties.message_expiry_s = Some(value),
             (id::PAYLOAD_FORMAT, Value::Byte(value)) => {
-                properties.payload_format = PayloadFormat::from_byte(value)
+                properties.payload_format = PayloadFormat::from_byte(value);
             }
             (id::RESPONSE_TOPIC, Value::Text(value)) => {
                 if TopicRef::parse(value).is_err() {

@@ -1,0 +1,116 @@
+//! TLS of a listener, from what is written.
+
+use toml::Spanned;
+
+use crate::error::Faults;
+use crate::listener::{Certificate, ClientCertificates, Kind, ListenerTls, TlsVersion};
+use crate::written::TlsWritten;
+
+/// Reads and checks `[listener.tls]`.
+pub(crate) fn tls(
+    written: Option<&Spanned<TlsWritten>>,
+    kind: Kind,
+    kind_at: usize,
+    faults: &mut Faults<'_>,
+) -> Option<ListenerTls> {
+    let written = match (written, kind.is_encrypted()) {
+        (Some(written), true) => written,
+        (None, true) => {
+            let what = format!("kind = \"{}\" needs a certificate", kind.name());
+            faults.add(
+                kind_at,
+                what,
+                "add [listener.tls] with certificates = [{ chain = \"…\", key = \"…\" }]",
+            );
+            return None;
+        }
+        (Some(written), false) => {
+            let what = "[listener.tls] on a listener without TLS";
+            faults.add(written.span().start, what, "set kind to tls or wss, or remove it");
+            return None;
+        }
+        (None, false) => return None,
+    };
+    let (at, body) = (written.span().start, written.get_ref());
+    if body.certificates.is_empty() {
+        faults.add(at, "certificates is empty", "name at least one chain and key");
+    }
+    let versions = versions(body, faults);
+    let client_certificates = client_certificates(body, faults);
+    if client_certificates != ClientCertificates::None && body.client_ca.is_empty() {
+        faults.add(
+            at,
+            "client certificates without an authority to check them",
+            "name its certificate in client_ca",
+        );
+    }
+    if body.certificates.iter().any(|one| {
+        [
+            one.passphrase_file.is_some(),
+            one.passphrase_credential.is_some(),
+            one.passphrase_fd.is_some(),
+            one.passphrase_prompt,
+        ]
+        .iter()
+        .filter(|given| **given)
+        .count()
+            > 1
+    }) {
+        faults.add(at, "a key with several sources of its passphrase", "keep one of them");
+    }
+    Some(ListenerTls {
+        certificates: body
+            .certificates
+            .iter()
+            .map(|one| Certificate {
+                chain: one.chain.clone(),
+                key: one.key.clone(),
+                passphrase_file: one.passphrase_file.clone(),
+                passphrase_credential: one.passphrase_credential.clone(),
+                passphrase_fd: one.passphrase_fd,
+                passphrase_prompt: one.passphrase_prompt,
+            })
+            .collect(),
+        versions,
+        suites: body.suites.iter().flatten().map(|suite| suite.get_ref().clone()).collect(),
+        groups: body.groups.iter().flatten().map(|group| group.get_ref().clone()).collect(),
+        client_certificates,
+        client_ca: body.client_ca.clone(),
+        crl: body.crl.clone(),
+    })
+}
+
+fn versions(body: &TlsWritten, faults: &mut Faults<'_>) -> Vec<TlsVersion> {
+    let mut versions = Vec::new();
+    for version in body.versions.iter().flatten() {
+        match version.get_ref().as_str() {
+            "1.2" => versions.push(TlsVersion::V12),
+            "1.3" => versions.push(TlsVersion::V13),
+            other => faults.add(
+                version.span().start,
+                format!("TLS version {other} is not offered"),
+                "use \"1.3\" and \"1.2\"",
+            ),
+        }
+    }
+    if versions.is_empty() {
+        versions = vec![TlsVersion::V13, TlsVersion::V12];
+    }
+    versions
+}
+
+fn client_certificates(body: &TlsWritten, faults: &mut Faults<'_>) -> ClientCertificates {
+    match body.client_certificates.as_ref().map(|word| (word.get_ref().as_str(), word.span().start)) {
+        None | Some(("none", _)) => ClientCertificates::None,
+        Some(("optional", _)) => ClientCertificates::Optional,
+        Some(("required", _)) => ClientCertificates::Required,
+        Some((other, at)) => {
+            faults.add(
+                at,
+                format!("client_certificates = \"{other}\" is not known"),
+                "use none, optional or required",
+            );
+            ClientCertificates::None
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Sending one delivery to one Session: the packet, its form for that client, and what happens when there is no room.
+
+use std::sync::Arc;
+
+use motte_access::{Authorized, Origin};
+use motte_session::{Admission, Letter, OutboundAlias};
+use motte_topic::TopicName;
+use motte_wire::{PacketId, ProtocolVersion, QoS};
+
+use crate::admit::Admit;
+use crate::counters::Counters;
+use crate::effect::Effects;
+use crate::input::{ConnId, Now};
+use crate::memory::Pressure;
+use crate::notice;
+use crate::publication::{Delivery, Publication, Reception, StoredPublication};
+use crate::sessions::Session;
+use crate::shape::{Form, Shapes, TooLarge};
+
+/// The stored form of the publication at hand, made when somebody must wait for it.
+pub(crate) struct Kept<'p, 'a> {
+    pub(crate) publication: &'p Authorized<Publication<'a>>,
+    pub(crate) stored: Option<Arc<Authorized<StoredPublication>>>,
+}
+
+impl Kept<'_, '_> {
+    pub(crate) fn stored(&mut self, topic: &TopicName) -> Option<&Arc<Authorized<StoredPublication>>> {
+        if self.stored.is_none() {
+            self.stored = Admit::keep(self.publication, topic).map(Arc::new);
+        }
+        self.stored.as_ref()
+    }
+}
+
+/// What all recipients of one publication share.
+pub(crate) struct Post<'s> {
+    pub(crate) shapes: &'s mut Shapes,
+    pub(crate) counters: &'s mut Counters,
+    pub(crate) pressure: Pressure,
+    /// Bytes that went into queues.
+    pub(crate) queued_bytes: i64,
+    pub(crate) now: Now,
+}
+
+/// How a recipient wants the message at hand.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) identifiers: &'a [std::num::NonZeroU32],
+}
+
+/// The publisher's own subscriptions without No Local that match.
+pub(crate) fn own_wish(
+    session: &Session,
+    topic: &TopicName,
+    identifiers: &mut Vec<std::num::NonZeroU32>,
+) -> Option<QoS> {
+    let mut qos = None;
+    for own in session.subscriptions.iter().filter(|own| own.share.is_none() && !own.wish.no_local) {
+        if own.filter.matches(topic.as_ref()) {
+            qos = qos.max(Some(own.wish.qos));
+            identifiers.extend(own.wish.identifier);
+        }
+    }
+    qos
+}
+
+pub(crate) fn send_one(
+    session: &mut Session,
+    seat: &Authorized<Reception>,
+    wanted: Wanted<'_>,
+    topic: &TopicName,
+    kept: &mut Kept<'_, '_>,
+    post: &mut Post<'_>,
+    fx: &mut impl Effects,
+) {
+    let publication = kept.publication.get();
+    let qos = publication.qos.min(wanted.qos);
+    if qos == QoS::AtMostOnce {
+        let Some(conn) = session.conn else { return };
+        let Some(output) = fx.output(conn) else { return };
+        let slow = output.len();
+        if slow > session.limits.write_buffer_bytes_max || (slow > 0 && post.pressure == Pressure::Full) {
+            post.counters.dropped_slow += 1;
+            notice::slow_consumer(session, fx);
+            return;
+        }
+        let (alias, alias_only) = alias_for(session, topic);
+        let form = Form {
+            version: session.version,
+            dup: false,
+            qos,
+            retain: wanted.retain,
+            identifiers: identifiers_for(session.version, wanted.identifiers),
+            alias,
+            alias_only,
+        };
+        match post.shapes.append(
+            publication,
+            form,
+            None,
+            post.now.mono_ms,
+            session.maximum_packet_size,
+            output,
+        ) {
+            Ok(()) => post.counters.deliveries_sent += 1,
+            Err(TooLarge) => too_large(session, topic, form, post.counters),
+        }
+        return;
+    }
+    let Some(stored) = kept.stored(topic) else { return };
+    let Some(mut delivery) = Delivery::permitted(seat, stored, qos, wanted.retain) else { return };
+    if !wanted.identifiers.is_empty() {
+        delivery.identifiers = Some(Box::from(wanted.identifiers));
+    }
+    send_acknowledged(session, delivery, post, fx);
+}
+
+/// Sends a QoS 0 delivery now; false when the client is away or too slow.
+pub(crate) fn send_unacknowledged(
+    session: &mut Session,
+    delivery: &Delivery,
+    post: &mut Post<'_>,
+    fx: &mut impl Effects,
+) -> bool {
+    let Some(conn) = session.conn else { return false };
+    if fx.backlog(conn) > session.limits.write_buffer_bytes_max {
+        post.counters.dropped_slow += 1;
+        return false;
+    }
+    write(session, conn, delivery, None, post.shapes, post.counters, post.now, fx);
+    true
+}
+
+/// Sends a QoS 1 or 2 delivery, or lets it wait; false when there is no room for it.
+pub(crate) fn send_acknowledged(
+    session: &mut Session,
+    delivery: Delivery,
+    post: &mut Post<'_>,
+    fx: &mut impl Effects,
+) -> bool {
+    let ready = match session.conn {
+        Some(conn) => fx.backlog(conn) <= session.limits.write_buffer_bytes_max,
+        None => false,
+    };
+    if !ready && post.pressure == Pressure::Full {
+        post.counters.dropped_full += 1;
+        notice::queue_full(session, fx);
+        return false;
+    }
+    let bytes = delivery.bytes();
+    match session.outbound.offer(delivery, ready) {
+        Admission::Send(id) => {
+            let (Some(conn), Some(delivery)) = (session.conn, session.outbound.newest().cloned()) else {
+                return true;
+            };
+            write(session, conn, &delivery, Some((id, false)), post.shapes, post.counters, post.now, fx);
+            true
+        }
+        Admission::Queued => {
+            post.counters.deliveries_queued += 1;
+            post.queued_bytes += i64::try_from(bytes).unwrap_or(0);
+            true
+        }
+        Admission::Full(_) => {
+            post.counters.dropped_full += 1;
+            notice::queue_full(session, fx);
+            false
+        }
+    }
+}
+
+/// Appends a delivery to the client's output; `sent` is its Packet Identifier and DUP.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the hot path: a struct for these would be built per recipient"
+)]
+pub(crate) fn write(
+    session: &mut Session,
+    conn: ConnId,
+    delivery: &Delivery,
+    sent: Option<(PacketId, bool)>,
+    shapes: &mut Shapes,
+    counters: &mut Counters,
+    now: Now,
+    fx: &mut impl Effects,
+) {
+    let message = delivery.message();
+    let (alias, alias_only) = alias_for(session, &message.topic);
+    let form = Form {
+        version: session.version,
+        dup: sent.is_some_and(|(_, dup)| dup),
+        qos: delivery.qos,
+        retain: delivery.retain,
+        identifiers: identifiers_for(session.version, delivery.identifiers.as_deref().unwrap_or_default()),
+        alias,
+        alias_only,
+    };
+    let Some(output) = fx.output(conn) else { return };
+    let id = sent.map(|(id, _)| id);
+    shapes.set_payload(&message.payload);
+    match shapes.append(&message.borrow(), form, id, now.mono_ms, session.maximum_packet_size, output) {
+        Ok(()) => counters.deliveries_sent += 1,
+        Err(TooLarge) => {
+            too_large(session, &message.topic, form, counters);
+            if let Some(id) = id {
+                session.outbound.abandon(id);
+            }
+        }
+    }
+}
+
+/// A packet larger than the client takes is left out as if it had been sent (MQTT-3.1.2-25).
+pub(crate) fn too_large(session: &mut Session, topic: &TopicName, form: Form<'_>, counters: &mut Counters) {
+    counters.dropped_large += 1;
+    if form.alias.is_some() && !form.alias_only {
+        session.aliases.unset(topic);
+    }
+}
+
+pub(crate) fn alias_for(session: &mut Session, topic: &TopicName) -> (Option<std::num::NonZeroU16>, bool) {
+    if !session.aliases.enabled() {
+        return (None, false);
+    }
+    match session.aliases.alias(topic) {
+        OutboundAlias::None => (None, false),
+        OutboundAlias::Set(alias) => (Some(alias), false),
+        OutboundAlias::Known(alias) => (Some(alias), true),
+    }
+}
+
+pub(crate) fn identifiers_for(
+    version: ProtocolVersion,
+    identifiers: &[std::num::NonZeroU32],
+) -> &[std::num::NonZeroU32] {
+    if version == ProtocolVersion::V5 { identifiers } else { &[] }
+}
+
+/// Asks again whether a waiting delivery may be made.
+pub(crate) fn renew(session: &mut Session, delivery: &mut Delivery, admit: &Admit) -> bool {
+    let topic = delivery.message().topic.clone();
+    let by = match (delivery.was_decided(), &delivery.shared) {
+        (false, _) => Origin::Restart,
+        (true, Some(_)) => Origin::Shared,
+        (true, None) => Origin::Publish,
+    };
+    let source_may = delivery.was_decided() || admit.source_still_may(delivery.publication());
+    match source_may.then(|| admit.receive_by(by, session, &topic)).flatten() {
+        Some(seat) => {
+            delivery.renewed(&seat);
+            true
+        }
+        None => false,
+    }
+}
