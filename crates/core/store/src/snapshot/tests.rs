@@ -186,6 +186,95 @@ fn a_count_larger_than_the_file_allocates_nothing() {
     assert!(matches!(error, SnapshotError::Truncated { what: "the messages", .. }), "{error}");
 }
 
+/// One of everything, small enough to damage it in every way.
+fn sample() -> Snapshot {
+    let source =
+        PrincipalRecord { identity: "press".into(), user_name: Some("p".into()), ..Default::default() };
+    let delivery = DeliveryRecord {
+        publication: 0,
+        qos: 1,
+        retain: false,
+        identifiers: vec![7, 300],
+        shared: Some(("g".into(), "a/+".into())),
+    };
+    let will = WillRecord {
+        topic: "gone".into(),
+        payload: b"1".to_vec(),
+        qos: 1,
+        retain: true,
+        forwarded: Vec::new(),
+        message_expiry_s: Some(9),
+        due_at_ms: 1_000,
+    };
+    let subscription = SubscriptionRecord {
+        share: None,
+        filter: "a/#".into(),
+        qos: 2,
+        no_local: true,
+        retain_as_published: false,
+        identifier: Some(1),
+    };
+    let session = SessionRecord {
+        principal: source.clone(),
+        level: 5,
+        expiry_s: 60,
+        ends_at_ms: Some(5_000),
+        subscriptions: vec![subscription],
+        flows: vec![FlowRecord { packet_id: 3, delivery: None }],
+        queued: vec![delivery],
+        inbound: vec![9],
+        will: Some(will),
+    };
+    let publication = PublicationRecord {
+        topic: "a/b".into(),
+        payload: Arc::from(&b"hello"[..]),
+        qos: 1,
+        retain: true,
+        forwarded: vec![1, 1],
+        expires_at_ms: Some(77),
+        source,
+    };
+    Snapshot { taken_at_ms: 42, publications: vec![publication], sessions: vec![session], retained: vec![0] }
+}
+
+#[test]
+fn every_changed_byte_of_a_sample_is_found() {
+    let file = sample().encode();
+    assert_eq!(Snapshot::decode(&file), Ok(sample()));
+    for at in 0..file.len() {
+        for flip in 1..=u8::MAX {
+            let mut damaged = file.clone();
+            damaged[at] ^= flip;
+            assert!(Snapshot::decode(&damaged).is_err(), "byte {at} changed by {flip:#04x}");
+        }
+    }
+}
+
+#[test]
+fn every_cut_of_a_sample_is_found() {
+    let file = sample().encode();
+    for at in 0..file.len() {
+        let error = Snapshot::decode(&file[..at]).unwrap_err();
+        assert_eq!(error == SnapshotError::NotASnapshot, at < MAGIC.len(), "cut at {at}: {error}");
+    }
+}
+
+#[test]
+fn every_error_names_a_remedy() {
+    let file = sample().encode();
+    let mut damaged = file.clone();
+    damaged[HEADER_BYTES] ^= 1;
+    for (bytes, remedy) in [
+        (&b"[listener]"[..], "put back the right file"),
+        (b"MOTTESNP\x07\x00", "start the version of motte that wrote it"),
+        (&file[..40], "restore it from a backup"),
+        (&damaged, "restore it from a backup"),
+    ] {
+        let said = Snapshot::decode(bytes).unwrap_err().to_string();
+        assert!(said.contains(remedy), "{said}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
