@@ -1,1 +1,1 @@
-//! Tests with foreign clients.
+//! Tests with foreign clients against the real broker; see `tests/interop`.

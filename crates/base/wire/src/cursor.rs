@@ -25,10 +25,6 @@ impl<'a> Cursor<'a> {
         self.rest.is_empty()
     }
 
-    pub(crate) fn packet(&self) -> &'static str {
-        self.packet
-    }
-
     /// A cursor over other bytes of the same packet.
     pub(crate) fn over(&self, bytes: &'a [u8]) -> Self {
         Self { rest: bytes, packet: self.packet, text: self.text }

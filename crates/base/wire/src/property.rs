@@ -158,6 +158,19 @@ pub(crate) fn section<'a>(
     Ok(bytes)
 }
 
+/// Authentication Data says nothing without its method (5.0 section 3.1.2.11.10).
+pub(crate) fn data_needs_method(
+    cursor: &Cursor<'_>,
+    method: Option<&str>,
+    data: Option<&[u8]>,
+) -> Result<(), MalformedPacket> {
+    if data.is_some() && method.is_none() {
+        let what = "data without an Authentication Method";
+        return Err(cursor.wrong("Authentication Data", what, "5.0 section 3.1.2.11.10").protocol());
+    }
+    Ok(())
+}
+
 fn value<'a>(inside: &mut Cursor<'a>, property: &Property) -> Result<Value<'a>, MalformedPacket> {
     let name = property.name;
     let zero = |inside: &Cursor<'a>| inside.wrong(name, "zero", "5.0 section 2.2.2.2").protocol();
@@ -196,10 +209,19 @@ fn value<'a>(inside: &mut Cursor<'a>, property: &Property) -> Result<Value<'a>, 
 }
 
 /// User Properties of a packet, in order, from its checked property section.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct UserProperties<'a> {
     section: &'a [u8],
 }
+
+/// The same pairs in the same order, whatever stands between them.
+impl PartialEq for UserProperties<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for UserProperties<'_> {}
 
 impl<'a> UserProperties<'a> {
     pub(crate) fn new(section: &'a [u8]) -> Self {

@@ -22,6 +22,11 @@ impl ProtocolVersion {
             Self::V5 => 5,
         }
     }
+
+    /// The flags of PUBREL, SUBSCRIBE and UNSUBSCRIBE without DUP, which 3.1 sets when it sends them again.
+    pub(crate) fn without_dup(self, flags: u8) -> u8 {
+        if self == Self::V31 { flags & 0x07 } else { flags }
+    }
 }
 
 /// Quality of Service of a publication or a subscription.

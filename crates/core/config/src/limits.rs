@@ -151,7 +151,7 @@ limits! {
     /// QoS 1 and 2 publications on their way to one client.
     inflight_out_max: u16 = 1_024, 1 => u16::MAX;
     /// Messages waiting for one Session.
-    queued_messages_max: u32 = 10_000, 0 => u32::MAX;
+    queued_messages_max: u32 = 100_000, 0 => u32::MAX;
     /// Bytes waiting for one Session.
     queued_bytes_max: u64 = 67_108_864, 0 => u64::MAX >> 1;
     /// Retained Messages in all.
@@ -159,7 +159,7 @@ limits! {
     /// Bytes of Retained Messages in all.
     retained_bytes_max: u64 = 268_435_456, 0 => u64::MAX >> 1;
     /// Connections in all.
-    connections_max: u32 = 100_000, 1 => 10_000_000;
+    connections_max: u32 = 16_384, 1 => 10_000_000;
     /// Connections from one address.
     connections_per_address_max: u32 = 20_000, 1 => 10_000_000;
     /// Connections of one identity.

@@ -36,7 +36,9 @@ pub enum ClientFault {
     )]
     TimedOut,
     /// The broker sent something that is no MQTT.
-    #[error("the broker sent no MQTT: {0}\n  remedy: check the port")]
+    #[error(
+        "the answer is no MQTT: {0}\n  remedy: check the port; if it speaks TLS, give --ca FILE or --as NAME"
+    )]
     Protocol(String),
     /// A topic or filter is not valid.
     #[error("`{0}` is not a Topic Name: it must not be empty nor hold + or #")]

@@ -94,7 +94,10 @@ fn check(request: &httparse::Request<'_, '_>, options: &WebSocketOptions) -> Res
     if header("Sec-WebSocket-Version") != Some("13") {
         return Err(("426 Upgrade Required", "the WebSocket version must be 13"));
     }
+    // A page of the listener's own host and port is at home; every other one must be listed.
+    let own = |origin: &str| origin.split_once("://").map(|(_, host)| host) == header("Host");
     if let Some(origin) = header("Origin")
+        && !own(origin)
         && !options.origins.iter().any(|allowed| allowed == origin || allowed == "*")
     {
         return Err((

@@ -41,7 +41,8 @@ impl<'a> Ack<'a> {
     ) -> Result<Self, MalformedPacket> {
         let mut cursor = Cursor::new(body, name, rules.text);
         let release = first >> 4 == 6;
-        if first & 0x0f != if release { 2 } else { 0 } {
+        let flags = if release { version.without_dup(first & 0x0f) } else { first & 0x0f };
+        if flags != if release { 2 } else { 0 } {
             return Err(cursor.wrong("fixed header", "reserved bits set", "MQTT-3.6.1-1"));
         }
         let mut ack = Self::new(cursor.packet_id()?, ReasonCode::SUCCESS);

@@ -213,7 +213,7 @@ fn decode_properties<'a>(
         Ok(())
     })?;
     properties.user = UserProperties::new(section);
-    Ok(())
+    property::data_needs_method(cursor, properties.authentication_method, properties.authentication_data)
 }
 
 /// The return code of 3.1.1 that comes nearest (3.1.1 section 3.2.2.3).

@@ -7,7 +7,7 @@ use motte_topic::TopicRef;
 use crate::cursor::Cursor;
 use crate::error::MalformedPacket;
 use crate::packet::{DecodeRules, PayloadFormat};
-use crate::property::{self, UserProperties, Value, Writer, id, place};
+use crate::property::{self, Raw, UserProperties, Value, Writer, id, place};
 use crate::reason::ReasonCode;
 use crate::varint;
 use crate::version::{ProtocolVersion, QoS};
@@ -167,8 +167,12 @@ impl<'a> Connect<'a> {
         }
         let client_id = cursor.text("Client Identifier")?;
         let will = if flags & 0x04 != 0 { Some(will(cursor, flags, version)?) } else { None };
-        let user_name = if flags & 0x80 != 0 { Some(cursor.text("User Name")?) } else { None };
-        let password = if flags & 0x40 != 0 { Some(cursor.bytes("Password")?) } else { None };
+        // In 3.1 the Remaining Length counts for more than the flags: what it leaves no room for is not there.
+        let left_out = |cursor: &Cursor<'_>| version == ProtocolVersion::V31 && cursor.is_empty();
+        let user_name =
+            if flags & 0x80 != 0 && !left_out(cursor) { Some(cursor.text("User Name")?) } else { None };
+        let password =
+            if flags & 0x40 != 0 && !left_out(cursor) { Some(cursor.bytes("Password")?) } else { None };
         cursor.end()?;
         let clean_start = flags & 0x02 != 0;
         Ok(Self {
@@ -212,6 +216,11 @@ impl<'a> Connect<'a> {
                 }
                 let mut forwarded = Vec::new();
                 will.write_forwarded(&mut forwarded);
+                if let Some(format) = will.payload_format
+                    && !Raw::new(&forwarded).any(|one| one.id == id::PAYLOAD_FORMAT)
+                {
+                    properties.byte(id::PAYLOAD_FORMAT, format as u8);
+                }
                 properties.raw(&forwarded);
                 properties.finish(&mut body);
             }
@@ -329,12 +338,7 @@ fn connect_properties<'a>(
         Ok(())
     })?;
     properties.user = UserProperties::new(section);
-    if properties.authentication_data.is_some() && properties.authentication_method.is_none() {
-        return Err(cursor
-            .wrong("Authentication Data", "data without an Authentication Method", "5.0 section 3.1.2.11.10")
-            .protocol());
-    }
-    Ok(())
+    property::data_needs_method(cursor, properties.authentication_method, properties.authentication_data)
 }
 
 fn will<'a>(

@@ -149,6 +149,7 @@ impl<'a> Auth<'a> {
                 Ok(())
             })?;
             packet.user = UserProperties::new(section);
+            property::data_needs_method(&cursor, packet.method, packet.data)?;
         }
         cursor.end()?;
         Ok(packet)

@@ -53,11 +53,12 @@ impl DecodeRules {
 
 /// What a payload is said to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum PayloadFormat {
     /// Bytes.
-    Bytes,
+    Bytes = 0,
     /// UTF-8 text.
-    Utf8,
+    Utf8 = 1,
 }
 
 impl PayloadFormat {

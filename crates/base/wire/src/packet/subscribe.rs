@@ -41,18 +41,19 @@ impl SubscribeOptions {
         Self { qos, no_local: false, retain_as_published: false, retain_handling: RetainHandling::Always }
     }
 
-    fn from_byte(byte: u8, version: ProtocolVersion) -> Option<Self> {
-        let qos = QoS::from_bits(byte & 3)?;
-        if version != ProtocolVersion::V5 {
-            return (byte & 0xfc == 0).then(|| Self::qos(qos));
+    fn from_byte(byte: u8, version: ProtocolVersion) -> Result<Self, OptionsFault> {
+        let reserved = if version == ProtocolVersion::V5 { 0xc0 } else { 0xfc };
+        if byte & reserved != 0 {
+            return Err(OptionsFault::Reserved);
         }
         let retain_handling = match byte >> 4 {
             0 => RetainHandling::Always,
             1 => RetainHandling::IfNew,
             2 => RetainHandling::Never,
-            _ => return None,
+            _ => return Err(OptionsFault::RetainHandling),
         };
-        Some(Self { qos, no_local: byte & 4 != 0, retain_as_published: byte & 8 != 0, retain_handling })
+        let qos = QoS::from_bits(byte & 3).ok_or(OptionsFault::QoS)?;
+        Ok(Self { qos, no_local: byte & 4 != 0, retain_as_published: byte & 8 != 0, retain_handling })
     }
 
     fn byte(self, version: ProtocolVersion) -> u8 {
@@ -63,6 +64,25 @@ impl SubscribeOptions {
             | u8::from(self.no_local) << 2
             | u8::from(self.retain_as_published) << 3
             | (self.retain_handling as u8) << 4
+    }
+}
+
+/// What is wrong with a byte of options.
+enum OptionsFault {
+    Reserved,
+    QoS,
+    RetainHandling,
+}
+
+impl OptionsFault {
+    /// Reserved bits are malformed, reserved values a Protocol Error (5.0 section 3.8.3.1).
+    fn error(self, cursor: &Cursor<'_>) -> MalformedPacket {
+        let wrong = |what, statement| cursor.wrong("Subscription Options", what, statement);
+        match self {
+            Self::Reserved => wrong("reserved bits set", "MQTT-3.8.3-5"),
+            Self::QoS => wrong("QoS 3", "5.0 section 3.8.3.1").protocol(),
+            Self::RetainHandling => wrong("Retain Handling 3", "5.0 section 3.8.3.1").protocol(),
+        }
     }
 }
 
@@ -96,7 +116,7 @@ impl<'a> Subscribe<'a> {
         rules: &DecodeRules,
     ) -> Result<Self, MalformedPacket> {
         let mut cursor = Cursor::new(body, "SUBSCRIBE", rules.text);
-        if flags != 2 {
+        if version.without_dup(flags) != 2 {
             return Err(cursor.wrong("fixed header", "reserved bits other than 0010", "MQTT-3.8.1-1"));
         }
         let packet_id = cursor.packet_id()?;
@@ -117,9 +137,7 @@ impl<'a> Subscribe<'a> {
         while !cursor.is_empty() {
             let filter = cursor.text("Topic Filter")?;
             let byte = cursor.u8("Subscription Options")?;
-            let options = SubscribeOptions::from_byte(byte, version).ok_or_else(|| {
-                cursor.wrong("Subscription Options", "reserved bits or values", "MQTT-3.8.3-5")
-            })?;
+            let options = SubscribeOptions::from_byte(byte, version).map_err(|fault| fault.error(&cursor))?;
             if options.no_local && filter.starts_with("$share/") {
                 return Err(cursor
                     .wrong("Subscription Options", "No Local on a Shared Subscription", "MQTT-3.8.3-4")
@@ -133,7 +151,7 @@ impl<'a> Subscribe<'a> {
     pub fn filters(&self) -> impl Iterator<Item = SubscribeEntry<'a>> + use<'a> {
         let version = self.version;
         Entries { rest: self.entries, option_bytes: 1 }.filter_map(move |(filter, option)| {
-            Some(SubscribeEntry { filter, options: SubscribeOptions::from_byte(option, version)? })
+            Some(SubscribeEntry { filter, options: SubscribeOptions::from_byte(option, version).ok()? })
         })
     }
 
@@ -179,7 +197,7 @@ impl<'a> Unsubscribe<'a> {
         rules: &DecodeRules,
     ) -> Result<Self, MalformedPacket> {
         let mut cursor = Cursor::new(body, "UNSUBSCRIBE", rules.text);
-        if flags != 2 {
+        if version.without_dup(flags) != 2 {
             return Err(cursor.wrong("fixed header", "reserved bits other than 0010", "MQTT-3.10.1-1"));
         }
         let packet_id = cursor.packet_id()?;
@@ -234,7 +252,7 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 /// The answer to SUBSCRIBE: a code for each filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct SubAck<'a> {
     /// Packet Identifier.
     pub packet_id: PacketId,
@@ -268,7 +286,11 @@ impl<'a> SubAck<'a> {
     pub fn encode(&self, version: ProtocolVersion, out: &mut Vec<u8>) {
         let mut body = self.packet_id.value().to_be_bytes().to_vec();
         if version == ProtocolVersion::V5 {
-            body.push(0);
+            let mut properties = Writer::default();
+            if let Some(text) = self.reason_string {
+                properties.text(id::REASON_STRING, text);
+            }
+            properties.finish(&mut body);
         }
         body.extend(self.codes().map(|code| match version {
             ProtocolVersion::V5 => code.0,
@@ -279,8 +301,19 @@ impl<'a> SubAck<'a> {
     }
 }
 
+/// The same answer, written or read.
+impl PartialEq for SubAck<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.packet_id == other.packet_id
+            && self.reason_string == other.reason_string
+            && self.codes().eq(other.codes())
+    }
+}
+
+impl Eq for SubAck<'_> {}
+
 /// The answer to UNSUBSCRIBE.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct UnsubAck<'a> {
     /// Packet Identifier.
     pub packet_id: PacketId,
@@ -324,6 +357,15 @@ impl<'a> UnsubAck<'a> {
         varint::write_packet(0xb0, &body, out);
     }
 }
+
+/// The same answer, written or read.
+impl PartialEq for UnsubAck<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.packet_id == other.packet_id && self.codes().eq(other.codes())
+    }
+}
+
+impl Eq for UnsubAck<'_> {}
 
 type Codes<'a> = (PacketId, Option<&'a str>, &'a [u8]);
 

@@ -1,0 +1,8 @@
+//! Foreign clients against the real broker: mosquitto, paho, MQTT.js, rumqttc and openssl, over TLS, WebSocket and TCP.
+//!
+//! `interop/setup.sh` installs what is missing; a test that misses its client fails and says so.
+
+mod clients;
+mod process;
+mod site;
+mod tls;
