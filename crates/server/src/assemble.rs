@@ -73,7 +73,7 @@ pub(crate) fn assemble(
                     per_address: limits.connections_per_address_max,
                     per_identity: limits.connections_per_identity_max,
                 },
-                limits: Arc::new(limits.session()),
+                limits: Arc::new(crate::limits::session_limits(limits)),
                 backlog_max: backlog_max(limits.memory_bytes_max, workers),
             };
             Ok(Assembled { rules, events })
@@ -90,7 +90,7 @@ fn backlog_max(memory_bytes_max: u64, workers: usize) -> usize {
 fn listener_rules(listener: &Listener, stages: Stages, authenticator: &Authenticator) -> ListenerRules {
     ListenerRules {
         name: Arc::from(listener.name.as_str()),
-        limits: Arc::new(listener.limits.session()),
+        limits: Arc::new(crate::limits::session_limits(&listener.limits)),
         stages,
         requirements: requirements(listener),
         authenticator: authenticator.clone(),

@@ -13,6 +13,7 @@ mod clock;
 mod connection;
 mod door;
 mod inbox;
+mod limits;
 mod log;
 mod metrics;
 mod moving;

@@ -5,6 +5,7 @@
 
 mod client;
 mod model;
+mod parts;
 mod random;
 mod world;
 

@@ -1,22 +1,24 @@
 //! The world around the shards: connections, the messages between shards, time, and the random walk through it all.
 
+mod resting;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use motte_access::{ClientPrincipal, CompiledPolicy, Methods, Policy, PolicyGeneration, Security};
+use motte_access::{ClientPrincipal, Methods, Security};
 use motte_broker::{
-    Broker, CloseCause, ConnId, Effects, Exchange, Handover, Input, Link, Now, Output, Question, Reload,
-    RetainedLimits, Settings, ShardId, ShardMessage, Verdict,
+    Broker, CloseCause, ConnId, Effects, Exchange, Input, Link, Now, Output, RetainedLimits, Settings,
+    ShardId, ShardMessage, Verdict,
 };
 use motte_session::SessionLimits;
-use motte_topic::{TopicLimits, TopicRef};
 use motte_wire::{
-    Connect, DecodeRules, Disconnect, PacketId, ProtocolVersion, PublishHead, QoS, ReasonCode, Subscribe,
-    SubscribeEntry, SubscribeOptions, TextRules, Unsubscribe, decode, frame,
+    Connect, DecodeRules, Disconnect, PacketId, ProtocolVersion, QoS, ReasonCode, Subscribe, SubscribeEntry,
+    SubscribeOptions, Unsubscribe, decode, frame,
 };
 
-use crate::client::{Client, Seen};
+use crate::client::Client;
 use crate::model::{Ledger, Sent, Violation};
+use crate::parts::{Asked, OPEN, limits, policy, publish_bytes};
 use crate::random::Random;
 
 /// What is simulated.
@@ -48,66 +50,6 @@ pub struct Outcome {
 const TOPICS: [&str; 6] = ["a", "a/b", "a/c", "b/c/d", "secret/x", "b"];
 const FILTERS: [&str; 8] = ["a", "a/#", "a/+", "+/c/d", "#", "secret/#", "b/#", "a/b"];
 
-/// Under this policy nobody receives below `secret/`.
-const CLOSED: &str = r##"version = 1
-[role.all]
-wildcards = "allow"
-rules = [
-    { allow = ["publish", "retain", "subscribe", "share"], topics = ["#"] },
-    { deny = ["receive"], topics = ["secret/#"] },
-    { allow = ["subscribe"], topics = ["#"], narrow = true },
-]
-[anonymous]
-roles = ["all"]
-"##;
-
-/// Under this one everybody may.
-const OPEN: &str = r##"version = 1
-[role.all]
-wildcards = "allow"
-rules = [{ allow = ["publish", "retain", "subscribe", "share"], topics = ["#"] }]
-[anonymous]
-roles = ["all"]
-"##;
-
-/// What a shard asked for.
-#[derive(Default)]
-struct Asked {
-    outputs: BTreeMap<ConnId, Output>,
-    closed: Vec<ConnId>,
-    questions: Vec<ConnId>,
-    moves: Vec<(ConnId, ShardId, Box<Handover>)>,
-    messages: Vec<(ShardId, ShardMessage)>,
-    random: u128,
-}
-
-impl Effects for Asked {
-    fn output(&mut self, conn: ConnId) -> Option<&mut Output> {
-        self.outputs.get_mut(&conn)
-    }
-    fn backlog(&self, conn: ConnId) -> usize {
-        self.outputs.get(&conn).map_or(0, Output::len)
-    }
-    fn established(&mut self, _conn: ConnId, _version: ProtocolVersion, _packet_bytes_max: u32) {}
-    fn close(&mut self, conn: ConnId, _cause: CloseCause) {
-        self.closed.push(conn);
-    }
-    fn authenticate(&mut self, conn: ConnId, _question: Question<'_>) {
-        self.questions.push(conn);
-    }
-    fn hand_over(&mut self, conn: ConnId, to: ShardId, handover: Box<Handover>) {
-        self.moves.push((conn, to, handover));
-    }
-    fn send(&mut self, to: ShardId, message: ShardMessage) {
-        self.messages.push((to, message));
-    }
-    fn event(&mut self, _event: motte_event::Event) {}
-    fn random(&mut self) -> u128 {
-        self.random += 1;
-        self.random
-    }
-}
-
 struct World {
     random: Random,
     now: Now,
@@ -136,36 +78,6 @@ pub fn run(setup: Setup) -> Result<Outcome, Violation> {
     }
     world.rest().map_err(|what| Violation { step: setup.steps, what })?;
     Ok(world.outcome)
-}
-
-fn limits() -> SessionLimits {
-    SessionLimits {
-        packet_bytes_max: 1 << 20,
-        receive_maximum: 16,
-        inflight_out_max: 4,
-        topic_alias_maximum: 0,
-        topic_alias_out_maximum: 0,
-        keep_alive_s_min: 0,
-        keep_alive_s_max: 0,
-        session_expiry_s_max: u32::MAX,
-        queued_messages_max: 1_000_000,
-        queued_bytes_max: 1 << 40,
-        subscriptions_max: 100,
-        maximum_qos: QoS::ExactlyOnce,
-        retain_available: true,
-        wildcard_available: true,
-        shared_available: true,
-        subscription_identifiers_available: true,
-        payload_format_checked: false,
-        write_buffer_bytes_max: 4_096,
-        topic: TopicLimits { bytes_max: 1_000, levels_max: 20 },
-        text: TextRules::default(),
-    }
-}
-
-fn policy(text: &str, generation: u64) -> Arc<CompiledPolicy> {
-    let policy = Policy::parse(text, "simulation").unwrap_or_default();
-    Arc::new(CompiledPolicy::compile(&policy, PolicyGeneration(generation)))
 }
 
 impl World {
@@ -477,194 +389,4 @@ impl World {
             ledger.published(number, sent);
         }
     }
-
-    /// A client reads everything that was written to it, and answers.
-    fn read(&mut self, index: usize) -> Result<(), String> {
-        for _ in 0..1_000 {
-            let Some((shard, conn)) = self.clients.get(index).and_then(|client| client.conn) else {
-                return Ok(());
-            };
-            let Some((_, asked)) = self.shards.get_mut(usize::from(shard.0)) else { return Ok(()) };
-            let Some(output) = asked.outputs.get_mut(&conn) else { return Ok(()) };
-            let mut bytes = Vec::new();
-            while !output.is_empty() {
-                let mut slices = [std::io::IoSlice::new(&[]); 8];
-                let count = output.slices(&mut slices);
-                let before = bytes.len();
-                slices.iter().take(count).for_each(|slice| bytes.extend_from_slice(slice));
-                let n = bytes.len() - before;
-                output.advance(n);
-            }
-            let closed = asked.closed.contains(&conn);
-            if bytes.is_empty() && !closed {
-                return Ok(());
-            }
-            let mut answer = Vec::new();
-            let seen = match self.clients.get_mut(index) {
-                Some(client) => client.read(&bytes, &mut answer)?,
-                None => return Ok(()),
-            };
-            for one in seen {
-                self.saw(index, one)?;
-            }
-            if closed {
-                self.forget_output(index);
-                self.ended(index);
-                return Ok(());
-            }
-            self.send(index, &answer)?;
-            self.handle(shard, Input::Drained { conn })?;
-        }
-        Err("a client and the broker talk without end".into())
-    }
-
-    fn saw(&mut self, index: usize, seen: Seen) -> Result<(), String> {
-        let (Some(ledger), Some(client)) = (self.ledgers.get_mut(index), self.clients.get_mut(index)) else {
-            return Ok(());
-        };
-        match seen {
-            Seen::Accepted { present } => {
-                if !present {
-                    if !ledger.subscriptions.is_empty() || !ledger.missing().is_empty() {
-                        return Err(format!("{} came back and its Session was gone", client.id));
-                    }
-                    client.open.clear();
-                    client.unacknowledged.clear();
-                    ledger.end();
-                }
-            }
-            Seen::Refused(reason) => return Err(format!("{} was refused: {}", client.id, reason.name())),
-            Seen::Message { topic, number, qos, dup } => {
-                let Some(sent) = usize::try_from(number).ok().and_then(|n| self.sent.get(n)) else {
-                    return Err(format!("message {number} was never sent"));
-                };
-                if sent.topic != topic {
-                    return Err(format!("message {number} arrived on {topic} instead of {}", sent.topic));
-                }
-                self.outcome.arrived += 1;
-                ledger.arrived(number, qos, dup, sent).map_err(|what| format!("{}: {what}", client.id))?;
-            }
-            Seen::Subscribed(codes) => {
-                let Some((filter, qos)) = self.asked.remove(&index) else {
-                    return Err("a SUBACK too many".into());
-                };
-                match codes.first() {
-                    Some(code) if code.0 == qos => {
-                        // What is between shards when a QoS is lowered arrives with the lower one.
-                        if ledger.subscriptions.get(filter).is_some_and(|old| *old > qos) {
-                            ledger.unsubscribed(filter, &self.sent);
-                        }
-                        ledger.subscriptions.insert(filter, qos);
-                    }
-                    other => return Err(format!("{filter} with QoS {qos} was answered with {other:?}")),
-                }
-            }
-            Seen::Goodbye(reason) if reason == ReasonCode::SESSION_TAKEN_OVER => {}
-            Seen::Goodbye(reason) => return Err(format!("{} was sent away: {}", client.id, reason.name())),
-        }
-        Ok(())
-    }
-
-    fn deliver_inbox(&mut self) -> Result<(), String> {
-        let shard = self.random.below(self.inboxes.len());
-        let Some(message) = self.inboxes.get_mut(shard).and_then(VecDeque::pop_front) else { return Ok(()) };
-        self.handle(ShardId(u16::try_from(shard).unwrap_or(0)), Input::Shard(message))
-    }
-
-    /// Another policy: while it is closed nothing below `secret/` may be written to anybody.
-    fn reload(&mut self) {
-        // What was written before is read before, so that anything read later was written later.
-        for index in 0..self.clients.len() {
-            let _ = self.read(index);
-        }
-        self.closed = !self.closed;
-        self.generation += 1;
-        self.outcome.reloads += 1;
-        let policy = policy(if self.closed { CLOSED } else { OPEN }, self.generation);
-        let limits = Arc::clone(&self.limits);
-        let reload = |policy: &Arc<CompiledPolicy>, limits: &Arc<SessionLimits>| {
-            let limits = Arc::clone(limits);
-            Input::Reload(Reload {
-                policy: Arc::clone(policy),
-                still_valid: Arc::new(|_| Ok(())),
-                limits: Arc::new(move |_| Some(Arc::clone(&limits))),
-            })
-        };
-        for shard in 0..self.shards.len() {
-            let _ = self.handle(ShardId(u16::try_from(shard).unwrap_or(0)), reload(&policy, &limits));
-        }
-        if self.closed {
-            for ledger in &mut self.ledgers {
-                let sent = &self.sent;
-                ledger.owed.retain(|number, _| {
-                    let topic =
-                        usize::try_from(*number).ok().and_then(|n| sent.get(n)).map_or("", |sent| sent.topic);
-                    !topic.starts_with("secret/")
-                });
-            }
-        }
-    }
-
-    fn tick(&mut self) {
-        for shard in 0..self.shards.len() {
-            let _ = self.handle(ShardId(u16::try_from(shard).unwrap_or(0)), Input::Tick);
-        }
-    }
-
-    /// Everything comes to rest: all inboxes are emptied, everybody reads, whoever has a Session comes back for it.
-    fn rest(&mut self) -> Result<(), String> {
-        for _ in 0..4 {
-            while self.inboxes.iter().any(|inbox| !inbox.is_empty()) {
-                self.deliver_inbox()?;
-            }
-            for index in 0..self.clients.len() {
-                let gone =
-                    self.clients.get(index).is_some_and(|client| client.conn.is_none() && client.persistent);
-                if gone {
-                    self.connect(index, true)?;
-                }
-                self.read(index)?;
-            }
-        }
-        for (client, ledger) in self.clients.iter().zip(&self.ledgers) {
-            let missing = ledger.missing();
-            if let Some(first) = missing.first() {
-                let sent = usize::try_from(*first).ok().and_then(|n| self.sent.get(n));
-                return Err(format!(
-                    "{} never got {} messages, the first {first}: {sent:?}",
-                    client.id,
-                    missing.len()
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn publish_bytes(
-    version: ProtocolVersion,
-    sent: &Sent,
-    qos: QoS,
-    packet_id: Option<PacketId>,
-    dup: bool,
-    number: u64,
-    out: &mut Vec<u8>,
-) {
-    debug_assert!(TopicRef::parse(sent.topic).is_ok());
-    let payload = number.to_string();
-    let head = PublishHead {
-        version,
-        dup,
-        qos,
-        retain: false,
-        topic: sent.topic,
-        packet_id,
-        alias: None,
-        message_expiry_s: None,
-        subscription_identifiers: &[],
-        forwarded: &[],
-        payload_len: payload.len(),
-    };
-    head.encode(out);
-    out.extend_from_slice(payload.as_bytes());
 }

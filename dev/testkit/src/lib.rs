@@ -2,6 +2,13 @@
 //!
 //! A broker is started from its binary, its events are read as JSON from standard error, and it is stopped by its process
 //! id when the harness is dropped. Nothing here sleeps for luck: everything waits for a condition, with a deadline.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a harness for tests fails by panicking"
+)]
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -51,6 +58,8 @@ pub struct Broker {
     log: SharedLog,
 }
 
+static BUILT: std::sync::Once = std::sync::Once::new();
+
 /// The `motte` binary: `MOTTE_BIN`, or the one that lies beside the test, built if it is not there.
 pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("MOTTE_BIN") {
@@ -59,7 +68,6 @@ pub fn binary() -> PathBuf {
     let test = std::env::current_exe().unwrap_or_default();
     let profile = test.ancestors().nth(2).unwrap_or(Path::new(".")).to_path_buf();
     // Built anew where sources changed: a test must not judge yesterday's binary.
-    static BUILT: std::sync::Once = std::sync::Once::new();
     BUILT.call_once(|| {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--quiet", "--package", "motte"]);

@@ -7,11 +7,11 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::{AsyncClient, Event, Incoming, MqttOptions};
 use rumqttc::{TlsConfiguration, Transport};
 
-use crate::site::{Site, here, need};
+use crate::site::{Site, here, installed, need};
 
 #[test]
 fn paho_over_tls_and_secure_websocket_in_both_versions() {
-    let python = here("python/bin/python");
+    let python = installed("python/bin/python");
     need(&python);
     let site = Site::start();
     for (listener, transport) in [("tls", "tcp"), ("wss", "websockets")] {
@@ -28,13 +28,13 @@ fn paho_over_tls_and_secure_websocket_in_both_versions() {
 
 #[test]
 fn mqtt_js_over_tls_and_secure_websocket_in_both_versions() {
-    need(&here("node/node_modules/mqtt"));
+    need(&installed("node/node_modules/mqtt"));
     let site = Site::start();
     for (listener, scheme, path) in [("tls", "mqtts", ""), ("wss", "wss", "/mqtt")] {
         for protocol in ["4", "5"] {
             let url = format!("{scheme}://localhost:{}{path}", site.address(listener).port());
             let mut command = Command::new("node");
-            command.current_dir(here("node")).arg("clients.mjs").arg(url);
+            command.current_dir(installed("node")).arg("clients.mjs").arg(url);
             command.arg(site.dir.path().join("motte-state")).arg(protocol);
             let (good, text) = finish(&mut command);
             assert!(good && text.contains("ok"), "{scheme} {protocol}: {text}");

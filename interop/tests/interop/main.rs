@@ -1,6 +1,7 @@
 //! Foreign clients against the real broker: mosquitto, paho, MQTT.js, rumqttc and openssl, over TLS, WebSocket and TCP.
 //!
 //! `interop/setup.sh` installs what is missing; a test that misses its client fails and says so.
+#![expect(clippy::expect_used, reason = "tests fail by panicking")]
 
 mod clients;
 mod process;

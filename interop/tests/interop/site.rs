@@ -108,6 +108,11 @@ pub(crate) fn here(name: &str) -> PathBuf {
     workspace().join("interop").join(name)
 }
 
+/// Something that `interop/setup.sh` installed.
+pub(crate) fn installed(name: &str) -> PathBuf {
+    workspace().join("target/interop").join(name)
+}
+
 /// Fails with the remedy when something the tests need is not installed.
 pub(crate) fn need(path: &Path) {
     assert!(path.exists(), "{} is missing; run interop/setup.sh", path.display());

@@ -82,9 +82,12 @@ fn certificates_of_others_expired_early_or_for_another_purpose_are_refused() {
         command.args(["--cert", &format!("{name}.pem"), "--key", &format!("{name}.key"), "-i", "device-1"]);
         finish(command.args(["-t", "devices/device-1/x", "-m", "x", "-q", "1"]))
     };
-    for (name, cause) in
-        [("other", "UnknownIssuer"), ("expired", "certificate expired"), ("early", "not valid yet"), ("purpose", "xtended")]
-    {
+    for (name, cause) in [
+        ("other", "UnknownIssuer"),
+        ("expired", "certificate expired"),
+        ("early", "not valid yet"),
+        ("purpose", "xtended"),
+    ] {
         assert!(!attempt(name).0, "{name} was taken");
         site.broker.event_where("gate.tls_failed", |e| e.field("cause").contains(cause));
     }

@@ -12,6 +12,7 @@ mod explain;
 mod gate;
 mod policy;
 mod principal;
+mod reader;
 mod standing;
 mod template;
 mod written;

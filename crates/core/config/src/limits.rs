@@ -1,8 +1,5 @@
 //! Limits: every one has a safe default and a cost that is said in the annotated example.
 
-use motte_session::SessionLimits;
-use motte_topic::TopicLimits;
-use motte_wire::{QoS, TextRules};
 use serde::Deserialize;
 
 /// Bounds of the store of Retained Messages.
@@ -194,35 +191,6 @@ impl LimitsWritten {
 }
 
 impl Limits {
-    /// What one Session and its connection are held to.
-    pub fn session(&self) -> SessionLimits {
-        SessionLimits {
-            packet_bytes_max: self.packet_bytes_max,
-            receive_maximum: self.receive_maximum,
-            inflight_out_max: self.inflight_out_max,
-            topic_alias_maximum: self.topic_alias_maximum,
-            topic_alias_out_maximum: self.topic_alias_out_maximum,
-            keep_alive_s_min: self.keep_alive_s_min,
-            keep_alive_s_max: self.keep_alive_s_max,
-            session_expiry_s_max: self.session_expiry_s_max,
-            queued_messages_max: self.queued_messages_max,
-            queued_bytes_max: self.queued_bytes_max,
-            subscriptions_max: self.subscriptions_per_session_max,
-            maximum_qos: QoS::from_bits(self.maximum_qos).unwrap_or(QoS::ExactlyOnce),
-            retain_available: self.retain_available,
-            wildcard_available: self.wildcard_available,
-            shared_available: self.shared_available,
-            subscription_identifiers_available: self.subscription_identifiers_available,
-            payload_format_checked: self.payload_format_checked,
-            write_buffer_bytes_max: self.write_buffer_bytes_max as usize,
-            topic: TopicLimits { bytes_max: self.topic_bytes_max, levels_max: self.topic_levels_max },
-            text: TextRules {
-                control_characters: !self.control_characters_refused,
-                non_characters: !self.non_characters_refused,
-            },
-        }
-    }
-
     /// The bounds of Retained Messages.
     pub fn retained(&self) -> RetainedBounds {
         RetainedBounds {

@@ -9,6 +9,7 @@ mod socket;
 mod stream;
 mod tls;
 mod websocket;
+mod wire;
 
 pub use client::{ClientError, ClientStream, ClientTarget, ClientTls};
 pub use listen::{BindError, Bound, Listener};

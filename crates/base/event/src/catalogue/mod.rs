@@ -8,8 +8,6 @@ macro_rules! events {
         ($($field:ident: $kind:ty = $what:literal),*) $meaning:literal $remedy:literal;)*) => {
         $(
             #[doc = $meaning]
-            #[expect(clippy::allow_attributes, reason = "declared for every constructor alike")]
-            #[allow(clippy::needless_pass_by_value, reason = "numbers and borrowed text alike")]
             pub fn $constructor($($field: $kind),*) -> crate::event::Event {
                 static SPEC: &crate::event::EventSpec = &crate::event::EventSpec {
                     id: $id,

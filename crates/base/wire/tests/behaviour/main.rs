@@ -1,6 +1,8 @@
 //! The codec from outside: what it writes it reads, what it must refuse it refuses, and nothing makes it panic.
 
 #[cfg(test)]
+mod arbitrary;
+#[cfg(test)]
 mod bytes;
 #[cfg(test)]
 mod never_panics;
