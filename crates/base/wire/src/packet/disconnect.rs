@@ -126,7 +126,7 @@ impl<'a> Auth<'a> {
     ) -> Result<Self, MalformedPacket> {
         let mut cursor = Cursor::new(body, "AUTH", rules.text);
         if version != ProtocolVersion::V5 {
-            return Err(cursor.wrong("fixed header", "packet type 15 below 5.0", "MQTT-2.2.1-1 of 3.1.1"));
+            return Err(cursor.wrong("fixed header", "packet type 15 below 5.0", "3.1.1 section 2.2.1"));
         }
         if flags != 0 {
             return Err(cursor.wrong("fixed header", "reserved bits set", "MQTT-3.15.1-1"));

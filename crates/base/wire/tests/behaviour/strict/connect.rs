@@ -183,7 +183,7 @@ fn mqtt_3_1_3_3_the_client_identifier_is_there_even_if_empty() {
 }
 
 #[test]
-fn mqtt_3_1_2_11_10_authentication_data_needs_a_method() {
+fn authentication_data_needs_a_method() {
     let data = [&[22][..], &text("step")].concat();
     let error = protocol_error(V5, &crate::bytes::connect_with(&[&data]));
     assert_eq!(error.connect_answer(), Some((V5, ReasonCode::PROTOCOL_ERROR)));

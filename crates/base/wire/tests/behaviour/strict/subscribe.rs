@@ -92,7 +92,7 @@ fn subscription_identifier_0_is_a_protocol_error() {
 }
 
 #[test]
-fn mqtt_3_8_2_1_2_a_subscription_identifier_stands_once() {
+fn a_subscription_identifier_stands_once() {
     protocol_error(V5, &subscribe_with(&[&[11, 1], &[11, 2]]));
     let bytes = subscribe_with(&[&[11, 0xff, 0xff, 0xff, 0x7f]]);
     let Ok(ControlPacket::Subscribe(subscribe)) = read(V5, &bytes) else { panic!("refused") };
