@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use motte_access::{ClientPrincipal, Methods, Security};
 use motte_broker::{
-    Broker, CloseCause, ConnId, Effects, Exchange, Input, Link, Now, Output, RetainedLimits, Settings,
-    ShardId, ShardMessage, Verdict,
+    Broker, CloseCause, ConnId, Exchange, Input, Link, Now, Output, RetainedLimits, Settings, ShardId,
+    ShardMessage, Verdict,
 };
 use motte_session::SessionLimits;
 use motte_wire::{
