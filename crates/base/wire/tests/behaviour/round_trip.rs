@@ -184,7 +184,7 @@ proptest! {
         if version == V5 {
             prop_assert_eq!(read, ControlPacket::SubAck(ack));
         } else {
-            // MQTT-3.9.3-2: every failure is one and the same below 5.0.
+            // MQTT-3.9.3-2@3.1.1: every failure is one and the same below 5.0.
             let ControlPacket::SubAck(read) = read else { panic!("another packet") };
             let expected = raw.iter().map(|code| ReasonCode(if *code >= 0x80 { 0x80 } else { *code }));
             prop_assert!(read.codes().eq(expected) && read.reason_string.is_none());

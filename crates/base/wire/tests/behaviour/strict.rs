@@ -1,4 +1,4 @@
-//! What must be refused, byte by byte: one test for each rule, named after its statement in 5.0.
+//! What must be refused, byte by byte: one test for each rule, named after its statement where one says it.
 
 mod closing;
 mod connect;

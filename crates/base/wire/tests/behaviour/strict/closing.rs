@@ -7,8 +7,8 @@ use crate::bytes::{
 };
 
 #[test]
-fn mqtt_3_2_2_1_reserved_connack_bits_are_malformed() {
-    // MQTT-3.2.2-1
+fn v5_mqtt_3_2_2_1_reserved_connack_bits_are_malformed() {
+    // MQTT-3.2.2-1@5.0
     for version in ALL {
         for bit in 1..8 {
             malformed(version, &packet(0x20, &[&[1 << bit, 0], no_properties(version)]));

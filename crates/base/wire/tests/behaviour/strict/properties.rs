@@ -109,7 +109,7 @@ fn a_property_cut_short_is_malformed() {
 }
 
 #[test]
-fn mqtt_2_2_2_2_a_property_that_does_not_exist_is_malformed() {
+fn a_property_that_does_not_exist_is_malformed() {
     let known: Vec<u8> = PROPERTIES.iter().map(|property| property.id).collect();
     for id in (0..=127).filter(|id| !known.contains(id)) {
         for (_, build, _) in PLACES {
@@ -120,7 +120,7 @@ fn mqtt_2_2_2_2_a_property_that_does_not_exist_is_malformed() {
 }
 
 #[test]
-fn mqtt_2_2_2_1_no_properties_are_said_by_a_zero() {
+fn v5_mqtt_2_2_2_1_no_properties_are_said_by_a_zero() {
     // MQTT-2.2.2-1@5.0
     malformed(V5, &packet(0x30, &[&text("t")]));
     malformed(V5, &packet(0x20, &[&[0, 0]]));

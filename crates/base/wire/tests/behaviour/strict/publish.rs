@@ -50,8 +50,8 @@ fn mqtt_2_2_1_3_packet_identifier_0_is_refused_everywhere() {
 #[test]
 fn mqtt_2_2_1_2_a_publish_of_qos_0_has_no_packet_identifier() {
     // MQTT-2.2.1-2@5.0, MQTT-2.3.1-5@3.1.1
-    for version in BELOW_5 {
-        let bytes = packet(0x30, &[&text("t"), &[0, 1]]);
+    for version in ALL {
+        let bytes = packet(0x30, &[&text("t"), no_properties(version), &[0, 1]]);
         let Ok(ControlPacket::Publish(publish)) = read(version, &bytes) else { panic!("{version:?}") };
         assert_eq!((publish.packet_id, publish.payload), (None, &[0, 1][..]));
     }
@@ -147,7 +147,6 @@ fn an_acknowledgement_below_5_is_its_packet_identifier() {
 
 #[test]
 fn a_payload_that_is_said_to_be_text_can_be_checked() {
-    // MQTT-3.3.2-4@5.0
     for (format, payload, bad) in [(1, &b"ok"[..], false), (1, b"\xff", true), (0, b"\xff", false)] {
         let bytes = packet(0x30, &[&text("t"), &[2, 1, format], payload]);
         let Ok(ControlPacket::Publish(publish)) = read(V5, &bytes) else { panic!("refused") };
