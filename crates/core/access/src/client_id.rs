@@ -20,16 +20,6 @@ impl ClientIdPattern {
         Ok(Self(text.to_owned()))
     }
 
-    /// The patterns of an identity whose policy names none.
-    pub(crate) fn defaults() -> Vec<Self> {
-        vec![Self("{identity}".into()), Self("{identity}-*".into())]
-    }
-
-    /// Any Client Identifier.
-    pub(crate) fn any() -> Vec<Self> {
-        vec![Self("*".into())]
-    }
-
     /// Whether `client_id` fits for this identity.
     pub(crate) fn matches(&self, client_id: &str, identity: &str) -> bool {
         let filled = |pattern: &str| pattern.replace("{identity}", identity);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use motte_topic::{TopicFilter, TopicRef, uncovered};
 
 use crate::action::{Action, Origin};
-use crate::policy::{CompiledPolicy, Conditions, PolicyGeneration, Rule, RuleId, Wildcards};
+use crate::policy::{CompiledPolicy, PolicyGeneration, Rule, RuleId, Wildcards};
 use crate::principal::{ClientPrincipal, Principal};
-use crate::standing::{Standing, client_ids_of};
+use crate::standing::{Standing, client_id_fits};
 
 /// What a decision is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -272,8 +272,7 @@ impl Gate {
     /// # Errors
     /// [`Denial::ClientId`].
     pub fn client_id_permitted(&self, client: &ClientPrincipal) -> Result<RuleId, Denial> {
-        let patterns = client_ids_of(client, &self.policy);
-        if patterns.iter().any(|pattern| pattern.matches(&client.client_id, &client.identity)) {
+        if client_id_fits(client, &self.policy) {
             return Ok(RuleId::BUILT_IN);
         }
         Err(Denial::ClientId {
@@ -355,7 +354,7 @@ impl Gate {
     ) -> Result<RuleId, Denial> {
         let (mut allowed, mut denied) = (None, None);
         who.for_each_match(&self.policy, topic, |rule| {
-            if rule.actions.has(action) && holds(&rule.conditions, who.principal(), what) {
+            if rule.actions.has(action) && holds(rule, who.principal(), what) {
                 let found = if rule.allows { &mut allowed } else { &mut denied };
                 *found = (*found).min(Some(rule.id)).or(Some(rule.id));
             }
@@ -379,12 +378,17 @@ impl Gate {
         let mut deny = Vec::new();
         let mut rule_of = None;
         let mut narrowed = None;
+        let mut too_wide = false;
         for (granted, rule) in who.rules_about(&self.policy, action) {
-            if !holds(&rule.conditions, who.principal(), what) {
+            if !holds(rule, who.principal(), what) {
                 continue;
             }
             if !rule.allows {
                 deny.push(granted);
+                continue;
+            }
+            if !permits_wildcards(rule.wildcards, filter) {
+                too_wide = true;
                 continue;
             }
             allow.push(granted);
@@ -396,9 +400,16 @@ impl Gate {
             }
         }
         let Some(rule) = rule_of else {
-            return Err(Denial::NoRule { action: action.name(), target: filter.as_str().to_owned() });
+            return Err(if too_wide {
+                Denial::Wildcards { filter: filter.as_str().to_owned() }
+            } else {
+                Denial::NoRule { action: action.name(), target: filter.as_str().to_owned() }
+            });
         };
-        self.check_wildcards(who, filter)?;
+        // A filter that is denied as a whole is not narrowed to nothing.
+        if motte_topic::uncovered(filter, &deny, &[]).is_none() {
+            return Err(Denial::NoRule { action: action.name(), target: filter.as_str().to_owned() });
+        }
         match uncovered(filter, &allow, &deny) {
             None => Ok(rule),
             Some(_) if narrowed.is_some() => Ok(narrowed.unwrap_or(rule)),
@@ -409,16 +420,6 @@ impl Gate {
         }
     }
 
-    fn check_wildcards(&self, who: &Standing, filter: &TopicFilter) -> Result<(), Denial> {
-        let first_is_wildcard = filter.levels().next().is_some_and(|level| matches!(level, "+" | "#"));
-        let permitted = match who.wildcards(&self.policy) {
-            Wildcards::Allow => true,
-            Wildcards::Scoped => !first_is_wildcard,
-            Wildcards::Deny => !filter.has_wildcard(),
-        };
-        if permitted { Ok(()) } else { Err(Denial::Wildcards { filter: filter.as_str().to_owned() }) }
-    }
-
     fn denied_by(&self, rule: RuleId, action: Action, target: &str) -> Denial {
         let place =
             self.policy.place(rule).map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
@@ -426,25 +427,43 @@ impl Gate {
     }
 }
 
+/// Whether a role's wildcards may reach as far as a filter does.
+fn permits_wildcards(wildcards: Wildcards, filter: &TopicFilter) -> bool {
+    match wildcards {
+        Wildcards::Allow => true,
+        // Below a first level that is written out, and not empty.
+        Wildcards::Scoped => {
+            !filter.has_wildcard()
+                || filter.levels().next().is_some_and(|level| !matches!(level, "+" | "#" | ""))
+        }
+        Wildcards::Deny => !filter.has_wildcard(),
+    }
+}
+
 /// Whether a rule's conditions hold. What the message itself brings (QoS, size) limits what is allowed and never what is
 /// denied: a deny rule with such a condition denies what is within it.
-fn holds<T: Subject>(conditions: &Conditions, principal: &Principal, what: &T) -> bool {
+fn holds<T: Subject>(rule: &Rule, principal: &Principal, what: &T) -> bool {
+    let conditions = &rule.conditions;
     let message = conditions.qos_max.is_none_or(|max| what.qos() <= max)
         && conditions.payload_bytes_max.is_none_or(|max| what.payload_bytes() as u64 <= max);
     if !message {
         return false;
     }
+    // What cannot be known of a principal keeps a rule that allows from holding, and one that denies from being escaped.
+    let unknown = !rule.allows;
     let Principal::Client(client) = principal else {
-        return conditions.listeners.is_none()
+        let unconditional = conditions.listeners.is_none()
             && conditions.security.is_none()
             && conditions.methods.is_none()
             && conditions.from.is_none();
+        return unconditional || unknown;
     };
     conditions.listeners.as_ref().is_none_or(|names| names.iter().any(|name| **name == *client.listener))
         && conditions.security.as_ref().is_none_or(|kinds| kinds.contains(&client.security))
         && conditions.methods.is_none_or(|methods| client.methods.has(methods))
-        && conditions.from.as_ref().is_none_or(|nets| {
-            client.address.is_some_and(|address| nets.iter().any(|net| net.contains(&address)))
+        && conditions.from.as_ref().is_none_or(|nets| match client.address {
+            Some(address) => nets.iter().any(|net| net.contains(&address)),
+            None => unknown,
         })
 }
 

@@ -77,6 +77,8 @@ pub(crate) struct Rule {
     pub(crate) topic: Template,
     pub(crate) narrow: bool,
     pub(crate) conditions: Conditions,
+    /// How far its role's wildcards may reach.
+    pub(crate) wildcards: Wildcards,
 }
 
 #[derive(Debug, Clone)]
@@ -120,6 +122,10 @@ impl Policy {
     /// # Errors
     /// The first fault, with place and remedy. The policy must then be thrown away.
     pub fn read(&mut self, text: &str, file: &str) -> Result<(), PolicyError> {
+        // Nothing but comments: a policy that permits nothing.
+        if text.parse::<toml::Table>().is_ok_and(|table| table.is_empty()) {
+            return Ok(());
+        }
         let written: PolicyFile = toml::from_str(text).map_err(|error| syntax_error(file, text, &error))?;
         let reader = Reader { text, file };
         if *written.version.get_ref() != 1 {
@@ -221,7 +227,6 @@ pub(crate) struct CompiledRole {
     pub(crate) fixed: FilterSet<Vec<u32>>,
     pub(crate) fixed_rules: Vec<(TopicFilter, u32)>,
     pub(crate) templated: Vec<u32>,
-    pub(crate) wildcards: Wildcards,
 }
 
 /// Who has which roles, by number.
@@ -322,12 +327,8 @@ impl CompiledPolicy {
 }
 
 fn compile_role(role: &Role, rules: &mut Vec<Rule>) -> CompiledRole {
-    let mut compiled = CompiledRole {
-        fixed: FilterSet::new(),
-        fixed_rules: Vec::new(),
-        templated: Vec::new(),
-        wildcards: role.wildcards,
-    };
+    let mut compiled =
+        CompiledRole { fixed: FilterSet::new(), fixed_rules: Vec::new(), templated: Vec::new() };
     for rule in &role.rules {
         let number = u32::try_from(rules.len()).unwrap_or(u32::MAX);
         match rule.topic.fixed() {
@@ -337,7 +338,7 @@ fn compile_role(role: &Role, rules: &mut Vec<Rule>) -> CompiledRole {
             }
             None => compiled.templated.push(number),
         }
-        rules.push(rule.clone());
+        rules.push(Rule { wildcards: role.wildcards, ..rule.clone() });
     }
     compiled
 }

@@ -100,6 +100,7 @@ impl Reader<'_> {
                 topic: template,
                 narrow: body.narrow,
                 conditions: conditions.clone(),
+                wildcards: Wildcards::Deny,
             });
         }
         Ok(())

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use motte_topic::{TopicFilter, TopicRef};
 
 use crate::action::Action;
-use crate::client_id::ClientIdPattern;
-use crate::policy::{CompiledHolder, CompiledPolicy, PolicyGeneration, Rule, Wildcards};
+use crate::policy::{CompiledHolder, CompiledPolicy, PolicyGeneration, Rule};
 use crate::principal::{ClientPrincipal, Methods, Principal};
 
 /// A principal's rights under one policy.
@@ -26,9 +25,12 @@ impl Standing {
         for role in roles.iter().filter_map(|role| policy.roles.get(*role as usize)) {
             for number in &role.templated {
                 let Some(rule) = policy.rules.get(*number as usize) else { continue };
-                own.extend(
-                    rule.topic.resolve(&principal, &groups).into_iter().map(|filter| (filter, *number)),
-                );
+                let filters = if rule.allows {
+                    rule.topic.resolve(&principal, &groups)
+                } else {
+                    rule.topic.resolve_denying(&principal, &groups)
+                };
+                own.extend(filters.into_iter().map(|filter| (filter, *number)));
             }
         }
         Self { principal, generation: policy.generation, roles: roles.into(), own: own.into() }
@@ -83,12 +85,6 @@ impl Standing {
             .filter_map(|(filter, number)| Some((filter, policy.rules.get(*number as usize)?)))
             .filter(move |(_, rule)| rule.actions.has(action))
     }
-
-    /// How far wildcards may reach: as far as the widest of the roles says.
-    pub(crate) fn wildcards(&self, policy: &CompiledPolicy) -> Wildcards {
-        let roles = self.roles.iter().filter_map(|role| policy.roles.get(*role as usize));
-        roles.map(|role| role.wildcards).max().unwrap_or(Wildcards::Deny)
-    }
 }
 
 /// The roles of a principal and the groups it is in.
@@ -101,7 +97,9 @@ fn roles_of(principal: &Principal, policy: &CompiledPolicy) -> (Vec<u32>, Vec<St
                 roles.extend_from_slice(&holder.roles);
                 groups.extend(holder.groups.iter().cloned());
             }
-            if let Some(facts) = client.certificate.as_deref() {
+            if let Some(facts) =
+                client.certificate.as_deref().filter(|_| client.methods.has(Methods::CERTIFICATE))
+            {
                 let fits =
                     |wanted: &Option<String>, have: &Option<String>| wanted.is_none() || wanted == have;
                 for one in &policy.certificates {
@@ -124,6 +122,10 @@ fn roles_of(principal: &Principal, policy: &CompiledPolicy) -> (Vec<u32>, Vec<St
 }
 
 fn holders_of<'p>(client: &ClientPrincipal, policy: &'p CompiledPolicy) -> Vec<&'p CompiledHolder> {
+    if client.methods == Methods::default() {
+        // Nothing was proved, nothing is granted.
+        return Vec::new();
+    }
     if client.methods.has(Methods::ANONYMOUS) {
         return vec![&policy.anonymous];
     }
@@ -132,16 +134,27 @@ fn holders_of<'p>(client: &ClientPrincipal, policy: &'p CompiledPolicy) -> Vec<&
     holders
 }
 
-/// The Client Identifiers a client may use.
-pub(crate) fn client_ids_of(client: &ClientPrincipal, policy: &CompiledPolicy) -> Vec<ClientIdPattern> {
+/// Whether a client may use its Client Identifier.
+pub(crate) fn client_id_fits(client: &ClientPrincipal, policy: &CompiledPolicy) -> bool {
     if policy.development {
-        return ClientIdPattern::any();
+        return true;
     }
-    let anonymous = client.methods.has(Methods::ANONYMOUS);
-    let named = holders_of(client, policy).into_iter().rev().find_map(|holder| holder.client_ids.clone());
-    match named {
-        Some(patterns) => patterns,
-        None if anonymous => ClientIdPattern::any(),
-        None => ClientIdPattern::defaults(),
+    let named = holders_of(client, policy).into_iter().rev().find_map(|holder| holder.client_ids.as_ref());
+    if let Some(patterns) = named {
+        return patterns.iter().any(|pattern| pattern.matches(&client.client_id, &client.identity));
     }
+    // Names that belong to an identity of the policy are for it alone: `dev` does not get `dev-1` where that is somebody.
+    let owner =
+        policy.identities.keys().filter(|name| is_own(&client.client_id, name)).max_by_key(|name| name.len());
+    if let Some(owner) = owner
+        && **owner != *client.identity
+    {
+        return false;
+    }
+    client.methods.has(Methods::ANONYMOUS) || is_own(&client.client_id, &client.identity)
+}
+
+/// Whether a Client Identifier is an identity's own name, or begins with it and a hyphen.
+fn is_own(client_id: &str, identity: &str) -> bool {
+    client_id.strip_prefix(identity).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }

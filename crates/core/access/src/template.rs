@@ -3,7 +3,7 @@
 
 use motte_topic::TopicFilter;
 
-use crate::principal::{ClientPrincipal, Principal};
+use crate::principal::{ClientPrincipal, Methods, Principal};
 
 /// What a placeholder stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,16 @@ impl Template {
             pieces.push(Piece::Text(rest.to_owned()));
         }
         let template = Self { pieces };
+        // `$` before a placeholder could turn into the broker's own topics.
+        if let [Piece::Text(first), Piece::Placeholder(_), ..] = template.pieces.as_slice()
+            && first.starts_with('$')
+            && !first.contains('/')
+        {
+            return Err((
+                format!("`{text}` has a placeholder in its first level beside `$`"),
+                "write the first level out: `$SYS/…`".into(),
+            ));
+        }
         // With a harmless value it must be a Topic Filter.
         let sample: String = template.fill(|_| Some("x".to_owned())).unwrap_or_default();
         match TopicFilter::parse(&sample) {
@@ -88,6 +98,26 @@ impl Template {
             return None;
         }
         TopicFilter::parse(self.fill(|_| None)?).ok()
+    }
+
+    /// The filters of a rule that denies: as [`Template::resolve`], but where a value is missing or could widen the filter,
+    /// everything from the placeholder's level on. A client must not escape a rule by its name.
+    pub(crate) fn resolve_denying(&self, principal: &Principal, groups: &[String]) -> Vec<TopicFilter> {
+        let resolved = self.resolve(principal, groups);
+        let by_group = self.pieces.contains(&Piece::Placeholder(Placeholder::Group));
+        if !resolved.is_empty() || (by_group && groups.is_empty()) {
+            return resolved;
+        }
+        let before: String = self
+            .pieces
+            .iter()
+            .map_while(|piece| match piece {
+                Piece::Text(text) => Some(text.as_str()),
+                Piece::Placeholder(_) => None,
+            })
+            .collect();
+        let levels = before.rsplit_once('/').map_or(String::new(), |(levels, _)| format!("{levels}/"));
+        TopicFilter::parse(format!("{levels}#")).into_iter().collect()
     }
 
     /// The filters for a principal: none when a value is missing or could widen the filter, several for several groups.
@@ -122,11 +152,14 @@ impl Template {
 }
 
 fn value(placeholder: Placeholder, client: &ClientPrincipal, group: Option<&str>) -> Option<String> {
-    let certificate = client.certificate.as_deref();
+    // Only what was proved counts.
+    let certificate = client.certificate.as_deref().filter(|_| client.methods.has(Methods::CERTIFICATE));
     match placeholder {
         Placeholder::ClientId => Some(client.client_id.to_string()),
         Placeholder::Identity => Some(client.identity.to_string()),
-        Placeholder::User => client.user_name.as_deref().map(str::to_owned),
+        Placeholder::User => {
+            client.user_name.as_deref().filter(|_| client.methods.has(Methods::PASSWORD)).map(str::to_owned)
+        }
         Placeholder::CertCn => certificate?.cn.clone(),
         Placeholder::CertOu => certificate?.ou.clone(),
         Placeholder::CertO => certificate?.o.clone(),

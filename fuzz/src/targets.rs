@@ -1,0 +1,51 @@
+//! The targets: each takes any bytes and panics if what it promises does not hold.
+
+pub mod frame;
+pub mod packet;
+pub mod policy;
+pub mod snapshot;
+pub mod topic_filter;
+
+/// Something to run on bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// Its name, which is also that of its corpus.
+    pub name: &'static str,
+    /// Panics if an invariant does not hold for the bytes.
+    pub run: fn(&[u8]),
+}
+
+/// Packets of MQTT 3.1.
+pub mod packet_v31 {
+    /// See [`super::packet::run`].
+    pub fn run(data: &[u8]) {
+        super::packet::run(motte_wire::ProtocolVersion::V31, data);
+    }
+}
+
+/// Packets of MQTT 3.1.1.
+pub mod packet_v311 {
+    /// See [`super::packet::run`].
+    pub fn run(data: &[u8]) {
+        super::packet::run(motte_wire::ProtocolVersion::V311, data);
+    }
+}
+
+/// Packets of MQTT 5.0.
+pub mod packet_v5 {
+    /// See [`super::packet::run`].
+    pub fn run(data: &[u8]) {
+        super::packet::run(motte_wire::ProtocolVersion::V5, data);
+    }
+}
+
+/// All of them.
+pub const TARGETS: [Target; 7] = [
+    Target { name: "frame", run: frame::run },
+    Target { name: "packet_v31", run: packet_v31::run },
+    Target { name: "packet_v311", run: packet_v311::run },
+    Target { name: "packet_v5", run: packet_v5::run },
+    Target { name: "topic_filter", run: topic_filter::run },
+    Target { name: "policy", run: policy::run },
+    Target { name: "snapshot", run: snapshot::run },
+];
