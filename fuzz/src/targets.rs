@@ -6,6 +6,12 @@ pub mod policy;
 pub mod snapshot;
 pub mod topic_filter;
 
+/// Ends a target whose promise does not hold.
+#[expect(clippy::panic, reason = "the runner catches a panic and keeps the bytes")]
+fn fail(what: impl std::fmt::Display) -> ! {
+    panic!("{what}")
+}
+
 /// Something to run on bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {

@@ -1,3 +1,5 @@
+//! What is inside a proof, changed after the decision.
+
 use motte_access::Authorized;
 
 fn change(mut proof: Authorized<String>) {

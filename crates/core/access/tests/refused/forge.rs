@@ -1,3 +1,5 @@
+//! A proof made by hand.
+
 use motte_access::{Authorized, PolicyGeneration, RuleId};
 
 fn main() {

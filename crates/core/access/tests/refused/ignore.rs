@@ -1,3 +1,5 @@
+//! A decision that is dropped.
+
 #![deny(unused_must_use)]
 
 use motte_access::{Gate, Origin, Standing, Subject};

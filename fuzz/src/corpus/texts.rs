@@ -1,0 +1,61 @@
+//! Filters and policies, as people write them.
+
+use super::Input;
+
+/// Two filters and a name each.
+pub(super) fn filters() -> Vec<Input> {
+    [
+        ("dollar", "$SYS/#\n#\n$SYS/broker"),
+        ("dollar_below", "a/$b/+\n+/$b/c\na/$b/c"),
+        ("empty_levels", "/\n+/+\n/"),
+        ("everything", "#\n+/#\na"),
+        ("hash_and_its_parent", "a/#\na\na"),
+        ("literal", "a/b/c\na/b/c\na/b/c"),
+        ("long", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/+\n+/b\naaaaaaaaaaaaaaaaaaaaa/b"),
+        ("misplaced", "a+/b\na/#/b\na/b"),
+        ("overlap", "plant/+/state\nplant/press/+\nplant/press/state"),
+        ("pluses", "+/+/+/+\n+/#\na/b/c/d"),
+        ("share", "$share/g/a/+\n$share/h/#\na/b"),
+        ("share_without_filter", "$share/g\n$share//a\na"),
+        ("unicode", "\u{e9}/\u{20ac}/+\n\u{e9}/#\n\u{e9}/\u{20ac}/\u{1d11e}"),
+    ]
+    .map(|(name, text)| (name, text.as_bytes().to_vec()))
+    .to_vec()
+}
+
+/// Policy files, good ones and nearly good ones.
+pub(super) fn policies() -> Vec<Input> {
+    [
+        ("anonymous", "version = 1\n[role.r]\nrules = [{ allow = [\"subscribe\"], topics = [\"#\"] }]\n[anonymous]\nroles = [\"r\"]\n"),
+        ("bridge", "version = 1\n[role.r]\nrules = [{ allow = [\"publish\"], topics = [\"a/#\"] }]\n[bridge.site]\nroles = [\"r\"]\n[operator.ada]\nroles = [\"r\"]\n"),
+        ("certificate", "version = 1\n[role.r]\n[[certificate]]\nou = \"line 7\"\nroles = [\"r\"]\n"),
+        ("client_ids", "version = 1\n[role.r]\n[identity.press]\nroles = [\"r\"]\nclient_ids = [\"press\", \"{identity}-*\"]\n"),
+        ("conditions", "version = 1\n[role.r]\nrules = [{ allow = [\"publish\", \"retain\"], topics = [\"a/+\"], qos_max = 1, payload_bytes_max = 99, listener = [\"main\"], security = [\"tls\"], method = [\"password\"], from = [\"10.0.0.0/8\"] }]\n[authenticated]\nroles = [\"r\"]\n"),
+        ("deny", "version = 1\n[role.r]\nrules = [\n  { allow = [\"subscribe\", \"share\"], topics = [\"plant/#\"], narrow = true },\n  { deny = [\"receive\"], topics = [\"plant/press/#\"] },\n]\n[authenticated]\nroles = [\"r\"]\n"),
+        ("empty", ""),
+        ("groups", "version = 1\n[role.r]\n[group.g]\nroles = [\"r\"]\n[identity.press]\ngroups = [\"g\"]\n"),
+        ("not_toml", "version = 1\n[role.r\n"),
+        ("not_utf_8", "version = 1 # \u{fffd}\n"),
+        ("templates", "version = 1\n[role.r]\nrules = [{ allow = [\"publish\"], topics = [\"plant/{identity}/#\", \"c/{client_id}\", \"u/{user}/+\"] }]\n[authenticated]\nroles = [\"r\"]\n"),
+        ("unknown_role", "version = 1\n[identity.press]\nroles = [\"nobody\"]\n"),
+        ("version_2", "version = 2\n"),
+        ("wildcards", "version = 1\n[role.r]\nwildcards = \"deny\"\nrules = [{ allow = [\"subscribe\"], topics = [\"a/#\"] }]\n[authenticated]\nroles = [\"r\"]\n"),
+    ]
+    .map(|(name, text)| (name, text.as_bytes().to_vec()))
+    .to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use motte_access::Policy;
+
+    #[test]
+    fn the_good_policies_are_good() {
+        // An empty file permits nothing.
+        let bad = ["not_toml", "unknown_role", "version_2"];
+        for (name, text) in super::policies() {
+            let read = Policy::parse(&String::from_utf8(text).unwrap(), name);
+            assert_eq!(read.is_err(), bad.contains(&name), "{name}: {read:?}");
+        }
+    }
+}
