@@ -39,6 +39,7 @@ fn malformed_packets_are_answered_as_such() {
         ("a length that is cut", packet(0x30, b"\0\x09a")),
         ("a property length that is too long", packet(0x30, b"\0\x01a\x7f")),
         ("a property length in two bytes that needs one", packet(0x30, b"\0\x01a\x80\0x")),
+        ("a property of another packet", publish5(0, "a", None, &[33, 0, 1], b"")),
         ("packet type 0", vec![0x00, 0]),
         ("bytes after PUBACK", packet(0x40, b"\0\x01\0\0x")),
     ];
@@ -65,7 +66,6 @@ fn protocol_errors_are_answered_as_such() {
         ("SUBSCRIBE with identifier 0", packet(0x82, b"\0\0\0\0\x01a\0")),
         ("PUBLISH with identifier 0", publish5(2, "a", Some(0), &[], b"")),
         ("a property twice", publish5(0, "a", None, &[1, 0, 1, 0], b"")),
-        ("a property of another packet", publish5(0, "a", None, &[33, 0, 1], b"")),
         ("Payload Format Indicator 2", publish5(0, "a", None, &[1, 2], b"")),
         ("Subscription Identifier 0", packet(0x82, b"\0\x01\x02\x0b\0\0\x01a\0")),
         ("a Reason Code that PUBACK does not have", packet(0x40, b"\0\x01\x01")),

@@ -136,3 +136,27 @@ fn sessions_and_retained_messages_survive_a_clean_stop() {
     ]));
     assert!(good && text.contains("kept"), "{text}");
 }
+
+#[test]
+fn behind_a_proxy_the_header_says_who_it_is_and_must_be_there() {
+    use std::io::{Read, Write};
+    let more = "[[listener]]\nname = \"behind\"\nkind = \"tcp\"\nbind = [\"127.0.0.1:0\"]\n[listener.proxy_protocol]\nfrom = [\"127.0.0.1/32\"]\n";
+    let site = Site::start_with(&format!("{}\n{more}", crate::site::CONFIG));
+    let connect = b"\x10\x0f\0\x04MQTT\x04\x02\0\x3c\0\x03abc";
+    let attempt = |header: &[u8]| {
+        let mut stream = std::net::TcpStream::connect(site.address("behind")).expect("it listens");
+        stream.write_all(&[header, connect].concat()).expect("it reads");
+        let mut answer = Vec::new();
+        // Closed with a reset where the header was refused.
+        let _ = stream.read_to_end(&mut answer);
+        answer
+    };
+    assert_eq!(attempt(b"PROXY TCP4 203.0.113.9 127.0.0.1 4711 1883\r\n"), [0x20, 2, 0, 5]);
+    site.broker.event_where("gate.connect_refused", |event| event.field("address") == "203.0.113.9");
+    let mut second = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+    second.extend([203, 0, 113, 10, 127, 0, 0, 1, 0x12, 0x67, 0x07, 0x5b]);
+    assert_eq!(attempt(&second), [0x20, 2, 0, 5]);
+    site.broker.event_where("gate.connect_refused", |event| event.field("address") == "203.0.113.10");
+    assert!(attempt(b"").is_empty());
+    site.broker.event("gate.proxy_header_refused");
+}

@@ -139,9 +139,11 @@ pub(crate) fn section<'a>(
             return Err(inside.wrong("properties", "a property that does not exist", "MQTT-2.2.2-2"));
         };
         if property.places & at == 0 {
-            return Err(inside
-                .wrong(property.name, "a property that may not stand in this packet", "5.0 section 2.2.2.2")
-                .protocol());
+            return Err(inside.wrong(
+                property.name,
+                "a property that may not stand in this packet",
+                "5.0 section 2.2.2.2",
+            ));
         }
         // Subscription Identifiers repeat in PUBLISH only; a client never sends them there (MQTT-3.3.4-6).
         let repeats = property.kind == Kind::Pair || (id == 11 && at == place::PUBLISH);

@@ -9,6 +9,9 @@ use motte_wire::{PacketId, ProtocolVersion, PublishHead, QoS};
 use crate::output::{Output, SHARED_BYTES_MIN};
 use crate::publication::{Publication, seconds_left};
 
+/// Largest packet that the Remaining Length can express (MQTT-1.5.5-1), with its fixed header.
+const PACKET_BYTES_MAX: u32 = 268_435_460;
+
 /// How a message goes out to one client.
 #[derive(Debug, Clone, Copy)]
 pub struct Form<'a> {
@@ -83,7 +86,7 @@ impl Shapes {
     ) -> Result<(), TooLarge> {
         if !form.common() {
             let head = head(publication, form, packet_id, now_ms);
-            if head.wire_len() > bytes_max as usize {
+            if head.wire_len() > bytes_max.min(PACKET_BYTES_MAX) as usize {
                 return Err(TooLarge);
             }
             head.encode(output.buffer());
@@ -94,7 +97,7 @@ impl Shapes {
             Some(shape) => shape,
             None => self.make(publication, form, now_ms),
         };
-        if shape.wire_len > bytes_max as usize {
+        if shape.wire_len > bytes_max.min(PACKET_BYTES_MAX) as usize {
             return Err(TooLarge);
         }
         let buffer = output.buffer();

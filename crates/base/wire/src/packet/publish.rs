@@ -223,7 +223,8 @@ impl PublishHead<'_> {
     pub fn encode(&self, out: &mut Vec<u8>) -> Option<usize> {
         let start = out.len();
         let remaining = self.remaining_len();
-        out.reserve(remaining + 5);
+        // The payload follows elsewhere, or is shared.
+        out.reserve(remaining - self.payload_len + 5);
         out.push(0x30 | u8::from(self.dup) << 3 | (self.qos as u8) << 1 | u8::from(self.retain));
         varint::write(u32::try_from(remaining).unwrap_or(u32::MAX), out);
         varint::write_bytes(self.topic.as_bytes(), out);

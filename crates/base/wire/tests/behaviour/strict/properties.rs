@@ -75,7 +75,7 @@ fn each_property_stands_in_its_packets_and_in_no_other() {
                 let read = read_as(V5, &bytes, &rules(place, property.id));
                 assert!(read.is_ok(), "{} in {place}: {read:?}", property.name);
             } else {
-                protocol_error(V5, &bytes);
+                malformed(V5, &bytes);
             }
         }
     }

@@ -1,0 +1,4 @@
+//! A shard judged by its inputs and effects alone.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod authentication;
