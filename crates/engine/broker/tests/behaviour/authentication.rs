@@ -100,8 +100,8 @@ fn limits() -> SessionLimits {
     }
 }
 
-fn identity(name: &str) -> Box<ClientPrincipal> {
-    Box::new(ClientPrincipal {
+fn identity(name: &str) -> ClientPrincipal {
+    ClientPrincipal {
         identity: Arc::from(name),
         client_id: Arc::from(""),
         user_name: None,
@@ -110,7 +110,7 @@ fn identity(name: &str) -> Box<ClientPrincipal> {
         listener: Arc::from("main"),
         security: Security::Tls,
         address: None,
-    })
+    }
 }
 
 /// A broker with a client whose CONNECT asks for method `M`.
@@ -149,7 +149,7 @@ fn verdict(broker: &mut Broker, world: &mut World, verdict: Verdict) {
 }
 
 fn accepted(name: &str) -> Verdict {
-    Verdict::Accepted { principal: identity(name), data: Some(b"last".to_vec()) }
+    Verdict::Accepted { principal: Box::new(identity(name)), data: Some(b"last".to_vec()) }
 }
 
 // MQTT-4.12.0-2@5.0 MQTT-4.12.0-5@5.0
