@@ -293,7 +293,9 @@ impl Client {
             let Some(left) = deadline.checked_duration_since(now).filter(|left| !left.is_zero()) else {
                 return Ok(false);
             };
-            let step = if self.keep_alive.is_zero() { left } else { left.min(self.keep_alive) };
+            // Until the next PINGREQ is due, counted from what was sent last.
+            let due = self.keep_alive.saturating_sub(self.last_sent.elapsed());
+            let step = if self.keep_alive.is_zero() { left } else { left.min(due) };
             self.stream.set_read_timeout(Some(step.max(Duration::from_millis(1))))?;
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Err(ClientFault::Closed),

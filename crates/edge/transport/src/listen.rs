@@ -81,7 +81,8 @@ impl Listener {
             cause,
         };
         let stale = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
-            && std::os::unix::net::UnixStream::connect(path).is_err();
+            && std::os::unix::net::UnixStream::connect(path)
+                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
         if stale {
             std::fs::remove_file(path).map_err(fault)?;
         }

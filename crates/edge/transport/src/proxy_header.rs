@@ -23,8 +23,19 @@ pub(crate) enum Header {
     Wrong,
 }
 
-/// Reads a header from the bytes that have arrived.
+/// Reads a header from the bytes that have arrived. An IPv4 address in IPv6 form is given as IPv4, so that filters and
+/// rules written for one form hold for the other.
 pub(crate) fn parse(bytes: &[u8]) -> Header {
+    match parse_as_sent(bytes) {
+        Header::Whole { len, source } => {
+            let canonical = |source: SocketAddr| SocketAddr::new(source.ip().to_canonical(), source.port());
+            Header::Whole { len, source: source.map(canonical) }
+        }
+        other => other,
+    }
+}
+
+fn parse_as_sent(bytes: &[u8]) -> Header {
     let result = HeaderResult::parse(bytes);
     if result.is_incomplete() && bytes.len() < HEADER_BYTES_MAX {
         return Header::Partial;
@@ -65,6 +76,8 @@ mod tests {
         v2.extend([192, 0, 2, 7, 192, 0, 2, 1, 0x04, 0xd2, 0x22, 0xb3]);
         assert_eq!(parse(&v2), Header::Whole { len: 28, source });
         assert_eq!(parse(&v2[..18]), Header::Partial);
+        let mapped = b"PROXY TCP6 ::ffff:192.0.2.7 ::1 1234 8883\r\n";
+        assert_eq!(parse(mapped), Header::Whole { len: mapped.len(), source });
         assert_eq!(parse(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00\x00\x00\x00\x00"), Header::Wrong);
         assert_eq!(parse(b"GET / HTTP/1.1\r\n\r\n"), Header::Wrong);
     }
