@@ -1,11 +1,11 @@
 //! From a configuration to rules: every file it names is read, checked and put together. All faults are reported at once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use motte_access::{CompiledPolicy, Methods, Policy, PolicyGeneration};
 use motte_config::{
-    AuthMethod, CertificateIdentity, ClientCertificates, Config, Listener, ListenerTls, TlsVersion,
+    AuthMethod, CertificateIdentity, ClientCertificates, Config, Listener, ListenerTls, Places, TlsVersion,
 };
 use motte_event::{Event, life};
 use motte_identity::{Authenticator, CertificateName, PasswordFile, Requirements};
@@ -35,6 +35,24 @@ pub(crate) struct Assembled {
     pub(crate) events: Vec<Event>,
 }
 
+/// What is wrong so far.
+struct Faults<'c> {
+    places: &'c Places,
+    found: Vec<String>,
+}
+
+impl Faults<'_> {
+    fn push(&mut self, fault: String) {
+        self.found.push(fault);
+    }
+
+    /// About a file: said with the place where the configuration names it.
+    fn about(&mut self, path: &Path, fault: &str) {
+        let place = self.places.of_path(path).map(|place| format!("{place}: ")).unwrap_or_default();
+        self.found.push(format!("{place}{fault}"));
+    }
+}
+
 /// Reads everything.
 pub(crate) fn assemble(
     config: &Config,
@@ -42,7 +60,7 @@ pub(crate) fn assemble(
     policy: Result<Arc<CompiledPolicy>, PolicyGeneration>,
     passphrases: &mut Passphrases,
 ) -> Result<Assembled, AssembleError> {
-    let mut faults = Vec::new();
+    let mut faults = Faults { places: &config.places, found: Vec::new() };
     let mut events = Vec::new();
     let policy = match policy {
         Ok(fixed) => {
@@ -64,7 +82,7 @@ pub(crate) fn assemble(
     }
     let limits = &config.limits;
     match policy {
-        Some(policy) if faults.is_empty() => {
+        Some(policy) if faults.found.is_empty() => {
             let rules = Rules {
                 policy,
                 listeners,
@@ -78,7 +96,7 @@ pub(crate) fn assemble(
             };
             Ok(Assembled { rules, events })
         }
-        _ => Err(AssembleError(faults)),
+        _ => Err(AssembleError(faults.found)),
     }
 }
 
@@ -126,26 +144,38 @@ fn read_policy(
     config: &Config,
     generation: PolicyGeneration,
     events: &mut Vec<Event>,
-    faults: &mut Vec<String>,
+    faults: &mut Faults<'_>,
 ) -> Option<Arc<CompiledPolicy>> {
+    let before = faults.found.len();
+    let general = one_policy(&config.policy_files, faults);
+    let mut own = Vec::new();
+    let mut files: Vec<String> = config.policy_files.iter().map(|path| path.display().to_string()).collect();
+    for listener in &config.listeners {
+        let Some(named) = &listener.policy_files else { continue };
+        own.push((listener.name.clone(), one_policy(named, faults)));
+        files.extend(named.iter().map(|path| format!("{} (listener {})", path.display(), listener.name)));
+    }
+    if faults.found.len() > before {
+        return None;
+    }
+    events.push(motte_event::rule::policy_loaded(&files.join(", "), generation.0));
+    Some(Arc::new(CompiledPolicy::compile_all(&general, &own, generation)))
+}
+
+/// The policy that some files are together.
+fn one_policy(files: &[PathBuf], faults: &mut Faults<'_>) -> Policy {
     let mut policy = Policy::default();
-    let before = faults.len();
-    for path in &config.policy_files {
+    for path in files {
         if let Some(text) = text(path, "policy file", faults)
             && let Err(error) = policy.read(&text, &path.display().to_string())
         {
             faults.push(error.to_string());
         }
     }
-    if faults.len() > before {
-        return None;
-    }
-    let files: Vec<String> = config.policy_files.iter().map(|path| path.display().to_string()).collect();
-    events.push(motte_event::rule::policy_loaded(&files.join(", "), generation.0));
-    Some(Arc::new(CompiledPolicy::compile(&policy, generation)))
+    policy
 }
 
-fn read_passwords(config: &Config, faults: &mut Vec<String>) -> Option<PasswordFile> {
+fn read_passwords(config: &Config, faults: &mut Faults<'_>) -> Option<PasswordFile> {
     let path = config.password_file.as_ref()?;
     let text = text(path, "password file", faults)?;
     match PasswordFile::parse(&text) {
@@ -167,7 +197,7 @@ fn stages(
     listener: &Listener,
     passphrases: &mut Passphrases,
     events: &mut Vec<Event>,
-    faults: &mut Vec<String>,
+    faults: &mut Faults<'_>,
 ) -> Option<Stages> {
     let tls = match &listener.tls {
         Some(written) => Some(tls(&listener.name, written, passphrases, events, faults)?),
@@ -185,9 +215,9 @@ fn tls(
     written: &ListenerTls,
     passphrases: &mut Passphrases,
     events: &mut Vec<Event>,
-    faults: &mut Vec<String>,
+    faults: &mut Faults<'_>,
 ) -> Option<ServerTls> {
-    let before = faults.len();
+    let before = faults.found.len();
     let own = written
         .certificates
         .iter()
@@ -201,8 +231,23 @@ fn tls(
         .collect();
     let client_ca =
         written.client_ca.iter().filter_map(|path| certificates(path, faults)).flatten().collect();
-    let crls = written.crl.iter().filter_map(|path| revocation_lists(path, faults)).flatten().collect();
-    if faults.len() > before {
+    let crls: Vec<_> = written
+        .crl
+        .iter()
+        .filter_map(|path| {
+            let lists = revocation_lists(path, faults)?;
+            let now_s = unix_ms() / 1_000;
+            let ended = |der: &[u8]| {
+                motte_pki::inspect_revocation_list(der).is_some_and(|facts| facts.days_left(now_s).is_none())
+            };
+            if lists.iter().any(|der| ended(der)) {
+                events.push(life::revocation_list_expired(&path.display().to_string()));
+            }
+            Some(lists)
+        })
+        .flatten()
+        .collect();
+    if faults.found.len() > before {
         return None;
     }
     let options = TlsOptions {
@@ -222,42 +267,46 @@ fn tls(
     ServerTls::new(options).map_err(|error| faults.push(format!("listener {listener}: {error}"))).ok()
 }
 
-fn certificates(path: &Path, faults: &mut Vec<String>) -> Option<Vec<CertificateDer<'static>>> {
+fn certificates(path: &Path, faults: &mut Faults<'_>) -> Option<Vec<CertificateDer<'static>>> {
     let text = text(path, "certificate file", faults)?;
-    motte_pki::certificates(&text).map_err(|error| faults.push(format!("{}: {error}", path.display()))).ok()
+    motte_pki::certificates(&text)
+        .map_err(|error| faults.about(path, &format!("{}: {error}", path.display())))
+        .ok()
 }
 
 fn private_key(
     certificate: &motte_config::Certificate,
     passphrases: &mut Passphrases,
-    faults: &mut Vec<String>,
+    faults: &mut Faults<'_>,
 ) -> Option<PrivateKeyDer<'static>> {
     let path = &certificate.key;
     if let Some(fault) = key_file_fault(path) {
-        faults.push(fault);
+        faults.about(path, &fault);
         return None;
     }
     let pem = motte_seal::SecretString::new(text(path, "key file", faults)?);
-    let passphrase = passphrases.of(certificate).map_err(|fault| faults.push(fault)).ok()?;
+    let passphrase = passphrases.of(certificate).map_err(|fault| faults.about(path, &fault)).ok()?;
     motte_pki::private_key(pem.expose(), passphrase.as_deref())
-        .map_err(|error| faults.push(format!("{}: {error}", path.display())))
+        .map_err(|error| faults.about(path, &format!("{}: {error}", path.display())))
         .ok()
 }
 
 fn revocation_lists(
     path: &Path,
-    faults: &mut Vec<String>,
+    faults: &mut Faults<'_>,
 ) -> Option<Vec<CertificateRevocationListDer<'static>>> {
     let text = text(path, "revocation list", faults)?;
     let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(text.as_bytes()).collect();
     match lists {
         Ok(lists) if !lists.is_empty() => Some(lists),
         Ok(_) => {
-            faults.push(format!("{}: no revocation list in it; it must hold a block that begins with -----BEGIN X509 CRL-----", path.display()));
+            let what =
+                "no revocation list in it; it must hold a block that begins with -----BEGIN X509 CRL-----";
+            faults.about(path, &format!("{}: {what}", path.display()));
             None
         }
         Err(error) => {
-            faults.push(format!("{}: damaged PEM: {error}", path.display()));
+            faults.about(path, &format!("{}: damaged PEM: {error}", path.display()));
             None
         }
     }
@@ -273,7 +322,7 @@ fn expiry(leaf: &CertificateDer<'_>, path: &Path) -> Option<Event> {
 }
 
 /// The text of a file, within bounds.
-fn text(path: &Path, what: &str, faults: &mut Vec<String>) -> Option<String> {
+fn text(path: &Path, what: &str, faults: &mut Faults<'_>) -> Option<String> {
     let read = || -> std::io::Result<String> {
         let length = std::fs::metadata(path)?.len();
         if length > FILE_BYTES_MAX {
@@ -291,7 +340,8 @@ fn text(path: &Path, what: &str, faults: &mut Vec<String>) -> Option<String> {
                 std::io::ErrorKind::InvalidData => "it must be UTF-8 text",
                 _ => "see what the system says",
             };
-            faults.push(format!("cannot read the {what} {}: {error}\n  remedy: {remedy}", path.display()));
+            let fault = format!("cannot read the {what} {}: {error}\n  remedy: {remedy}", path.display());
+            faults.about(path, &fault);
         })
         .ok()
 }

@@ -55,7 +55,8 @@ pub(crate) fn unchangeable(old: &Config, new: &Config) -> Result<(), ReloadError
 /// What a successful reload read, for the log.
 pub(crate) fn what_was_read(config: &Config) -> String {
     let mut read = vec!["limits".to_owned()];
-    read.extend(config.policy_files.iter().map(|path| path.display().to_string()));
+    let own = config.listeners.iter().filter_map(|listener| listener.policy_files.as_ref()).flatten();
+    read.extend(config.policy_files.iter().chain(own).map(|path| path.display().to_string()));
     read.extend(config.password_file.iter().map(|path| path.display().to_string()));
     if config.listeners.iter().any(|listener| listener.tls.is_some()) {
         read.push("certificates and keys".to_owned());

@@ -245,6 +245,15 @@ pub(crate) struct CompiledCertificate {
     pub(crate) roles: Vec<u32>,
 }
 
+/// Which roles clients have, as one policy says.
+#[derive(Debug, Default)]
+pub(crate) struct Assignments {
+    pub(crate) identities: FxHashMap<String, CompiledHolder>,
+    pub(crate) authenticated: CompiledHolder,
+    pub(crate) anonymous: CompiledHolder,
+    pub(crate) certificates: Vec<CompiledCertificate>,
+}
+
 /// A policy in force.
 #[derive(Debug)]
 pub struct CompiledPolicy {
@@ -252,10 +261,8 @@ pub struct CompiledPolicy {
     pub(crate) development: bool,
     pub(crate) rules: Vec<Rule>,
     pub(crate) roles: Vec<CompiledRole>,
-    pub(crate) identities: FxHashMap<String, CompiledHolder>,
-    pub(crate) authenticated: CompiledHolder,
-    pub(crate) anonymous: CompiledHolder,
-    pub(crate) certificates: Vec<CompiledCertificate>,
+    everywhere: Assignments,
+    by_listener: FxHashMap<String, Assignments>,
     pub(crate) bridges: FxHashMap<String, Vec<u32>>,
     pub(crate) operators: FxHashMap<String, Vec<u32>>,
     places: Vec<RulePlace>,
@@ -264,45 +271,60 @@ pub struct CompiledPolicy {
 impl CompiledPolicy {
     /// Compiles a policy under a generation that no other policy of this process has.
     pub fn compile(policy: &Policy, generation: PolicyGeneration) -> Self {
-        let numbers: FxHashMap<&str, u32> =
-            policy.roles.keys().zip(0_u32..).map(|(name, number)| (name.as_str(), number)).collect();
-        let of = |roles: &[String]| -> Vec<u32> {
-            let mut found: Vec<u32> =
-                roles.iter().filter_map(|role| numbers.get(role.as_str()).copied()).collect();
-            found.sort_unstable();
-            found.dedup();
-            found
-        };
-        let with_groups = |holder: &Holder| {
-            let group_roles = holder.groups.iter().filter_map(|group| policy.groups.get(group)).flatten();
-            let roles: Vec<String> = holder.roles.iter().chain(group_roles).cloned().collect();
-            CompiledHolder {
-                roles: of(&roles),
-                groups: holder.groups.clone(),
-                client_ids: holder.client_ids.clone(),
-            }
-        };
-        let mut rules = Vec::new();
-        let compiled = policy.roles.values().map(|role| compile_role(role, &mut rules)).collect();
-        let certificates = policy.certificates.iter().map(|one| CompiledCertificate {
-            cn: one.cn.clone(),
-            ou: one.ou.clone(),
-            o: one.o.clone(),
-            roles: of(&one.roles),
-        });
-        Self {
+        Self::compile_all(policy, &[], generation)
+    }
+
+    /// As [`CompiledPolicy::compile`], where clients of some listeners, given by name, have a policy of their own in place
+    /// of the general one. Bridges and operators have their rights from the general one alone.
+    pub fn compile_all(general: &Policy, own: &[(String, Policy)], generation: PolicyGeneration) -> Self {
+        let mut compiled = Self {
             generation,
             development: false,
-            rules,
-            roles: compiled,
-            identities: policy.identities.iter().map(|(name, h)| (name.clone(), with_groups(h))).collect(),
-            authenticated: with_groups(&policy.authenticated),
-            anonymous: with_groups(&policy.anonymous),
-            certificates: certificates.collect(),
-            bridges: policy.bridges.iter().map(|(name, roles)| (name.clone(), of(roles))).collect(),
-            operators: policy.operators.iter().map(|(name, roles)| (name.clone(), of(roles))).collect(),
-            places: policy.places.clone(),
+            rules: Vec::new(),
+            roles: Vec::new(),
+            everywhere: Assignments::default(),
+            by_listener: FxHashMap::default(),
+            bridges: FxHashMap::default(),
+            operators: FxHashMap::default(),
+            places: Vec::new(),
+        };
+        let numbers = compiled.add(general);
+        compiled.everywhere = assignments(general, &numbers);
+        let named = |all: &BTreeMap<String, Vec<String>>| {
+            all.iter().map(|(name, roles)| (name.clone(), numbers_of(roles, &numbers))).collect()
+        };
+        compiled.bridges = named(&general.bridges);
+        compiled.operators = named(&general.operators);
+        for (listener, policy) in own {
+            let numbers = compiled.add(policy);
+            compiled.by_listener.insert(listener.clone(), assignments(policy, &numbers));
         }
+        compiled
+    }
+
+    /// Adds a policy's roles; gives their numbers.
+    fn add<'p>(&mut self, policy: &'p Policy) -> FxHashMap<&'p str, u32> {
+        let first_place = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
+        self.places.extend(policy.places.iter().cloned());
+        let mut numbers = FxHashMap::default();
+        for (name, role) in &policy.roles {
+            let number = u32::try_from(self.roles.len()).unwrap_or(u32::MAX);
+            numbers.insert(name.as_str(), number);
+            self.roles.push(compile_role(role, first_place, &mut self.rules));
+        }
+        numbers
+    }
+
+    /// What is assigned to the clients of a listener.
+    pub(crate) fn assignments(&self, listener: &str) -> &Assignments {
+        self.by_listener.get(listener).unwrap_or(&self.everywhere)
+    }
+
+    /// Names of all identities, of whatever listener.
+    pub(crate) fn identities(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.everywhere)
+            .chain(self.by_listener.values())
+            .flat_map(|one| one.identities.keys())
     }
 
     /// Permits everything to everybody but publishing to `$SYS/`. For `motte dev` and tests only.
@@ -322,11 +344,43 @@ impl CompiledPolicy {
 
     /// Whether an identity is named in the policy.
     pub fn knows_identity(&self, identity: &str) -> bool {
-        self.identities.contains_key(identity)
+        self.identities().any(|known| known == identity)
     }
 }
 
-fn compile_role(role: &Role, rules: &mut Vec<Rule>) -> CompiledRole {
+fn assignments(policy: &Policy, numbers: &FxHashMap<&str, u32>) -> Assignments {
+    let holder = |holder: &Holder| {
+        let group_roles = holder.groups.iter().filter_map(|group| policy.groups.get(group)).flatten();
+        let roles: Vec<String> = holder.roles.iter().chain(group_roles).cloned().collect();
+        CompiledHolder {
+            roles: numbers_of(&roles, numbers),
+            groups: holder.groups.clone(),
+            client_ids: holder.client_ids.clone(),
+        }
+    };
+    let certificates = policy.certificates.iter().map(|one| CompiledCertificate {
+        cn: one.cn.clone(),
+        ou: one.ou.clone(),
+        o: one.o.clone(),
+        roles: numbers_of(&one.roles, numbers),
+    });
+    Assignments {
+        identities: policy.identities.iter().map(|(name, one)| (name.clone(), holder(one))).collect(),
+        authenticated: holder(&policy.authenticated),
+        anonymous: holder(&policy.anonymous),
+        certificates: certificates.collect(),
+    }
+}
+
+fn numbers_of(roles: &[String], numbers: &FxHashMap<&str, u32>) -> Vec<u32> {
+    let mut found: Vec<u32> = roles.iter().filter_map(|role| numbers.get(role.as_str()).copied()).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Compiles a role; `first_place` is where the places of its policy begin among all.
+fn compile_role(role: &Role, first_place: u32, rules: &mut Vec<Rule>) -> CompiledRole {
     let mut compiled =
         CompiledRole { fixed: FilterSet::new(), fixed_rules: Vec::new(), templated: Vec::new() };
     for rule in &role.rules {
@@ -338,7 +392,8 @@ fn compile_role(role: &Role, rules: &mut Vec<Rule>) -> CompiledRole {
             }
             None => compiled.templated.push(number),
         }
-        rules.push(Rule { wildcards: role.wildcards, ..rule.clone() });
+        let id = RuleId(rule.id.0.saturating_add(first_place));
+        rules.push(Rule { id, wildcards: role.wildcards, ..rule.clone() });
     }
     compiled
 }

@@ -102,7 +102,7 @@ fn roles_of(principal: &Principal, policy: &CompiledPolicy) -> (Vec<u32>, Vec<St
             {
                 let fits =
                     |wanted: &Option<String>, have: &Option<String>| wanted.is_none() || wanted == have;
-                for one in &policy.certificates {
+                for one in &policy.assignments(&client.listener).certificates {
                     if fits(&one.cn, &facts.cn) && fits(&one.ou, &facts.ou) && fits(&one.o, &facts.o) {
                         roles.extend_from_slice(&one.roles);
                     }
@@ -127,10 +127,11 @@ fn holders_of<'p>(client: &ClientPrincipal, policy: &'p CompiledPolicy) -> Vec<&
         return Vec::new();
     }
     if client.methods.has(Methods::ANONYMOUS) {
-        return vec![&policy.anonymous];
+        return vec![&policy.assignments(&client.listener).anonymous];
     }
-    let mut holders = vec![&policy.authenticated];
-    holders.extend(policy.identities.get(&*client.identity));
+    let assigned = policy.assignments(&client.listener);
+    let mut holders = vec![&assigned.authenticated];
+    holders.extend(assigned.identities.get(&*client.identity));
     holders
 }
 
@@ -143,9 +144,10 @@ pub(crate) fn client_id_fits(client: &ClientPrincipal, policy: &CompiledPolicy) 
     if let Some(patterns) = named {
         return patterns.iter().any(|pattern| pattern.matches(&client.client_id, &client.identity));
     }
-    // Names that belong to an identity of the policy are for it alone: `dev` does not get `dev-1` where that is somebody.
+    // Names that belong to an identity of any policy are for it alone: `dev` does not get `dev-1` where that is somebody,
+    // at whichever listener, because Sessions are the whole broker's.
     let owner =
-        policy.identities.keys().filter(|name| is_own(&client.client_id, name)).max_by_key(|name| name.len());
+        policy.identities().filter(|name| is_own(&client.client_id, name)).max_by_key(|name| name.len());
     if let Some(owner) = owner
         && **owner != *client.identity
     {

@@ -36,9 +36,7 @@ impl<'a> Faults<'a> {
 
     /// Notes a fault at a byte of the text.
     pub(crate) fn add(&mut self, at: usize, what: impl Into<String>, remedy: impl Into<String>) {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+        let (line, column) = line_and_column(self.text, at);
         let (what, remedy) = (what.into(), remedy.into());
         self.found.push(ConfigError { file: self.file.to_owned(), line, column, what, remedy });
     }
@@ -56,9 +54,21 @@ impl<'a> Faults<'a> {
         self.add(error.span().map_or(0, |span| span.start), message, remedy);
     }
 
+    /// Whether nothing was noted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
     pub(crate) fn finish(self) -> Result<(), ConfigErrors> {
         if self.found.is_empty() { Ok(()) } else { Err(ConfigErrors(self.found)) }
     }
+}
+
+/// Line and column of a byte, both from 1.
+pub(crate) fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    (line, before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1)
 }
 
 /// The key and the known ones in "unknown field `x`, expected one of `a`, `b`".

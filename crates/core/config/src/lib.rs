@@ -9,6 +9,7 @@ mod limits;
 mod listener;
 mod listener_tls;
 mod meant;
+mod reading;
 mod written;
 
 pub use error::{ConfigError, ConfigErrors};
@@ -18,3 +19,4 @@ pub use listener::{
     ProxyProtocol, TlsVersion, WebSocket,
 };
 pub use meant::{Config, LogFormat, parse, parse_development};
+pub use reading::Places;

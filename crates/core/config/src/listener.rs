@@ -190,6 +190,8 @@ pub struct Listener {
     pub certificate_identity: CertificateIdentity,
     /// Nobody is asked who they are; on local endpoints only.
     pub anonymous: bool,
+    /// Policy files of this listener alone, in place of the general ones; `None`: the general ones.
+    pub policy_files: Option<Vec<PathBuf>>,
     /// WebSocket, exactly for those kinds.
     pub websocket: Option<WebSocket>,
     /// PROXY protocol.
@@ -230,6 +232,7 @@ impl Listener {
             all_of: Vec::new(),
             certificate_identity: CertificateIdentity::Cn,
             anonymous: false,
+            policy_files: None,
             websocket: None,
             proxy_protocol: None,
             allow: Vec::new(),
@@ -246,6 +249,7 @@ impl Listener {
                 each(path);
             }
         }
+        self.policy_files.iter_mut().flatten().for_each(&mut each);
         let Some(tls) = &mut self.tls else { return };
         for certificate in &mut tls.certificates {
             each(&mut certificate.chain);
@@ -302,6 +306,7 @@ impl Listener {
             all_of,
             certificate_identity,
             anonymous,
+            policy_files: body.policy.as_ref().map(|policy| policy.files.clone()),
             websocket,
             proxy_protocol: body
                 .proxy_protocol

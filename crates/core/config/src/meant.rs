@@ -9,6 +9,7 @@ use motte_event::Severity;
 use crate::error::{ConfigErrors, Faults};
 use crate::limits::Limits;
 use crate::listener::{Endpoint, Listener};
+use crate::reading::{Places, read};
 use crate::written::{ConfigWritten, DevelopmentWritten, LogWritten, SysWritten};
 
 /// How events are written to standard error.
@@ -47,6 +48,8 @@ pub struct Config {
     pub metrics: Option<Endpoint>,
     /// Seconds between publications of `$SYS/` topics; 0: none.
     pub sys_interval_s: u32,
+    /// Where the configuration names its files.
+    pub places: Places,
 }
 
 impl Default for Config {
@@ -64,6 +67,7 @@ impl Default for Config {
             log_level: Severity::Info,
             metrics: None,
             sys_interval_s: 10,
+            places: Places::default(),
         }
     }
 }
@@ -74,15 +78,12 @@ impl Default for Config {
 /// All faults that were found, each with place and remedy.
 pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors> {
     let mut faults = Faults::new(text, file);
-    let written: ConfigWritten = match toml::from_str(text) {
-        Ok(written) => written,
-        Err(error) => {
-            faults.add_syntax(&error);
-            faults.finish()?;
-            return Ok(Config::default());
-        }
+    let Some(written) = read::<ConfigWritten>(text, &mut faults) else {
+        faults.finish()?;
+        return Ok(Config::default());
     };
-    let mut config = Config { state_dir: written.state_dir, ..Config::default() };
+    let places = Places::of(text, file);
+    let mut config = Config { state_dir: written.state_dir, places, ..Config::default() };
     config.limits = config.limits.with(&written.limits, &mut faults);
     if let Some(workers) = &written.workers {
         config.workers = *workers.get_ref();
@@ -136,13 +137,9 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
 /// As [`parse`].
 pub fn parse_development(text: &str, file: &str) -> Result<Config, ConfigErrors> {
     let mut faults = Faults::new(text, file);
-    let written: DevelopmentWritten = match toml::from_str(text) {
-        Ok(written) => written,
-        Err(error) => {
-            faults.add_syntax(&error);
-            faults.finish()?;
-            return Ok(Config::default());
-        }
+    let Some(written) = read::<DevelopmentWritten>(text, &mut faults) else {
+        faults.finish()?;
+        return Ok(Config::default());
     };
     let mut config = Config::default();
     config.limits = config.limits.with(&written.limits, &mut faults);
@@ -214,6 +211,7 @@ impl Config {
         };
         self.state_dir.iter_mut().chain(&mut self.password_file).for_each(resolve);
         self.policy_files.iter_mut().for_each(resolve);
+        self.places.for_each_path(resolve);
         if let Some(Endpoint::Unix(path)) = &mut self.metrics {
             resolve(path);
         }
@@ -276,6 +274,10 @@ impl Listener {
             out.push_str(&tls.to_toml());
         }
         out.push_str(&self.auth_to_toml());
+        if let Some(files) = &self.policy_files {
+            let files = list(files.iter().map(|file| file.display().to_string()));
+            out.push_str(&format!("[listener.policy]\nfiles = {files}\n"));
+        }
         if let Some(websocket) = &self.websocket {
             let (path, origins) = (quoted(&websocket.path), list(websocket.origins.iter().cloned()));
             out.push_str(&format!("[listener.websocket]\npath = {path}\norigins = {origins}\n"));

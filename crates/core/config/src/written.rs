@@ -82,6 +82,7 @@ pub(crate) struct ListenerWritten {
     pub(crate) bind: Vec<Spanned<String>>,
     pub(crate) tls: Option<Spanned<TlsWritten>>,
     pub(crate) auth: Option<ListenerAuthWritten>,
+    pub(crate) policy: Option<PolicyWritten>,
     pub(crate) websocket: Option<Spanned<WebSocketWritten>>,
     pub(crate) proxy_protocol: Option<ProxyWritten>,
     #[serde(default)]

@@ -12,8 +12,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Fault> {
         let addresses: Vec<String> = listener.bind.iter().map(ToString::to_string).collect();
         println!("  {:<12} {:<5} {}", listener.name, listener.kind.name(), addresses.join(", "));
     }
-    if config.policy_files.is_empty() {
-        println!("  no policy file: nothing will be permitted");
+    for listener in &config.listeners {
+        let files = listener.policy_files.as_ref().unwrap_or(&config.policy_files);
+        if files.is_empty() {
+            println!("  no policy file for {}: nothing will be permitted there", listener.name);
+        }
     }
     Ok(())
 }

@@ -51,3 +51,29 @@ fn a_reload_that_would_move_a_listener_is_refused() {
     assert!(error.contains("needs a restart"), "{error}");
     running.stop();
 }
+
+#[test]
+fn a_listener_may_have_a_policy_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let (general, own) = (directory.path().join("general.toml"), directory.path().join("own.toml"));
+    std::fs::write(&general, OPEN).unwrap();
+    std::fs::write(&own, OPEN.replace("\"#\"", "\"narrow/#\"")).unwrap();
+    let mut config = anonymous();
+    config.policy_files = vec![general];
+    let mut second = config.listeners[0].clone();
+    second.name = "second".to_owned();
+    second.policy_files = Some(vec![own.clone()]);
+    config.listeners.push(second);
+    let running = start_with(config, Options::default());
+    let may = |listener: &str, id: &str, filter: &str| {
+        let mut client = Client::to(running.address(listener));
+        assert_eq!(client.connect(id, true), (false, 0));
+        client.subscribe(filter, 0) == 0
+    };
+    assert!(may("main", "one", "wide/x") && may("main", "two", "narrow/x"));
+    assert!(!may("second", "three", "wide/x") && may("second", "four", "narrow/x"));
+    std::fs::write(&own, "version = 1\n[anonymous]\nclient_ids = [\"*\"]\n").unwrap();
+    running.server.handle().reload().unwrap();
+    assert!(may("main", "five", "wide/x") && !may("second", "six", "narrow/x"));
+    running.stop();
+}

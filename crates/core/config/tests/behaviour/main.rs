@@ -141,3 +141,31 @@ proptest::proptest! {
         let _ = parse_development(&text, "dev.toml");
     }
 }
+
+#[test]
+fn every_fault_that_the_toml_reader_sees_is_named_at_once() {
+    let text = "workerz = 3\nworkers = \"x\"\n[limitz]\na = 1\n[limits]\nconnections_max = true\n[[listener]]\nname = \"a\"\nkind = \"tcp\"\nbind = [7, \"127.0.0.1:1\"]\n[listener.auth]\nmethodes = []\n";
+    let told = read(text).unwrap_err().to_string();
+    for part in [
+        "1:1: unknown field `workerz`",
+        "2:11: ",
+        "3:2: unknown field `limitz`",
+        "6:19: ",
+        "10:9: ",
+        "12:1: unknown field `methodes`",
+    ] {
+        assert!(told.contains(part), "no `{part}` in\n{told}");
+    }
+    let torn = read("workers = \nname 3\n[[listener\n").unwrap_err();
+    assert!(torn.0.len() > 1, "{torn}");
+}
+
+#[test]
+fn the_place_of_each_named_file_is_known() {
+    let mut config = read(EXAMPLE).unwrap();
+    config.resolve_paths(std::path::Path::new("/etc/motte"));
+    let place = config.places.of_path(std::path::Path::new("/etc/motte/passwords")).unwrap();
+    let line: usize = place.split(':').nth(1).unwrap().parse().unwrap();
+    assert!(EXAMPLE.lines().nth(line - 1).unwrap().starts_with("password_file"), "{place}");
+    assert_eq!(config.places.of_path(std::path::Path::new("/elsewhere")), None);
+}
