@@ -27,7 +27,7 @@ pub(crate) enum Verb {
     Pub(PubArgs),
     /// Subscribe and print messages
     Sub(SubArgs),
-    /// Make the credential of another device
+    /// Make the credential of another device, or revoke one
     Device(DeviceArgs),
     /// Change a password file
     Passwd(PasswdArgs),
@@ -246,6 +246,14 @@ pub(crate) enum DeviceAction {
     /// Issue a certificate for a device; its policy is the role `device` of policy.toml
     Add {
         /// Name of the device: its identity and Client Identifier
+        name: String,
+        /// The state directory
+        #[arg(long, default_value = "motte-state")]
+        state: PathBuf,
+    },
+    /// Revoke a device's certificate; the name can be issued anew afterwards
+    Revoke {
+        /// Name of the device
         name: String,
         /// The state directory
         #[arg(long, default_value = "motte-state")]

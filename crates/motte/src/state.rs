@@ -7,7 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use motte_pki::{Authority, Issued, certificates, inspect};
+use motte_event::{Event, device};
+use motte_pki::{Authority, Issued, RevocationFacts, Revoked, certificates, inspect};
 use motte_seal::SecretString;
 
 use crate::verb::Fault;
@@ -21,9 +22,19 @@ pub(crate) struct State {
     pub(crate) dir: PathBuf,
 }
 
-/// What was made when a state directory was opened.
+/// What was made when a state directory was opened: for people, and for the log.
 #[derive(Debug, Default)]
-pub(crate) struct Made(pub(crate) Vec<String>);
+pub(crate) struct Made {
+    pub(crate) lines: Vec<String>,
+    pub(crate) events: Vec<Event>,
+}
+
+impl Made {
+    fn add(&mut self, line: String, event: Event) {
+        self.lines.push(line);
+        self.events.push(event);
+    }
+}
 
 impl State {
     pub(crate) fn at(dir: &Path) -> Self {
@@ -49,19 +60,22 @@ impl State {
                 .map_err(|error| Fault::new(error.to_string()))?;
             self.write_secret("ca.key", &issued.key_pem)?;
             self.write("ca.pem", issued.certificate_pem.as_bytes(), 0o644)?;
-            made.0.push("a private certificate authority: ca.pem, ca.key".into());
+            let event = device::authority_created(&self.path("ca.pem").display().to_string());
+            made.add("a private certificate authority: ca.pem, ca.key".into(), event);
         }
         self.server_certificate(names, now_s, &mut made)?;
         for (name, unit) in [("operator", "operator"), ("device-1", "device")] {
             if !self.identity(name).0.exists() {
                 self.issue_identity(name, unit, now_s)?;
-                made.0.push(format!("the credential of {name}: identities/{name}/cert.pem, key.pem"));
+                let line = format!("the credential of {name}: identities/{name}/cert.pem, key.pem");
+                made.add(line, device::identity_created(name, unit));
             }
         }
         if !self.path("policy.toml").exists() {
             self.write("policy.toml", POLICY.as_bytes(), 0o600)?;
-            made.0.push("a least-privilege policy: policy.toml".into());
+            made.lines.push("a least-privilege policy: policy.toml".into());
         }
+        self.revocation_list(now_s)?;
         if !self.path("passwords").exists() {
             let empty = motte_identity::PasswordFile::default().to_string();
             self.write("passwords", empty.as_bytes(), 0o600)?;
@@ -71,13 +85,6 @@ impl State {
 
     /// Issues a client certificate of this state's authority.
     pub(crate) fn issue_identity(&self, name: &str, unit: &str, now_s: u64) -> Result<(), Fault> {
-        let safe = !name.is_empty()
-            && !name.starts_with('.')
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-        if !safe {
-            let what = format!("`{name}` cannot be the name of a device");
-            return Err(Fault::with_remedy(what, "use letters, digits, `-`, `_` and `.`, not first a dot"));
-        }
         let issued =
             self.authority()?.client(name, unit, now_s).map_err(|error| Fault::new(error.to_string()))?;
         let dir = self.dir.join("identities");
@@ -85,6 +92,61 @@ impl State {
         Self::make_dir(&dir.join(name))?;
         self.write_secret(&format!("identities/{name}/key.pem"), &issued.key_pem)?;
         self.write(&format!("identities/{name}/cert.pem"), issued.certificate_pem.as_bytes(), 0o644)
+    }
+
+    /// A revocation list that is good for a year at least; an empty one at first.
+    fn revocation_list(&self, now_s: u64) -> Result<(), Fault> {
+        let facts = self.revoked()?;
+        if facts.number > 0 && facts.days_left(now_s).is_some_and(|days| days > 365) {
+            return Ok(());
+        }
+        self.write_revocation_list(&facts.revoked, facts.number + 1, now_s)
+    }
+
+    /// What is revoked so far.
+    fn revoked(&self) -> Result<RevocationFacts, Fault> {
+        let path = self.path("crl.pem");
+        if !path.exists() {
+            return Ok(RevocationFacts::default());
+        }
+        let text = std::fs::read_to_string(&path).ok();
+        text.and_then(|pem| motte_pki::revocation_list(&pem)).ok_or_else(|| {
+            let what = format!("{} is not a revocation list", path.display());
+            Fault::with_remedy(what, "restore it from a copy: without it revoked devices would come in again")
+        })
+    }
+
+    fn write_revocation_list(&self, revoked: &[Revoked], number: u64, now_s: u64) -> Result<(), Fault> {
+        let pem = self
+            .authority()?
+            .revocation_list(revoked, number, now_s)
+            .map_err(|error| Fault::new(error.to_string()))?;
+        self.write("crl.pem", pem.as_bytes(), 0o644)
+    }
+
+    /// Revokes an identity's certificate and moves it away, so that the name can be issued anew.
+    pub(crate) fn revoke_identity(&self, name: &str, now_s: u64) -> Result<PathBuf, Fault> {
+        let (certificate, _) = self.identity(name);
+        let pem = std::fs::read_to_string(&certificate).map_err(|error| {
+            let what = format!("cannot read {}: {error}", certificate.display());
+            Fault::with_remedy(what, "check the name; `ls` in identities/ of the state directory shows them")
+        })?;
+        let serial = certificates(&pem).ok().and_then(|chain| motte_pki::serial_number(chain.first()?));
+        let Some(serial) = serial else {
+            return Err(Fault::new(format!("{} is not a certificate", certificate.display())));
+        };
+        let facts = self.revoked()?;
+        let mut revoked = facts.revoked;
+        let hex: String = serial.iter().map(|byte| format!("{byte:02x}")).collect();
+        revoked.retain(|one| one.serial != serial);
+        revoked.push(Revoked { serial, at_s: now_s });
+        self.write_revocation_list(&revoked, facts.number + 1, now_s)?;
+        let (from, to) = (self.dir.join("identities").join(name), self.dir.join("revoked"));
+        Self::make_dir(&to)?;
+        let to = to.join(format!("{name}-{hex}"));
+        std::fs::rename(&from, &to)
+            .map_err(|error| Fault::new(format!("cannot move {} away: {error}", from.display())))?;
+        Ok(to)
     }
 
     fn authority(&self) -> Result<Authority, Fault> {
@@ -134,7 +196,11 @@ impl State {
             .map_err(|error| Fault::with_remedy(error.to_string(), "check each --name"))?;
         self.write_secret("server.key", &key_pem)?;
         self.write("server.pem", certificate_pem.as_bytes(), 0o644)?;
-        made.0.push(format!("a server certificate for {}: server.pem, server.key", wanted.join(", ")));
+        let line = format!("a server certificate for {}: server.pem, server.key", wanted.join(", "));
+        let mut names = wanted;
+        names.extend(addresses.iter().map(ToString::to_string));
+        let file = self.path("server.pem").display().to_string();
+        made.add(line, device::server_certificate_issued(&names.join(", "), &file));
         Ok(())
     }
 
@@ -155,6 +221,18 @@ impl State {
     fn write(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), Fault> {
         write_atomic(&self.path(name), bytes, mode)
     }
+}
+
+/// Refuses names that cannot be a directory and a Client Identifier.
+pub(crate) fn check_name(name: &str) -> Result<(), Fault> {
+    let safe = !name.is_empty()
+        && !name.starts_with('.')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if safe {
+        return Ok(());
+    }
+    let what = format!("`{name}` cannot be the name of a device");
+    Err(Fault::with_remedy(what, "use letters, digits, `-`, `_` and `.`, not first a dot"))
 }
 
 /// Writes a file whole or not at all.

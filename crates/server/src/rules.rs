@@ -8,7 +8,7 @@ use motte_broker::{Link, Reload};
 use motte_config::{Kind, Listener};
 use motte_identity::{Authenticator, Requirements};
 use motte_session::SessionLimits;
-use motte_transport::{Stages, Stream};
+use motte_transport::{ServerTls, Stages, Stream};
 
 use crate::admission::Bounds;
 
@@ -97,9 +97,13 @@ impl Rules {
                 let Some(listener) = for_valid.listener(&client.listener) else {
                     return Err("its listener is gone".to_owned());
                 };
-                let by_anonymous = client.methods.has(motte_access::Methods::ANONYMOUS);
-                if by_anonymous && !listener.requirements.any_of.has(motte_access::Methods::ANONYMOUS) {
-                    return Err("its listener takes nobody without credentials any more".to_owned());
+                if !listener.requirements.satisfied_by(client.methods) {
+                    return Err("what it proved is not enough for its listener any more".to_owned());
+                }
+                let wants_certificate =
+                    listener.stages.tls.as_ref().is_some_and(ServerTls::requires_certificate);
+                if wants_certificate && client.certificate.is_none() {
+                    return Err("its listener wants a certificate now, and it showed none".to_owned());
                 }
                 if client.address.is_some_and(|address| !listener.admits(address)) {
                     return Err("its listener does not admit its address any more".to_owned());

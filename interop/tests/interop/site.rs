@@ -31,6 +31,7 @@ bind = ["127.0.0.1:0"]
 certificates = [{ chain = "motte-state/server.pem", key = "motte-state/server.key" }]
 client_certificates = "optional"
 client_ca = ["motte-state/ca.pem"]
+crl = ["motte-state/crl.pem"]
 
 [[listener]]
 name = "wss"
@@ -40,6 +41,7 @@ bind = ["127.0.0.1:0"]
 certificates = [{ chain = "motte-state/server.pem", key = "motte-state/server.key" }]
 client_certificates = "optional"
 client_ca = ["motte-state/ca.pem"]
+crl = ["motte-state/crl.pem"]
 
 [[listener]]
 name = "tcp"

@@ -30,6 +30,18 @@ impl Requirements {
     }
 }
 
+impl Requirements {
+    /// Whether what a client proved once would be enough now.
+    pub fn satisfied_by(&self, proved: Methods) -> bool {
+        let one_of = |method| self.any_of.has(method) && proved.has(method);
+        if self.all_of == Methods::default() {
+            [Methods::ANONYMOUS, Methods::CERTIFICATE, Methods::PASSWORD].into_iter().any(one_of)
+        } else {
+            proved.has(self.all_of)
+        }
+    }
+}
+
 /// What a client presents.
 #[derive(Debug)]
 pub struct Credentials {

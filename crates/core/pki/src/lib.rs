@@ -5,7 +5,9 @@
 mod authority;
 mod inspect;
 mod pem;
+mod revocation;
 
 pub use authority::{Authority, Issued, PkiError};
 pub use inspect::{Facts, inspect};
 pub use pem::{PemError, certificates, private_key};
+pub use revocation::{RevocationFacts, Revoked, inspect_revocation_list, revocation_list, serial_number};

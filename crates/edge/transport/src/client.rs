@@ -225,8 +225,13 @@ fn handshake(
 
 fn upgrade(stream: ClientStream, target: &str, path: &str) -> Result<ClientStream, ClientError> {
     let fault = |cause: String| ClientError::WebSocket { target: target.to_owned(), cause };
+    // An IPv6 address stands in brackets in a URI.
+    let authority = match target.rsplit_once(':') {
+        Some((host, port)) if host.contains(':') && !host.starts_with('[') => format!("[{host}]:{port}"),
+        _ => target.to_owned(),
+    };
     let mut request =
-        format!("ws://{target}{path}").into_client_request().map_err(|error| fault(error.to_string()))?;
+        format!("ws://{authority}{path}").into_client_request().map_err(|error| fault(error.to_string()))?;
     request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("mqtt"));
     let (socket, _) = tungstenite::client(request, stream).map_err(|error| fault(error.to_string()))?;
     let framed = Framed::new(socket.into_inner(), Vec::new(), Role::Client);

@@ -127,14 +127,18 @@ impl ServerTls {
         Ok(Self { config: Arc::new(config), verifier })
     }
 
+    /// Whether a client must show a certificate.
+    pub fn requires_certificate(&self) -> bool {
+        self.verifier.as_ref().is_some_and(|verifier| verifier.client_auth_mandatory())
+    }
+
     /// Whether the certificates that a live client showed would still be taken now.
     ///
     /// # Errors
     /// Why not.
     pub fn still_trusted(&self, chain: &[CertificateDer<'static>], now_s: u64) -> Result<(), String> {
-        let (Some(verifier), Some((leaf, rest))) = (&self.verifier, chain.split_first()) else {
-            return Ok(());
-        };
+        let Some(verifier) = &self.verifier else { return Ok(()) };
+        let Some((leaf, rest)) = chain.split_first() else { return Ok(()) };
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now_s));
         verifier.verify_client_cert(leaf, rest, now).map(|_| ()).map_err(|error| error.to_string())
     }
@@ -186,7 +190,9 @@ fn verifier(
         roots.add(authority.clone()).map_err(|error| fault(&error))?;
     }
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-        .with_crls(options.crls.iter().cloned());
+        .with_crls(options.crls.iter().cloned())
+        // A list past its end says nothing about what was revoked since: refuse rather than guess.
+        .enforce_revocation_expiration();
     if options.client_auth == ClientAuth::Optional {
         builder = builder.allow_unauthenticated();
     }

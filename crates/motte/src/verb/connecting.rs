@@ -21,9 +21,17 @@ pub(crate) fn connect(args: &ConnectArgs) -> Result<(Client, Accepted), Fault> {
         Some(path) => ClientTarget::Unix(path.clone()),
         None => ClientTarget::Tcp { host: args.host.clone(), port, websocket: args.ws.clone() },
     };
+    if tls.is_none() && args.user.is_some() && args.unix.is_none() && !is_this_machine(&args.host) {
+        let what = format!("the password of this user would cross the network to {} in the clear", args.host);
+        return Err(Fault::with_remedy(what, "use TLS: give the server's authority with --ca"));
+    }
     let options = options(args)?;
     let stream = ClientStream::connect(&target, tls).map_err(|error| Fault::new(error.to_string()))?;
     Client::connect(stream, &options).map_err(|error| Fault::new(error.to_string()))
+}
+
+fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 fn tls(args: &ConnectArgs) -> Result<Option<ClientTls>, Fault> {

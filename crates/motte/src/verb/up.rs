@@ -21,10 +21,11 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Fault> {
         print!("{}", config.to_toml());
         return Ok(());
     }
-    let made = state.open(&args.names)?;
+    let mut made = state.open(&args.names)?;
     let again = config.clone();
     let options = Options {
         signals: true,
+        before: std::mem::take(&mut made.events),
         read_config: Some(Box::new(move || Ok(again.clone()))),
         ..Options::default()
     };
@@ -58,7 +59,7 @@ fn config(args: &UpArgs, state: &State) -> Config {
         groups: Vec::new(),
         client_certificates: ClientCertificates::Optional,
         client_ca: vec![state.path("ca.pem")],
-        crl: Vec::new(),
+        crl: vec![state.path("crl.pem")],
     });
     config.listeners.push(listener);
     config
@@ -75,11 +76,11 @@ fn print_screen(args: &UpArgs, state: &State, made: &Made, addresses: &[Bound]) 
         println!("only this machine reaches it; --bind ADDRESS opens it to the network");
     }
     let dir = state.dir.display();
-    if made.0.is_empty() {
+    if made.lines.is_empty() {
         println!("\nstarted from what is in {dir}");
     } else {
         println!("\nmade in {dir}:");
-        for one in &made.0 {
+        for one in &made.lines {
             println!("  {one}");
         }
     }

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use motte_config::Config;
-use motte_pki::{Authority, Issued};
+use motte_config::{ClientCertificates, Config};
+use motte_pki::{Authority, Issued, Revoked};
 use motte_server::{Options, Server};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -53,15 +53,19 @@ fn dial(running: &Running, directory: &Path) -> StreamOwned<ClientConnection, Tc
     for root in motte_pki::certificates(&read("ca.pem")).unwrap() {
         roots.add(root).unwrap();
     }
-    let chain = motte_pki::certificates(&read("device.pem")).unwrap();
-    let key = motte_pki::private_key(&read("device.key"), None).unwrap();
+    let own = directory.join("device.pem").exists().then(|| {
+        let chain = motte_pki::certificates(&read("device.pem")).unwrap();
+        (chain, motte_pki::private_key(&read("device.key"), None).unwrap())
+    });
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)
-        .unwrap();
+        .with_root_certificates(roots);
+    let config = match own {
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
+        None => builder.with_no_client_auth(),
+    };
     let connection =
         ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
     let stream = TcpStream::connect(running.address("main")).unwrap();
@@ -112,4 +116,91 @@ fn a_key_that_others_can_read_is_refused_with_the_remedy() {
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
     let error = Server::start(config, Options::default()).unwrap_err().to_string();
     assert!(error.contains(&format!("remedy: chmod 600 {}", key.display())), "{error}");
+}
+
+#[test]
+fn certificates_near_and_past_their_end_are_warned_about() {
+    for (age_days, event) in [(3_650, "life.certificate_expired"), (0, "")] {
+        let directory = tempfile::tempdir().unwrap();
+        let (config, authority) = secured(directory.path());
+        let names = ["localhost".to_owned()];
+        let issue = |age_days: u64| authority.server(&names, &[], now_s() - age_days * 86_400).unwrap();
+        let age_days = if event.is_empty() {
+            let days = motte_pki::certificates(&issue(0).certificate_pem).unwrap();
+            motte_pki::inspect(days.first().unwrap()).unwrap().days_left(now_s()).unwrap() - 10
+        } else {
+            age_days
+        };
+        write_pair(directory.path(), "server", &issue(age_days));
+        let running = start_with(config, Options::default());
+        running.lines.expect(if event.is_empty() { "life.certificate_expiring" } else { event });
+        running.stop();
+    }
+}
+
+#[test]
+fn a_revoked_certificate_is_refused_and_so_is_everybody_when_the_list_has_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut config, authority) = secured(directory.path());
+    let list = directory.path().join("crl.pem");
+    let write = |revoked: &[Revoked], number, at_s| {
+        std::fs::write(&list, authority.revocation_list(revoked, number, at_s).unwrap()).unwrap();
+    };
+    write(&[], 1, now_s());
+    config.listeners[0].tls.as_mut().unwrap().crl = vec![list.clone()];
+    let running = start_with(config, Options::default());
+    let refused = || {
+        let mut device = dial(&running, directory.path());
+        device.write_all(&hello("device")).is_err() || device.read_exact(&mut [0; 4]).is_err()
+    };
+    assert!(!refused());
+    let mut live = dial(&running, directory.path());
+    live.write_all(&hello("device")).unwrap();
+    live.read_exact(&mut [0; 4]).unwrap();
+
+    let pem = std::fs::read_to_string(directory.path().join("device.pem")).unwrap();
+    let serial = motte_pki::serial_number(&motte_pki::certificates(&pem).unwrap()[0]).unwrap();
+    write(&[Revoked { serial, at_s: now_s() }], 2, now_s());
+    running.server.handle().reload().unwrap();
+    running.lines.expect("rule.revoked");
+    assert_eq!(live.read(&mut [0; 4]).unwrap_or(0), 0);
+    assert!(refused());
+    running.lines.expect("gate.tls_failed");
+
+    write(&[], 3, now_s() - 4_000 * 86_400);
+    running.server.handle().reload().unwrap();
+    running.lines.expect("life.revocation_list_expired");
+    assert!(refused(), "a list that has ended says nothing about today");
+    running.stop();
+}
+
+#[test]
+fn a_client_without_certificate_goes_when_one_is_required() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut config, _) = secured(directory.path());
+    config.listeners[0].tls.as_mut().unwrap().client_certificates = ClientCertificates::Optional;
+    let file = directory.path().join("passwords");
+    let mut passwords = motte_identity::PasswordFile::default();
+    let cheap = motte_seal::HashParameters { memory_kib: 64, passes: 1, lanes: 1 };
+    passwords.set("user", motte_seal::PasswordHash::create(b"right", cheap).unwrap());
+    std::fs::write(&file, passwords.to_string()).unwrap();
+    config.password_file = Some(file);
+    let mut stricter = config.clone();
+    stricter.listeners[0].tls.as_mut().unwrap().client_certificates = ClientCertificates::Required;
+    let options = Options { read_config: Some(Box::new(move || Ok(stricter.clone()))), ..Options::default() };
+    let running = start_with(config, options);
+    std::fs::remove_file(directory.path().join("device.pem")).unwrap();
+    let mut user = dial(&running, directory.path());
+    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 0xc2, 0, 60];
+    for text in ["user", "user", "right"] {
+        body.extend(string(text));
+    }
+    user.write_all(&packet(0x10, &body)).unwrap();
+    let mut answer = [0; 4];
+    user.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, [0x20, 2, 0, 0]);
+    running.server.handle().reload().unwrap();
+    running.lines.expect("rule.revoked");
+    assert_eq!(user.read(&mut answer).unwrap_or(0), 0);
+    running.stop();
 }
