@@ -201,4 +201,37 @@ mod tests {
         assert_eq!(text.len() as u64, REPEATED_MAX + 1);
         assert!(text[text.len() - 1].contains("times=7"), "{}", text[text.len() - 1]);
     }
+
+    /// A sink that takes its first line only when it is told to.
+    struct Stuck {
+        go: std::sync::mpsc::Receiver<()>,
+        kept: Kept,
+    }
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let _ = self.go.recv();
+            self.kept.write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted_and_the_count_is_written() {
+        let (go, told) = std::sync::mpsc::channel();
+        let kept = Kept::default();
+        let sink = Box::new(Stuck { go: told, kept: kept.clone() });
+        let (log, thread) = start(LogFormat::Text, Severity::Info, sink).unwrap();
+        for _ in 0..WAITING_MAX + 10 {
+            log.event(gate_info());
+        }
+        // From here on every line is taken at once.
+        drop(go);
+        drop(log);
+        thread.join();
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("life.log_dropped"), "{text}");
+    }
 }

@@ -98,6 +98,8 @@ pub struct Options {
     pub ask_passphrase: Option<AskPassphrase>,
     /// Where events are written; stderr unless given.
     pub log_sink: Option<LogSink>,
+    /// What happened before the start and belongs into the log, such as credentials that were made.
+    pub before: Vec<motte_event::Event>,
 }
 
 impl std::fmt::Debug for Options {

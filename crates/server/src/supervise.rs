@@ -106,7 +106,7 @@ impl Supervisor {
         };
         let mut made = makings.workers(doors)?;
         events.extend(furnish(&mut made, snapshot.zip(state.as_ref()), &config, &rules, clock, &exchange));
-        for event in events {
+        for event in options.before.into_iter().chain(events) {
             log.event(event);
         }
         let scrape = scrape.map(|bound| bound.serve(page(reports, exchange.clone(), clock))).transpose();

@@ -69,7 +69,6 @@ pub(crate) struct Worker {
     paused_since_ms: Option<u64>,
     system_topics: Option<SystemTopics>,
     exchange: Exchange,
-    pressure: Pressure,
     /// The step that waits for connections to be gone, and until when.
     finishing: Option<(Step, u64)>,
     stopping: bool,
@@ -94,7 +93,6 @@ impl Worker {
             paused_since_ms: None,
             system_topics: None,
             exchange: parts.exchange,
-            pressure: Pressure::None,
             finishing: None,
             stopping: false,
             over: false,
@@ -210,22 +208,15 @@ impl Worker {
         self.system_topics = Some(topics);
     }
 
-    /// Says once when load begins to be shed, and once when it no longer is; the first worker does so for all.
+    /// Says once when load begins to be shed, and once when it no longer is; the worker that notices says it for all.
     fn tell_pressure(&mut self) {
-        if self.world.shard.0 != 0 {
-            return;
-        }
         let memory = self.exchange.memory();
-        let pressure = memory.pressure();
-        if pressure == self.pressure {
-            return;
-        }
+        let Some(pressure) = memory.turned() else { return };
         self.world.log.event(match pressure {
             Pressure::None => keep::memory_relaxed(memory.used()),
             Pressure::High => keep::memory_high(memory.used(), "high"),
             Pressure::Full => keep::memory_high(memory.used(), "full"),
         });
-        self.pressure = pressure;
     }
 
     fn tick(&mut self) {

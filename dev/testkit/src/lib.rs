@@ -88,8 +88,21 @@ pub fn workspace() -> PathBuf {
 impl Broker {
     /// Starts `motte` with these arguments in a directory; events must be written as JSON.
     pub fn start(dir: &Path, arguments: &[&str]) -> Self {
-        let mut child = Command::new(binary())
-            .args(arguments)
+        let mut command = Command::new(binary());
+        command.args(arguments);
+        Self::spawn(dir, command)
+    }
+
+    /// As [`Broker::start`], with no more than this many open files.
+    pub fn start_limited(dir: &Path, open_files: u32, arguments: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {open_files}; exec \"$0\" \"$@\"")]);
+        command.arg(binary()).args(arguments);
+        Self::spawn(dir, command)
+    }
+
+    fn spawn(dir: &Path, mut command: Command) -> Self {
+        let mut child = command
             .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -1,5 +1,6 @@
 //! The process as its operator sees it: mistakes, reload, stop and start.
 
+use std::net::TcpStream;
 use std::process::Command;
 
 use motte_testkit::{Broker, binary, finish};
@@ -13,7 +14,11 @@ fn motte(dir: &std::path::Path, arguments: &[&str]) -> (bool, String) {
 #[test]
 fn a_second_up_starts_from_what_is_there_and_shows_no_secret() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    assert!(Broker::up(dir.path()).terminate());
+    let first = Broker::up(dir.path());
+    for made in ["device.authority_created", "device.server_certificate_issued", "device.identity_created"] {
+        first.event(made);
+    }
+    assert!(first.terminate());
     let before = std::fs::read(dir.path().join("motte-state/ca.pem")).expect("made");
     assert!(Broker::up(dir.path()).terminate());
     assert_eq!(std::fs::read(dir.path().join("motte-state/ca.pem")).expect("kept"), before);
@@ -159,4 +164,58 @@ fn behind_a_proxy_the_header_says_who_it_is_and_must_be_there() {
     site.broker.event_where("gate.connect_refused", |event| event.field("address") == "203.0.113.10");
     assert!(attempt(b"").is_empty());
     site.broker.event("gate.proxy_header_refused");
+}
+
+#[test]
+fn a_process_without_descriptors_says_so_and_goes_on() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let broker = Broker::start_limited(dir.path(), 48, &["dev", "--bind", "127.0.0.1:0", "--json"]);
+    let address = broker.address("mqtt");
+    let held: Vec<TcpStream> = (0..60).map_while(|_| TcpStream::connect(address).ok()).collect();
+    broker.event("gate.accept_failed");
+    drop(held);
+    let (good, text) = finish(Command::new(binary()).current_dir(dir.path()).args([
+        "pub",
+        "-H",
+        "127.0.0.1",
+        "-p",
+        &address.port().to_string(),
+        "-t",
+        "a",
+        "-m",
+        "b",
+        "-q",
+        "1",
+    ]));
+    assert!(good, "it serves again: {text}");
+}
+
+#[test]
+fn a_revoked_device_is_disconnected_and_does_not_come_back_until_it_is_issued_anew() {
+    let site = Site::start();
+    let publish =
+        || finish(site.motte("pub", "device-1").args(["-t", "devices/device-1/x", "-m", "x", "-q", "1"]));
+    assert!(publish().0);
+    let stolen = site.path("stolen");
+    std::fs::create_dir(&stolen).expect("ours");
+    for file in ["cert.pem", "key.pem"] {
+        std::fs::copy(site.path("identities/device-1").join(file), stolen.join(file)).expect("made");
+    }
+    let (good, text) = motte(site.dir.path(), &["device", "revoke", "device-1"]);
+    assert!(good, "{text}");
+    site.broker.hang_up();
+    site.broker.event("life.reloaded");
+    let port = site.address("tls").port().to_string();
+    let path = |name: &str| site.path(name).display().to_string();
+    let (ca, cert, key) = (path("ca.pem"), path("stolen/cert.pem"), path("stolen/key.pem"));
+    let thief = ["pub", "--ca", &ca, "--cert", &cert, "--key", &key, "-p", &port];
+    let (good, text) = motte(
+        site.dir.path(),
+        &[&thief[..], &["-i", "device-1", "-t", "devices/device-1/x", "-m", "x"]].concat(),
+    );
+    assert!(!good, "{text}");
+    assert!(site.broker.event("gate.tls_failed").field("cause").contains("Revoked"));
+    assert!(motte(site.dir.path(), &["device", "add", "device-1"]).0);
+    let (good, text) = publish();
+    assert!(good, "the name lives on with a new certificate: {text}");
 }

@@ -1,7 +1,7 @@
 //! The memory budget of the process: what waits for clients and what is retained, counted, and the order in which load
 //! is shed when the budget is used up.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// How full the budget is. The order of shedding: new connections first, then QoS 0 to slow consumers, then new
 /// messages that would have to wait.
@@ -20,12 +20,13 @@ pub enum Pressure {
 pub struct Memory {
     used: AtomicU64,
     max: AtomicU64,
+    told: AtomicU8,
 }
 
 impl Memory {
     /// An empty ledger with a budget in bytes.
     pub fn new(bytes_max: u64) -> Self {
-        Self { used: AtomicU64::new(0), max: AtomicU64::new(bytes_max) }
+        Self { used: AtomicU64::new(0), max: AtomicU64::new(bytes_max), told: AtomicU8::new(0) }
     }
 
     /// Changes the budget.
@@ -49,6 +50,15 @@ impl Memory {
     /// Bytes in use.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// How full it is, when that is something else than what was given here last, to whichever shard asked.
+    pub fn turned(&self) -> Option<Pressure> {
+        let pressure = self.pressure();
+        let number = pressure as u8;
+        let changed = self.told.load(Ordering::Relaxed) != number
+            && self.told.swap(number, Ordering::Relaxed) != number;
+        changed.then_some(pressure)
     }
 
     /// How full it is.
@@ -76,7 +86,9 @@ mod tests {
         assert_eq!(memory.pressure(), Pressure::High);
         memory.add(10);
         assert_eq!(memory.pressure(), Pressure::Full);
+        assert_eq!((memory.turned(), memory.turned()), (Some(Pressure::Full), None));
         memory.add(-500);
+        assert_eq!(memory.turned(), Some(Pressure::None));
         assert_eq!(memory.used(), 0);
     }
 }

@@ -54,17 +54,22 @@ pub(crate) fn check(workspace: &Workspace) -> Vec<Problem> {
     problems
 }
 
-/// The entries a file declares: an id in quotation marks, and the first name in quotation marks after it.
+/// The entries a file declares: `events! { "part":`, and then for each its constructor and its id in quotation marks.
 fn entries(source: &Source) -> Vec<Entry> {
-    let lines: Vec<_> = source.text_lines().collect();
     let mut found = Vec::new();
-    for (at, (number, line, is_test)) in lines.iter().enumerate() {
-        let Some(id) = quoted(line).find(|text| is_id(text)).filter(|_| !is_test) else { continue };
-        let after = lines.iter().skip(at).take(4).flat_map(|(_, line, _)| quoted(line));
-        if let Some(name) = after.skip_while(|text| text != &id).find(|text| is_name(text)) {
-            let place = (source.path.clone(), *number);
-            found.push(Entry { id: id.to_owned(), name: name.to_owned(), place });
+    let mut part = String::new();
+    for (number, line, is_test) in source.text_lines() {
+        if is_test {
+            continue;
         }
+        if let Some(rest) = line.trim_start().strip_prefix("events! {") {
+            quoted(rest).next().unwrap_or_default().clone_into(&mut part);
+            continue;
+        }
+        let Some(id) = quoted(line).next().filter(|text| is_id(text)) else { continue };
+        let constructor = line.split_whitespace().next().unwrap_or_default();
+        let place = (source.path.clone(), number);
+        found.push(Entry { id: id.to_owned(), name: format!("{part}.{constructor}"), place });
     }
     found
 }
@@ -84,25 +89,17 @@ fn is_id(text: &str) -> bool {
         && parts.next().is_none()
 }
 
-fn is_name(text: &str) -> bool {
-    text.split_once('.').is_some_and(|(area, name)| {
-        let is_plain =
-            |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-        is_plain(area) && is_plain(name)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_is_an_id_and_the_name_behind_it() {
-        let text = "event! {\n    \"MOTTE-G-0012\", \"gate.auth_refused\", Warning,\n    \"A meaning.\"\n}\n";
+    fn an_entry_is_a_constructor_and_its_id() {
+        let text = "events! { \"gate\":\n    refused \"MOTTE-G-0012\" Warning (client_id: &str = \"who\")\n        \"A meaning.\"\n        \"A remedy.\";\n}\n";
         let source = Source::new("crates/base/event/src/catalogue/gate.rs".to_owned(), text.to_owned());
         let found = entries(&source);
         assert_eq!(found.len(), 1);
-        assert_eq!((found[0].id.as_str(), found[0].name.as_str()), ("MOTTE-G-0012", "gate.auth_refused"));
-        assert!(!is_id("MOTTE-G-12") && !is_name("A meaning.") && !is_name("gate"));
+        assert_eq!((found[0].id.as_str(), found[0].name.as_str()), ("MOTTE-G-0012", "gate.refused"));
+        assert!(!is_id("MOTTE-G-12"));
     }
 }

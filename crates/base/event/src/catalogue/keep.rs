@@ -31,7 +31,4 @@ events! { "keep":
     snapshot_failed "MOTTE-K-0010" Critical (file: &str = "the file", cause: &str = "what went wrong")
         "Sessions and Retained Messages could not be written at the stop; the previous file, if there was one, is untouched."
         "Read the cause: free disk space or mend the permissions of the state directory before the next stop.";
-    inbox_full "MOTTE-K-0011" Warning (worker: u64 = "the worker")
-        "A worker did not keep up and messages from other workers to it were dropped: QoS 0 first."
-        "Lower the load, or look for one client that gets far more than it can read.";
 }

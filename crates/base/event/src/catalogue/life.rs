@@ -37,4 +37,7 @@ events! { "life":
     event_repeated "MOTTE-L-0012" Notice (event: &str = "name of the event", times: u64 = "how often it happened beyond those written")
         "An event happened so often that not each was written; this is how many were left out in the last seconds."
         "Look at the ones that were written: they have the same cause.";
+    revocation_list_expired "MOTTE-L-0013" Error (file: &str = "file of the list")
+        "A revocation list is past its end. Client certificates of its authority are refused, because nobody knows which were revoked since."
+        "Fetch the authority's current list and reload.";
 }

@@ -21,6 +21,7 @@ struct World {
     output: Output,
     asked: Vec<(&'static str, Vec<u8>)>,
     closed: Option<CloseCause>,
+    told: Vec<&'static str>,
 }
 
 impl Effects for World {
@@ -45,7 +46,9 @@ impl Effects for World {
     }
     fn hand_over(&mut self, _: ConnId, _: ShardId, _: Box<Handover>) {}
     fn send(&mut self, _: ShardId, _: ShardMessage) {}
-    fn event(&mut self, _: motte_event::Event) {}
+    fn event(&mut self, event: motte_event::Event) {
+        self.told.push(event.spec().name);
+    }
     fn random(&mut self) -> u128 {
         7
     }
@@ -202,5 +205,6 @@ fn a_live_client_proves_itself_again_or_goes() {
         verdict(&mut broker, &mut world, wrong);
         assert_eq!(world.written(), [("disconnect", 0x87, Vec::new())]);
         assert_eq!(world.closed, Some(CloseCause::Revoked));
+        assert!(world.told.contains(&"gate.reauthentication_refused"), "{:?}", world.told);
     }
 }
