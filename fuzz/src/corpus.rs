@@ -1,5 +1,6 @@
 //! The corpora: small inputs, deep inside each format, written with the encoders.
 
+mod gates;
 mod packets;
 mod snapshots;
 mod texts;
@@ -19,6 +20,10 @@ pub fn of(target: &str) -> Vec<Input> {
         "topic_filter" => texts::filters(),
         "policy" => texts::policies(),
         "snapshot" => snapshots::all(),
+        "config" => texts::configs(),
+        "credentials" => gates::credentials(),
+        "proxy_header" => gates::proxy_headers(),
+        "websocket" => gates::websockets(),
         _ => Vec::new(),
     }
 }

@@ -11,6 +11,9 @@ const USAGE: &str = "\
 motte-fuzz [--seconds N] [--target T] [--seed S]   search for N seconds (60) in each target, or in T alone
 motte-fuzz --write-corpora                         write the corpora that the encoders make";
 
+/// An input that takes this long is taken for one without end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 #[derive(Debug)]
 struct Asked {
     seconds: u64,
@@ -73,7 +76,9 @@ fn search(asked: &Asked) -> io::Result<bool> {
     let mut sound = true;
     for target in TARGETS.iter().filter(wanted) {
         let corpus = runner::corpus(&home().join("corpora").join(target.name))?;
-        let outcome = runner::run(*target, &corpus, Duration::from_secs(asked.seconds), seed);
+        let time = Duration::from_secs(asked.seconds);
+        let stuck = |input: &[u8]| stuck(*target, input);
+        let outcome = runner::run_watched(*target, &corpus, time, seed, PATIENCE, stuck);
         let millis = outcome.took.as_millis().max(1);
         let per_second = u128::from(outcome.executions) * 1000 / millis;
         println!(
@@ -86,6 +91,16 @@ fn search(asked: &Asked) -> io::Result<bool> {
         }
     }
     Ok(sound)
+}
+
+/// Keeps an input that does not come to an end, and ends the process, for nothing else ends it.
+fn stuck(target: Target, input: &[u8]) {
+    eprintln!("{} has not come to an end in {} s on {} bytes", target.name, PATIENCE.as_secs(), input.len());
+    match runner::keep(&home().join("crashes"), target, input) {
+        Ok(path) => eprintln!("  kept as {}", path.display()),
+        Err(error) => eprintln!("  it could not be kept: {error}\n  it is: {}", input.escape_ascii()),
+    }
+    std::process::exit(1);
 }
 
 fn report(target: Target, found: runner::Crash) -> io::Result<()> {

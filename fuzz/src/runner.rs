@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::{Condvar, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::mutate::mutate;
@@ -51,12 +51,71 @@ pub fn corpus(directory: &Path) -> io::Result<Vec<Vec<u8>>> {
     paths.iter().filter(|path| path.is_file()).map(fs::read).collect()
 }
 
+/// The input at hand, as the watch sees it.
+#[derive(Debug, Default)]
+struct AtHand {
+    input: Vec<u8>,
+    since: Option<Instant>,
+    over: bool,
+}
+
+/// As [`run`], and calls `stuck` with an input that has taken longer than `patience`: a loop without end cannot be ended
+/// from inside. `stuck` is called once for such an input, from another thread, while the target still runs.
+pub fn run_watched(
+    target: Target,
+    corpus: &[Vec<u8>],
+    time: Duration,
+    seed: u64,
+    patience: Duration,
+    stuck: impl Fn(&[u8]) + Sync,
+) -> Outcome {
+    let at_hand = Mutex::new(AtHand::default());
+    let changed = Condvar::new();
+    let lock = || at_hand.lock().unwrap_or_else(PoisonError::into_inner);
+    let watch = || {
+        let mut held = lock();
+        while !held.over {
+            held = changed.wait_timeout(held, patience / 4).unwrap_or_else(PoisonError::into_inner).0;
+            if held.since.is_some_and(|since| since.elapsed() > patience) {
+                held.since = None;
+                stuck(&held.input);
+            }
+        }
+    };
+    let note = |input: Option<&[u8]>| {
+        let mut held = lock();
+        held.since = input.map(|input| {
+            held.input.clear();
+            held.input.extend_from_slice(input);
+            Instant::now()
+        });
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(watch);
+        let outcome = search(target, corpus, time, seed, &note);
+        lock().over = true;
+        changed.notify_all();
+        outcome
+    })
+}
+
 /// Runs the corpus as it is, then changes of it until `time` is over or one crashes.
 pub fn run(target: Target, corpus: &[Vec<u8>], time: Duration, seed: u64) -> Outcome {
+    search(target, corpus, time, seed, &|_| {})
+}
+
+fn search(
+    target: Target,
+    corpus: &[Vec<u8>],
+    time: Duration,
+    seed: u64,
+    note: &impl Fn(Option<&[u8]>),
+) -> Outcome {
     let start = Instant::now();
     let mut outcome = Outcome { executions: 0, took: Duration::ZERO, corpus: corpus.len(), crash: None };
     for input in corpus {
         outcome.executions += 1;
+        note(Some(input));
         outcome.crash = crash(target, input);
         if outcome.crash.is_some() {
             outcome.took = start.elapsed();
@@ -75,12 +134,14 @@ pub fn run(target: Target, corpus: &[Vec<u8>], time: Duration, seed: u64) -> Out
             let other = corpus.get(random.below(corpus.len())).unwrap_or(&empty);
             mutate(&mut input, other, &mut random);
             outcome.executions += 1;
+            note(Some(&input));
             outcome.crash = crash(target, &input);
             if outcome.crash.is_some() {
                 break 'time;
             }
         }
     }
+    note(None);
     outcome.took = start.elapsed();
     outcome
 }
@@ -170,6 +231,30 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = keep(&directory.path().join("crashes"), FRAGILE, &small.input).unwrap();
         assert_eq!(fs::read(path).unwrap(), b"+#");
+    }
+
+    static RELEASED: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+    fn endless(data: &[u8]) {
+        let (released, changed) = &RELEASED;
+        let mut held = released.lock().unwrap();
+        while data == b"loop" && !*held {
+            held = changed.wait(held).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_input_without_end_is_reported_while_it_runs() {
+        let target = Target { name: "endless", run: endless };
+        let reported = Mutex::new(Vec::new());
+        let stuck = |input: &[u8]| {
+            reported.lock().unwrap().push(input.to_vec());
+            *RELEASED.0.lock().unwrap() = true;
+            RELEASED.1.notify_all();
+        };
+        let corpus = [b"fine".to_vec(), b"loop".to_vec()];
+        run_watched(target, &corpus, Duration::ZERO, 1, Duration::from_millis(20), stuck);
+        assert_eq!(*reported.lock().unwrap(), [b"loop".to_vec()]);
     }
 
     #[test]

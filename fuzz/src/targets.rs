@@ -1,10 +1,14 @@
 //! The targets: each takes any bytes and panics if what it promises does not hold.
 
+pub mod config;
+pub mod credentials;
 pub mod frame;
 pub mod packet;
 pub mod policy;
+pub mod proxy_header;
 pub mod snapshot;
 pub mod topic_filter;
+pub mod websocket;
 
 /// Ends a target whose promise does not hold.
 #[expect(clippy::panic, reason = "the runner catches a panic and keeps the bytes")]
@@ -46,7 +50,7 @@ pub mod packet_v5 {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "frame", run: frame::run },
     Target { name: "packet_v31", run: packet_v31::run },
     Target { name: "packet_v311", run: packet_v311::run },
@@ -54,4 +58,8 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "topic_filter", run: topic_filter::run },
     Target { name: "policy", run: policy::run },
     Target { name: "snapshot", run: snapshot::run },
+    Target { name: "config", run: config::run },
+    Target { name: "credentials", run: credentials::run },
+    Target { name: "proxy_header", run: proxy_header::run },
+    Target { name: "websocket", run: websocket::run },
 ];

@@ -45,6 +45,30 @@ pub(super) fn policies() -> Vec<Input> {
     .to_vec()
 }
 
+/// Configurations, good ones and nearly good ones.
+pub(super) fn configs() -> Vec<Input> {
+    let listener = |more: &str| {
+        format!("[[listener]]\nname = \"a\"\nkind = \"tcp\"\nbind = [\"127.0.0.1:1883\"]\n{more}")
+    };
+    let tls = "[[listener]]\nname = \"t\"\nkind = \"wss\"\nbind = [\"[::1]:8884\"]\n[listener.tls]\ncertificates = [{ chain = \"c\", key = \"k\", passphrase_fd = 3 }]\nversions = [\"1.3\"]\nclient_certificates = \"required\"\nclient_ca = [\"ca\"]\ncrl = [\"crl\"]\n[listener.websocket]\npath = \"/m\"\norigins = [\"https://a.example\"]\n";
+    [
+        ("anonymous", listener("[listener.auth]\nanonymous = true\n")),
+        ("deny_and_allow", listener("allow = [\"10.0.0.0/8\"]\ndeny = [\"::1\"]\n")),
+        ("empty", String::new()),
+        ("limits", format!("[limits]\npacket_bytes_max = 1000\nmaximum_qos = 1\n{}[listener.limits]\nconnections_max = 2\n", listener(""))),
+        ("not_toml", "[[listener]\nname = \n".to_owned()),
+        ("own_policy", listener("[listener.policy]\nfiles = [\"p\"]\n")),
+        ("plaintext", listener("plaintext_until = \"2099-12-31\"\n").replace("127.0.0.1", "192.0.2.1")),
+        ("proxy", listener("[listener.proxy_protocol]\nfrom = [\"127.0.0.1/32\"]\n")),
+        ("several_faults", format!("workerz = 3\nworkers = \"x\"\n{}", listener("methods = 3\n"))),
+        ("tls", tls.to_owned()),
+        ("two", format!("workers = 2\nstate_dir = \"s\"\n{}{tls}[auth]\npassword_file = \"p\"\n[log]\nformat = \"json\"\nlevel = \"error\"\n[metrics]\nbind = \"unix:m\"\n[sys]\ninterval_s = 0\n", listener(""))),
+        ("unix", "[[listener]]\nname = \"u\"\nkind = \"unix\"\nbind = [\"unix:/run/m\"]\n".to_owned()),
+    ]
+    .map(|(name, text)| (name, text.into_bytes()))
+    .to_vec()
+}
+
 #[cfg(test)]
 mod tests {
     use motte_access::Policy;
