@@ -12,6 +12,8 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Huge pages would round the memory of a small process up by megabytes. Refused: then it stays as it was.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let cli = cli::Cli::parse();
     match verb::run(cli.verb) {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,9 +12,8 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::HeaderValue;
-use tungstenite::protocol::Role;
 
-use crate::websocket::Framed;
+use crate::websocket::WebSocketBytes;
 
 /// Where to connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,8 +85,7 @@ pub enum ClientStream {
     /// TLS.
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
     /// WebSocket over one of the others.
-    #[expect(private_interfaces, reason = "the framing is this crate's affair")]
-    WebSocket(Box<Framed<ClientStream>>),
+    WebSocket(Box<WebSocketBytes<ClientStream>>),
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -234,7 +232,7 @@ fn upgrade(stream: ClientStream, target: &str, path: &str) -> Result<ClientStrea
         format!("ws://{authority}{path}").into_client_request().map_err(|error| fault(error.to_string()))?;
     request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("mqtt"));
     let (socket, _) = tungstenite::client(request, stream).map_err(|error| fault(error.to_string()))?;
-    let framed = Framed::new(socket.into_inner(), Vec::new(), Role::Client);
+    let framed = WebSocketBytes::client(socket.into_inner());
     Ok(ClientStream::WebSocket(Box::new(framed)))
 }
 

@@ -13,8 +13,9 @@ mod wire;
 
 pub use client::{ClientError, ClientStream, ClientTarget, ClientTls};
 pub use listen::{BindError, Bound, Listener};
+pub use proxy_header::{ProxyHeader, parse_proxy_header};
 pub use rustls_pki_types::PrivateKeyDer;
 pub use socket::Socket;
 pub use stream::{Progress, Refusal, Stages, Stream, TlsFacts};
 pub use tls::{ClientAuth, ServerTls, TlsError, TlsOptions, key_file_fault};
-pub use websocket::WebSocketOptions;
+pub use websocket::{Upgrade, UpgradeAnswer, WebSocketBytes, WebSocketOptions};

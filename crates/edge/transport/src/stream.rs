@@ -9,12 +9,11 @@ use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use rustls::ServerConnection;
 use rustls_pki_types::CertificateDer;
-use tungstenite::protocol::Role;
 
-use crate::proxy_header::{self, HEADER_BYTES_MAX, Header};
+use crate::proxy_header::{HEADER_BYTES_MAX, ProxyHeader, parse_proxy_header};
 use crate::socket::Socket;
 use crate::tls::ServerTls;
-use crate::websocket::{Answer, Framed, Request, WebSocketOptions};
+use crate::websocket::{Upgrade, UpgradeAnswer, WebSocketBytes, WebSocketOptions};
 use crate::wire::{TlsSocket, Wire};
 
 /// Plaintext that TLS may hold before it is encrypted, and encrypted bytes before they are written.
@@ -77,11 +76,11 @@ enum Layer {
     /// TLS handshake.
     Handshake(Box<TlsSocket>),
     /// WebSocket request awaited.
-    Upgrade(Wire, Request),
+    Upgrade(Wire, Box<Upgrade>),
     /// Ready, straight.
     Direct(Wire),
     /// Ready, framed.
-    WebSocket(Box<Framed<Wire>>),
+    WebSocket(Box<WebSocketBytes<Wire>>),
     /// Nothing is left.
     Gone,
 }
@@ -90,13 +89,13 @@ enum Layer {
 #[derive(Debug)]
 pub struct Stream {
     layer: Layer,
-    stages: Stages,
+    stages: Arc<Stages>,
     peer: Option<SocketAddr>,
 }
 
 impl Stream {
     /// A connection that was just accepted.
-    pub fn new(socket: Socket, stages: Stages) -> Self {
+    pub fn new(socket: Socket, stages: Arc<Stages>) -> Self {
         let peer = socket.peer();
         let layer = Layer::Proxy(socket);
         Self { layer, stages, peer }
@@ -169,13 +168,13 @@ impl Stream {
 
     fn after_tls(&self, wire: Wire) -> Layer {
         if self.stages.websocket.is_some() {
-            Layer::Upgrade(wire, Request::default())
+            Layer::Upgrade(wire, Box::default())
         } else {
             Layer::Direct(wire)
         }
     }
 
-    fn upgrade(&self, mut wire: Wire, mut request: Request) -> Result<(Layer, bool), Refusal> {
+    fn upgrade(&self, mut wire: Wire, mut request: Box<Upgrade>) -> Result<(Layer, bool), Refusal> {
         let Some(options) = &self.stages.websocket else { return Ok((Layer::Direct(wire), false)) };
         let mut buffer = [0; 2_048];
         let n = match wire.read(&mut buffer) {
@@ -187,13 +186,13 @@ impl Stream {
             Err(_) => return Err(Refusal::Gone),
         };
         match request.take(buffer.get(..n).unwrap_or_default(), options) {
-            Answer::Partial => Ok((Layer::Upgrade(wire, request), false)),
-            Answer::Accept { response, rest } => {
+            UpgradeAnswer::Partial => Ok((Layer::Upgrade(wire, request), false)),
+            UpgradeAnswer::Accept { response, rest } => {
                 // A response of 150 bytes fits any socket's buffer; a peer that leaves no room for it is not served.
                 wire.write_all(&response).map_err(|_| Refusal::Gone)?;
-                Ok((Layer::WebSocket(Box::new(Framed::new(wire, rest, Role::Server))), false))
+                Ok((Layer::WebSocket(Box::new(WebSocketBytes::server(wire, rest))), false))
             }
-            Answer::Refuse { response, cause } => {
+            UpgradeAnswer::Refuse { response, cause } => {
                 let _ = wire.write_all(&response);
                 wire.shutdown();
                 Err(Refusal::WebSocket(cause))
@@ -222,6 +221,23 @@ impl Stream {
                 .map(|c| c.clone().into_owned())
                 .collect(),
         })
+    }
+
+    /// The peer is authenticated and may send more at once than a stranger.
+    pub fn trust(&mut self) {
+        if let Layer::WebSocket(framed) = &mut self.layer {
+            framed.trust();
+        }
+    }
+
+    /// Whether the last `WouldBlock` of [`Stream::read`] came from its own bound and not from the socket.
+    pub fn has_more(&self) -> bool {
+        matches!(&self.layer, Layer::WebSocket(framed) if framed.has_more())
+    }
+
+    /// Whether these are the stages that it went through.
+    pub fn went_through(&self, stages: &Arc<Stages>) -> bool {
+        Arc::ptr_eq(&self.stages, stages)
     }
 
     /// Reads MQTT bytes; 0 is the end, `WouldBlock` that nothing more is there now.
@@ -358,10 +374,10 @@ fn take_proxy_header(
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(HeaderTaken::NotYet),
         Err(_) => return Err(Refusal::Gone),
     };
-    match proxy_header::parse(buffer.get(..n).unwrap_or_default()) {
-        Header::Partial => Ok(HeaderTaken::NotYet),
-        Header::Wrong => Err(Refusal::Proxy("the connection does not begin with a PROXY header")),
-        Header::Whole { len, source } => {
+    match parse_proxy_header(buffer.get(..n).unwrap_or_default()) {
+        ProxyHeader::Partial => Ok(HeaderTaken::NotYet),
+        ProxyHeader::Wrong => Err(Refusal::Proxy("the connection does not begin with a PROXY header")),
+        ProxyHeader::Whole { len, source } => {
             let mut left = len;
             while left > 0 {
                 let part = buffer.get_mut(..left).unwrap_or_default();
