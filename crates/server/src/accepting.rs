@@ -31,7 +31,7 @@ impl Worker {
     fn let_in(&mut self, door: usize, socket: Socket) {
         let Some(rules) = self.doors.get(door).map(|door| std::sync::Arc::clone(&door.rules)) else { return };
         self.world.tally.accepted += 1;
-        let mut stream = Stream::new(socket, rules.stages.clone());
+        let mut stream = Stream::new(socket, std::sync::Arc::clone(&rules.stages));
         let address = stream.peer().map(|peer| peer.ip()).filter(|_| !rules.is_behind_proxy());
         if address.is_some_and(|address| !rules.admits(address)) {
             self.world.tally.turned_away += 1;

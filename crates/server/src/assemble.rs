@@ -109,7 +109,7 @@ fn listener_rules(listener: &Listener, stages: Stages, authenticator: &Authentic
     ListenerRules {
         name: Arc::from(listener.name.as_str()),
         limits: Arc::new(crate::limits::session_limits(&listener.limits)),
-        stages,
+        stages: Arc::new(stages),
         requirements: requirements(listener),
         authenticator: authenticator.clone(),
         connect_timeout_ms: u64::from(listener.limits.connect_timeout_s) * 1_000,

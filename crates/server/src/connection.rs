@@ -46,8 +46,6 @@ pub(crate) struct Connection {
     pub(crate) seat: Seat,
     pub(crate) version: ProtocolVersion,
     pub(crate) packet_bytes_max: u32,
-    /// Half of the bytes that may wait here before the broker holds back.
-    pub(crate) low_mark: usize,
     pub(crate) output: Option<Box<Output>>,
     /// A packet that has not arrived whole, or packets that wait for a verdict.
     pub(crate) unread: Vec<u8>,
@@ -59,12 +57,14 @@ pub(crate) struct Connection {
     /// When bytes were last written although not all could be.
     pub(crate) progress_ms: u64,
     /// Since when, and how many bytes were written since then, for [`Self::keeps_up`].
-    window: (u64, usize),
+    window: (u64, u32),
     fast: bool,
     /// Bytes thrown away after the end.
-    pub(crate) discarded: usize,
+    pub(crate) discarded: u32,
     /// A verdict is awaited: no packet may be taken.
     pub(crate) waiting: bool,
+    /// The number of the rules by which somebody was asked; gone with the connection, so that nobody answers in vain.
+    pub(crate) asked: Option<Arc<u64>>,
     /// It is in the list of those to flush.
     pub(crate) touched: bool,
     /// It is in the list of those to read.
@@ -79,7 +79,6 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(id: ConnId, stream: Stream, rules: Arc<ListenerRules>, seat: Seat) -> Self {
-        let low_mark = low_mark(rules.limits.write_buffer_bytes_max);
         Self {
             id,
             stream,
@@ -88,7 +87,6 @@ impl Connection {
             seat,
             version: ProtocolVersion::V5,
             packet_bytes_max: PACKET_BYTES_MAX_BEFORE,
-            low_mark,
             output: None,
             unread: Vec::new(),
             moving: None,
@@ -99,6 +97,7 @@ impl Connection {
             fast: false,
             discarded: 0,
             waiting: false,
+            asked: None,
             touched: false,
             queued: false,
             was_full: false,
@@ -107,9 +106,23 @@ impl Connection {
         }
     }
 
-    /// Whether its next packet may be taken.
+    /// Whether its next packet may be taken. Not while it leaves many answers unread: they have no other bound. Messages stop
+    /// at half of that by themselves.
     pub(crate) fn takes_packets(&self) -> bool {
-        matches!(self.phase, Phase::Awaiting | Phase::Open) && !self.waiting && self.moving.is_none()
+        matches!(self.phase, Phase::Awaiting | Phase::Open)
+            && !self.waiting
+            && self.moving.is_none()
+            && self.backlog() <= self.rules.limits.write_buffer_bytes_max.saturating_mul(2)
+    }
+
+    /// Whether its listener, as it is now, would still accept what the peer showed in the handshake.
+    pub(crate) fn still_trusted(&self, now_s: u64) -> Result<(), String> {
+        let Some(tls) = &self.rules.stages.tls else { return Ok(()) };
+        let chain = self.stream.tls_facts().map(|facts| facts.certificates).unwrap_or_default();
+        if chain.is_empty() && tls.requires_certificate() {
+            return Err("a certificate is required now".to_owned());
+        }
+        tls.still_trusted(&chain, now_s)
     }
 
     /// How its packets are read.
@@ -123,12 +136,13 @@ impl Connection {
             self.progress_ms = now_ms;
         }
         let (since_ms, so_far) = self.window;
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let elapsed_ms = usize::try_from(now_ms.saturating_sub(since_ms)).unwrap_or(usize::MAX);
         if elapsed_ms >= WINDOW_MS {
-            self.fast = so_far / elapsed_ms.max(1) >= FAST_BYTES_PER_MS;
+            self.fast = so_far as usize / elapsed_ms.max(1) >= FAST_BYTES_PER_MS;
             self.window = (now_ms, bytes);
         } else {
-            self.window = (since_ms, so_far + bytes);
+            self.window = (since_ms, so_far.saturating_add(bytes));
         }
     }
 
@@ -136,18 +150,18 @@ impl Connection {
     /// wait a moment instead of having messages dropped. Nobody waits for a client that reads slowly.
     pub(crate) fn keeps_up(&self, now_ms: u64) -> bool {
         let fast = self.fast && now_ms.saturating_sub(self.progress_ms) <= FRESH_MS;
-        self.backlog() >= self.low_mark && (fast || !self.blocked)
+        self.backlog() >= self.low_mark() && (fast || !self.blocked)
+    }
+
+    /// Half of the bytes that may wait here before the broker holds back, at least one.
+    pub(crate) fn low_mark(&self) -> usize {
+        (self.rules.limits.write_buffer_bytes_max / 2).max(1)
     }
 
     /// Bytes waiting to be written.
     pub(crate) fn backlog(&self) -> usize {
         self.output.as_ref().map_or(0, |output| output.len())
     }
-}
-
-/// Half of a bound, at least one byte.
-pub(crate) fn low_mark(bytes_max: usize) -> usize {
-    (bytes_max / 2).max(1)
 }
 
 #[derive(Debug, Default)]

@@ -46,6 +46,11 @@ impl Door {
         self.shut_until_ms
     }
 
+    /// Whether connections may be waiting that can be let in at once.
+    pub(crate) fn is_open_and_ready(&self) -> bool {
+        self.ready && self.shut_until_ms.is_none()
+    }
+
     /// The next connection that waits. When the system refuses one, the door stays shut for a moment: descriptors do not
     /// come back by asking for them in a loop.
     pub(crate) fn next(&mut self, now_ms: u64) -> io::Result<Option<Socket>> {

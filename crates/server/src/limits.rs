@@ -16,6 +16,7 @@ pub(crate) fn session_limits(limits: &Limits) -> SessionLimits {
         keep_alive_s_min: limits.keep_alive_s_min,
         keep_alive_s_max: limits.keep_alive_s_max,
         session_expiry_s_max: limits.session_expiry_s_max,
+        sessions_per_identity_max: limits.sessions_per_identity_max,
         queued_messages_max: limits.queued_messages_max,
         queued_bytes_max: limits.queued_bytes_max,
         subscriptions_max: limits.subscriptions_per_session_max,

@@ -39,6 +39,20 @@ pub(crate) fn handshake_done(rules: &ListenerRules, stream: &Stream) -> Option<E
     Some(gate::handshake_done(&address_text(stream), &rules.name, &tls.version, &tls.suite, &tls.group))
 }
 
+pub(crate) fn not_trusted(rules: &ListenerRules, stream: &Stream, cause: &str) -> Event {
+    gate::tls_failed(&address_text(stream), &rules.name, &format!("since a reload: {cause}"))
+}
+
+/// Somebody who was accepted by rules that are not in force any more.
+pub(crate) fn no_longer_welcome(
+    rules: &ListenerRules,
+    stream: &Stream,
+    client_id: &str,
+    cause: &str,
+) -> Event {
+    gate::connect_refused(client_id, &address_text(stream), &rules.name, "0x87 Not authorized", cause)
+}
+
 pub(crate) fn not_watched(rules: &ListenerRules, error: &std::io::Error) -> Event {
     gate::accept_failed(&rules.name, &format!("the connection cannot be watched: {error}"))
 }

@@ -2,7 +2,7 @@
 //! so many may wait.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use motte_broker::{ConnId, Verdict};
 
@@ -12,6 +12,8 @@ use crate::inbox::{Inbox, Letter};
 pub(crate) struct Job {
     /// Whose answer it is.
     pub(crate) conn: ConnId,
+    /// Gone when nobody waits for the answer any more.
+    pub(crate) wanted: Weak<u64>,
     /// Where the answer goes.
     pub(crate) inbox: Inbox,
     /// What computes it.
@@ -61,7 +63,11 @@ impl Questions {
 fn answer(receiver: &Mutex<Receiver<Job>>) {
     loop {
         let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { conn, inbox, work }) = next else { return };
-        inbox.put(Letter::Verdict(conn, work()));
+        let Ok(Job { conn, wanted, inbox, work }) = next else { return };
+        // In a storm of logins many give up before their turn; checking their passwords all the same would make the next
+        // ones late as well.
+        if wanted.strong_count() > 0 {
+            inbox.put(Letter::Verdict(conn, work()));
+        }
     }
 }

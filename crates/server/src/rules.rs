@@ -21,7 +21,7 @@ pub(crate) struct ListenerRules {
     pub(crate) name: Arc<str>,
     pub(crate) written: Listener,
     pub(crate) limits: Arc<SessionLimits>,
-    pub(crate) stages: Stages,
+    pub(crate) stages: Arc<Stages>,
     pub(crate) requirements: Requirements,
     pub(crate) authenticator: Authenticator,
     pub(crate) connect_timeout_ms: u64,
@@ -88,27 +88,31 @@ impl Rules {
         self.listener(listener).map_or_else(|| Arc::clone(&self.limits), |rules| Arc::clone(&rules.limits))
     }
 
+    /// Whether a client that was accepted by earlier rules is accepted by these.
+    pub(crate) fn still_valid(&self, client: &ClientPrincipal) -> Result<(), String> {
+        let Some(listener) = self.listener(&client.listener) else {
+            return Err("its listener is gone".to_owned());
+        };
+        if !listener.requirements.satisfied_by(client.methods) {
+            return Err("what it proved is not enough for its listener any more".to_owned());
+        }
+        let wants_certificate = listener.stages.tls.as_ref().is_some_and(ServerTls::requires_certificate);
+        if wants_certificate && client.certificate.is_none() {
+            return Err("its listener wants a certificate now, and it showed none".to_owned());
+        }
+        if client.address.is_some_and(|address| !listener.admits(address)) {
+            return Err("its listener does not admit its address any more".to_owned());
+        }
+        listener.authenticator.still_valid(client)
+    }
+
     /// These rules as a shard takes them; `distrust` knows what only the worker knows of its connections.
     pub(crate) fn reload(self: &Arc<Self>, distrust: Distrust) -> Reload {
         let (for_valid, for_limits) = (Arc::clone(self), Arc::clone(self));
         Reload {
             policy: Arc::clone(&self.policy),
             still_valid: Arc::new(move |client| {
-                let Some(listener) = for_valid.listener(&client.listener) else {
-                    return Err("its listener is gone".to_owned());
-                };
-                if !listener.requirements.satisfied_by(client.methods) {
-                    return Err("what it proved is not enough for its listener any more".to_owned());
-                }
-                let wants_certificate =
-                    listener.stages.tls.as_ref().is_some_and(ServerTls::requires_certificate);
-                if wants_certificate && client.certificate.is_none() {
-                    return Err("its listener wants a certificate now, and it showed none".to_owned());
-                }
-                if client.address.is_some_and(|address| !listener.admits(address)) {
-                    return Err("its listener does not admit its address any more".to_owned());
-                }
-                listener.authenticator.still_valid(client)?;
+                for_valid.still_valid(client)?;
                 distrust(client)
             }),
             limits: Arc::new(move |name| for_limits.listener(name).map(|rules| Arc::clone(&rules.limits))),

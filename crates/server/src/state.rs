@@ -11,6 +11,8 @@ use rustix::fs::{FlockOperation, flock};
 
 const SNAPSHOT: &str = "sessions.snapshot";
 const SNAPSHOT_NEW: &str = "sessions.snapshot.new";
+/// There when the snapshot was loaded and none was written since.
+const SNAPSHOT_USED: &str = "sessions.snapshot.used";
 const LOCK: &str = "lock";
 /// A larger file is no snapshot of a broker within its memory budget.
 const SNAPSHOT_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
@@ -79,8 +81,28 @@ impl StateDirectory {
         self.path.join(SNAPSHOT)
     }
 
-    /// The snapshot of the last clean stop, if there is one.
+    /// The snapshot of the last clean stop, if there is one. Loaded a second time, after a crash, it comes without Wills:
+    /// those were published when it was loaded first.
     pub(crate) fn load(&self) -> Result<Option<Snapshot>, StateError> {
+        let used = self.path.join(SNAPSHOT_USED);
+        let mut snapshot = self.read()?;
+        if let Some(snapshot) = &mut snapshot {
+            if used.exists() {
+                snapshot.sessions.iter_mut().for_each(|session| session.will = None);
+            }
+            let fail = |cause| StateError::File { what: "create", path: used.clone(), cause };
+            OpenOptions::new()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(&used)
+                .map_err(fail)?;
+        }
+        Ok(snapshot)
+    }
+
+    fn read(&self) -> Result<Option<Snapshot>, StateError> {
         let path = self.path.join(SNAPSHOT);
         let fail = |cause| StateError::File { what: "read", path: path.clone(), cause };
         let file = match File::open(&path) {
@@ -111,6 +133,8 @@ impl StateDirectory {
         file.write_all(&snapshot.encode()).map_err(fail("write", &new))?;
         file.sync_all().map_err(fail("write", &new))?;
         std::fs::rename(&new, &path).map_err(fail("rename to", &path))?;
+        // If it stays, the next start leaves Wills out that it should publish, and says nothing false.
+        let _ = std::fs::remove_file(self.path.join(SNAPSHOT_USED));
         File::open(&self.path).and_then(|directory| directory.sync_all()).map_err(fail("sync", &self.path))
     }
 }

@@ -240,7 +240,16 @@ impl Supervisor {
             match acknowledged.recv_timeout(Duration::from_millis(50)) {
                 Ok(()) => missing -= 1,
                 Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
-                Err(_) => return Ok(false),
+                Err(_) => {
+                    // Whoever is slow is slow; what the others say is still worth keeping.
+                    if let Some(state) = &self.state {
+                        let cause =
+                            format!("{missing} workers did not answer in time; what they hold is left out");
+                        self.log
+                            .event(keep::snapshot_failed(&state.snapshot().display().to_string(), &cause));
+                    }
+                    return Ok(true);
+                }
             }
             for command in drain(&self.commands) {
                 match command {

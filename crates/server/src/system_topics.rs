@@ -77,7 +77,7 @@ impl SystemTopics {
         }
         let publication = StoredPublication {
             topic: TopicName::parse(topic).ok()?,
-            payload: Arc::from(figure.as_bytes()),
+            payload: figure.as_bytes().into(),
             qos: QoS::AtMostOnce,
             retain: true,
             forwarded: Box::default(),

@@ -22,7 +22,7 @@ const FLUSH_ROUNDS: usize = 4;
 /// Time a peer has to close its end, in milliseconds.
 const LINGER_MS: u64 = 2_000;
 /// Bytes thrown away while it does.
-const LINGER_BYTES_MAX: usize = 1024 * 1024;
+const LINGER_BYTES_MAX: u32 = 1024 * 1024;
 
 /// Why reading ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,15 @@ impl Worker {
             Ok(Progress::Ready) => {
                 connection.phase = Phase::Awaiting;
                 let link = connection.rules.link(&connection.stream);
+                // A reload while the handshake ran: what it accepted may not be acceptable any more.
+                if !connection.stream.went_through(&connection.rules.stages)
+                    && let Err(cause) = connection.still_trusted(self.world.now.unix_ms / 1_000)
+                {
+                    let event = notice::not_trusted(&connection.rules, &connection.stream, &cause);
+                    self.world.log.event(event);
+                    self.remove(id);
+                    return false;
+                }
                 let turned_away = match link.address {
                     Some(address) if !connection.rules.admits(address) => {
                         Some(notice::address_refused(&connection.rules, &connection.stream))
@@ -160,7 +169,9 @@ impl Worker {
                         own.extend_from_slice(scratch.get(held..held + count).unwrap_or_default());
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break After::Dry,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    break if connection.stream.has_more() { After::More } else { After::Dry };
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => break After::Lost,
             }
@@ -216,7 +227,8 @@ impl Worker {
                 Ok(0) => return self.remove(id),
                 Ok(count) => {
                     left = left.saturating_sub(count);
-                    connection.discarded += count;
+                    connection.discarded =
+                        connection.discarded.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
                     if connection.discarded > LINGER_BYTES_MAX {
                         return self.remove(id);
                     }
@@ -250,14 +262,14 @@ impl Worker {
         }
         let id = connection.id;
         let before = connection.backlog();
-        connection.was_full |= before >= connection.low_mark;
+        connection.was_full |= before >= connection.low_mark();
         let written = write(connection);
         let after = connection.backlog();
         self.world.tally.bytes_sent += before.saturating_sub(after) as u64;
         self.world.backlog = (self.world.backlog + after).saturating_sub(connection.counted);
         connection.counted = after;
         connection.wrote(before.saturating_sub(after), now_ms);
-        let drained = connection.was_full && after < connection.low_mark;
+        let drained = connection.was_full && after < connection.low_mark();
         if drained {
             connection.was_full = false;
         }
@@ -283,6 +295,8 @@ impl Worker {
         if drained {
             self.world.caught_up();
             self.input(Input::Drained { conn: id });
+            // Its own packets may have been left unread until it took its answers.
+            self.world.queue(slot);
         }
     }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
-use motte_broker::{Broker, ConnId, Exchange, Input, Now, Pressure, ShardId};
+use motte_broker::{Broker, CloseCause, ConnId, Exchange, Input, Now, Pressure, ShardId};
 use motte_event::keep;
+use motte_wire::ReasonCode;
 
 use motte_access::ClientPrincipal;
 use rustc_hash::FxHashMap;
@@ -69,6 +70,8 @@ pub(crate) struct Worker {
     paused_since_ms: Option<u64>,
     system_topics: Option<SystemTopics>,
     exchange: Exchange,
+    /// The rules of the last reload, if there was one.
+    rules: Option<Arc<Rules>>,
     /// The step that waits for connections to be gone, and until when.
     finishing: Option<(Step, u64)>,
     stopping: bool,
@@ -93,6 +96,7 @@ impl Worker {
             paused_since_ms: None,
             system_topics: None,
             exchange: parts.exchange,
+            rules: None,
             finishing: None,
             stopping: false,
             over: false,
@@ -125,8 +129,10 @@ impl Worker {
     /// How long the system may wait for something to happen.
     fn timeout(&self) -> Option<Duration> {
         let now_ms = self.world.now.mono_ms;
-        if self.paused_since_ms.is_none() && (!self.world.queued.is_empty() || !self.world.touched.is_empty())
-        {
+        let served = self.paused_since_ms.is_none()
+            && (!self.world.queued.is_empty() || !self.world.touched.is_empty());
+        // A door where more wait than one turn lets in gives no further sign of it.
+        if served || self.doors.iter().any(Door::is_open_and_ready) {
             return Some(Duration::ZERO);
         }
         let deadline = self.world.deadlines.peek().map(|std::cmp::Reverse((at, _))| *at);
@@ -197,10 +203,28 @@ impl Worker {
     }
 
     fn verdict(&mut self, conn: ConnId, verdict: motte_broker::Verdict) {
+        let verdict = self.asked_again(conn, verdict);
         let verdict = self.world.admitted(conn, verdict);
         let now = self.world.now;
         self.broker.handle(now, Input::Verdict { conn, verdict }, &mut self.world);
         self.world.queue(conn.slot);
+    }
+
+    /// A verdict by rules that were replaced meanwhile holds only if the new ones agree.
+    fn asked_again(&mut self, conn: ConnId, verdict: motte_broker::Verdict) -> motte_broker::Verdict {
+        let now_s = self.world.now.unix_ms / 1_000;
+        let Some(connection) = self.world.connections.get_mut(conn) else { return verdict };
+        let by = connection.asked.take().map(|number| *number);
+        let (motte_broker::Verdict::Accepted { principal, .. }, Some(rules)) = (&verdict, &self.rules) else {
+            return verdict;
+        };
+        if by == Some(self.world.rules_number) {
+            return verdict;
+        }
+        match rules.still_valid(principal).and_then(|()| connection.still_trusted(now_s)) {
+            Ok(()) => verdict,
+            Err(cause) => motte_broker::Verdict::Refused { reason: ReasonCode::NOT_AUTHORIZED, cause },
+        }
     }
 
     /// Publishes `$SYS` topics from now on.
@@ -237,9 +261,15 @@ impl Worker {
     /// Whether this turn may read: not while those it sends to cannot follow, but never longer than a moment.
     fn may_read(&mut self) -> bool {
         let now_ms = self.world.now.mono_ms;
-        if self.world.backlog <= self.backlog_max && !self.world.is_congested() {
+        let congested = self.world.is_congested();
+        if self.world.backlog <= self.backlog_max && !congested {
             self.paused_since_ms = None;
             return true;
+        }
+        // A worker that is behind with its letters takes them at every turn, so this ends; its letters have no other bound.
+        if congested {
+            self.paused_since_ms.get_or_insert(now_ms);
+            return false;
         }
         match self.paused_since_ms {
             Some(since) if now_ms.saturating_sub(since) < PAUSE_MS => false,
@@ -295,6 +325,21 @@ impl Worker {
         connection.unread = unread;
         connection.output = output;
         connection.peer_closed = peer_closed;
+        // It was on its way while a reload came: it was accepted by other rules.
+        let current = self.rules.as_ref().and_then(|rules| rules.listener(&connection.rules.name));
+        if let (Some(rules), Some(current)) = (&self.rules, current)
+            && !Arc::ptr_eq(current, &connection.rules)
+        {
+            connection.rules = Arc::clone(current);
+            let trusted = connection.still_trusted(self.world.now.unix_ms / 1_000);
+            let valid = handover.principal.client().map_or(Ok(()), |client| rules.still_valid(client));
+            if let Err(cause) = trusted.and(valid) {
+                let id = &handover.request.client_id;
+                let event = notice::no_longer_welcome(&connection.rules, &connection.stream, id, &cause);
+                self.world.log.event(event);
+                return;
+            }
+        }
         self.world.connections.fill(connection);
         self.input(Input::Adopt { conn: id, handover });
         self.world.touch(id.slot);
@@ -339,6 +384,9 @@ impl Worker {
             }
         }
         self.backlog_max = rules.backlog_max;
+        self.rules = Some(Arc::clone(rules));
+        self.world.rules_number += 1;
+        self.close_distrusted();
         let distrusted = self.distrusted(rules);
         let distrust = Arc::new(move |client: &ClientPrincipal| {
             let shown = client.certificate.as_ref().map(|facts| facts.fingerprint.as_str());
@@ -348,6 +396,26 @@ impl Worker {
             }
         });
         self.input(Input::Reload(rules.reload(distrust)));
+    }
+
+    /// Closes connections that have shown a certificate which is not trusted any more, and have not said who they are.
+    fn close_distrusted(&mut self) {
+        let now_s = self.world.now.unix_ms / 1_000;
+        let mut distrusted = Vec::new();
+        for connection in self.world.connections.iter_mut() {
+            if connection.phase == Phase::Awaiting
+                && let Err(cause) = connection.still_trusted(now_s)
+            {
+                distrusted.push((connection.id, cause));
+            }
+        }
+        for (id, cause) in distrusted {
+            let Some(connection) = self.world.connections.get_mut(id) else { continue };
+            let event = notice::not_trusted(&connection.rules, &connection.stream, &cause);
+            self.world.log.event(event);
+            self.input(Input::Closed { conn: id, cause: CloseCause::Refused });
+            self.remove(id);
+        }
     }
 
     /// Certificates of live clients that the new rules do not trust, by fingerprint.

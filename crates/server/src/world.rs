@@ -13,7 +13,7 @@ use motte_wire::{ProtocolVersion, ReasonCode};
 
 use crate::asking::{Asked, ask};
 use crate::buffers::Buffers;
-use crate::connection::{NEVER, Phase, Table, low_mark};
+use crate::connection::{NEVER, Phase, Table};
 use crate::inbox::{Inbox, Letter};
 use crate::log::Log;
 use crate::metrics::Tally;
@@ -28,6 +28,8 @@ const CLOSING_MS: u64 = 5_000;
 pub(crate) struct World {
     pub(crate) shard: ShardId,
     pub(crate) now: Now,
+    /// Grows with every reload.
+    pub(crate) rules_number: u64,
     pub(crate) connections: Table,
     pub(crate) buffers: Buffers,
     /// Inboxes of all workers, by shard.
@@ -61,6 +63,7 @@ impl World {
         Self {
             shard,
             now,
+            rules_number: 0,
             connections: Table::default(),
             buffers: Buffers::default(),
             outbox: peers.iter().map(|_| Vec::new()).collect(),
@@ -229,8 +232,8 @@ impl Effects for World {
         connection.phase = Phase::Open;
         connection.version = version;
         connection.packet_bytes_max = packet_bytes_max;
-        connection.low_mark = low_mark(connection.rules.limits.write_buffer_bytes_max);
         connection.deadline_ms = NEVER;
+        connection.stream.trust();
     }
 
     fn close(&mut self, conn: ConnId, _cause: CloseCause) {
@@ -248,11 +251,14 @@ impl Effects for World {
     fn authenticate(&mut self, conn: ConnId, question: Question<'_>) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.waiting = true;
+        let asked = Arc::new(self.rules_number);
+        let wanted = Arc::downgrade(&asked);
+        connection.asked = Some(asked);
         match ask(connection, &question, &self.log) {
             Asked::Known(verdict) => self.verdicts.push_back((conn, verdict)),
             Asked::Slow(work) => {
                 let Some(inbox) = self.peers.get(usize::from(self.shard.0)).cloned() else { return };
-                if self.questions.ask(Job { conn, inbox, work }).is_err() {
+                if self.questions.ask(Job { conn, wanted, inbox, work }).is_err() {
                     self.log.event(gate::login_queue_full(self.questions.waiting_max()));
                     let cause = "too many passwords wait to be checked".to_owned();
                     self.verdicts

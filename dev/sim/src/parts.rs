@@ -84,6 +84,7 @@ pub(crate) fn limits() -> SessionLimits {
         session_expiry_s_max: u32::MAX,
         queued_messages_max: 1_000_000,
         queued_bytes_max: 1 << 40,
+        sessions_per_identity_max: 1_000,
         subscriptions_max: 100,
         maximum_qos: QoS::ExactlyOnce,
         retain_available: true,

@@ -161,6 +161,8 @@ limits! {
     connections_per_address_max: u32 = 20_000, 1 => 10_000_000;
     /// Connections of one identity.
     connections_per_identity_max: u32 = 1_000, 1 => 10_000_000;
+    /// Sessions of one identity, connected or kept.
+    sessions_per_identity_max: u32 = 1_000, 1 => 10_000_000;
     /// Longest Session Expiry Interval in seconds; 4,294,967,295 is for ever.
     session_expiry_s_max: u32 = 604_800, 0 => u32::MAX;
     /// Highest Topic Alias taken from a client.

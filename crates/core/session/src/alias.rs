@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 /// Aliases that the client has set.
 #[derive(Debug, Default)]
 pub struct InboundAliases {
-    names: Vec<Option<TopicName>>,
+    names: Box<[Option<TopicName>]>,
 }
 
 impl InboundAliases {
@@ -19,7 +19,10 @@ impl InboundAliases {
         }
         let index = usize::from(alias.get()) - 1;
         if self.names.len() <= index {
-            self.names.resize(index + 1, None);
+            // Boxed, because most connections never set an alias; grown in steps for those that do.
+            let mut names = std::mem::take(&mut self.names).into_vec();
+            names.resize(index.saturating_add(1).next_power_of_two().min(usize::from(maximum)), None);
+            self.names = names.into_boxed_slice();
         }
         if let Some(slot) = self.names.get_mut(index)
             && slot.as_ref().is_none_or(|name| name.as_str() != topic.as_str())
@@ -49,14 +52,15 @@ pub enum OutboundAlias {
 /// Aliases that we have set towards the client: the first topics get them, and keep them.
 #[derive(Debug, Default)]
 pub struct OutboundAliases {
-    known: FxHashMap<TopicName, NonZeroU16>,
+    /// Made with the first alias: most clients take none.
+    known: Option<Box<FxHashMap<TopicName, NonZeroU16>>>,
     maximum: u16,
 }
 
 impl OutboundAliases {
     /// Aliases up to `maximum` (the client's Topic Alias Maximum, lowered by our own bound); 0: none (MQTT-3.1.2-27).
     pub fn new(maximum: u16) -> Self {
-        Self { known: FxHashMap::default(), maximum }
+        Self { known: None, maximum }
     }
 
     /// Whether any alias may be used.
@@ -69,13 +73,14 @@ impl OutboundAliases {
         if self.maximum == 0 {
             return OutboundAlias::None;
         }
-        if let Some(alias) = self.known.get(topic) {
+        let known = self.known.get_or_insert_default();
+        if let Some(alias) = known.get(topic) {
             return OutboundAlias::Known(*alias);
         }
-        let next = u16::try_from(self.known.len() + 1).ok().filter(|next| *next <= self.maximum);
+        let next = u16::try_from(known.len() + 1).ok().filter(|next| *next <= self.maximum);
         match next.and_then(NonZeroU16::new) {
             Some(alias) => {
-                self.known.insert(topic.clone(), alias);
+                known.insert(topic.clone(), alias);
                 OutboundAlias::Set(alias)
             }
             None => OutboundAlias::None,
@@ -85,7 +90,9 @@ impl OutboundAliases {
     /// Takes back an alias that was to be set by a packet which was not sent after all.
     pub fn unset(&mut self, topic: &TopicName) {
         // Only the newest alias can be in that state, so the count stays dense.
-        self.known.remove(topic);
+        if let Some(known) = &mut self.known {
+            known.remove(topic);
+        }
     }
 }
 

@@ -29,7 +29,7 @@ impl KeepAlive {
 
     /// Milliseconds of silence after which the connection is closed: one and a half times the Keep Alive
     /// (MQTT-3.1.2-22); `None` when silence is unlimited.
-    pub fn silence_ms(self) -> Option<u64> {
-        (self.seconds > 0).then(|| u64::from(self.seconds) * 1_500)
+    pub fn silence_ms(self) -> Option<u32> {
+        (self.seconds > 0).then(|| u32::from(self.seconds) * 1_500)
     }
 }

@@ -1,12 +1,16 @@
 //! What one client may cost and ask for, as the listener's configuration says.
 
+use std::sync::Arc;
+
 use motte_topic::TopicLimits;
 use motte_wire::{QoS, TextRules};
+
+use crate::outbound::QueueLimits;
 
 /// The limits that hold for one connection and its Session.
 ///
 /// All of them are announced to MQTT 5.0 clients in CONNACK where the standard has a property for it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionLimits {
     /// Largest Control Packet taken once the client is authenticated, in bytes (MQTT-3.1.2-24 counts the whole packet).
     pub packet_bytes_max: u32,
@@ -29,6 +33,8 @@ pub struct SessionLimits {
     pub queued_messages_max: u32,
     /// Bytes that may wait for one Session.
     pub queued_bytes_max: u64,
+    /// Sessions of one identity, connected or not.
+    pub sessions_per_identity_max: u32,
     /// Subscriptions of one Session.
     pub subscriptions_max: u32,
     /// Highest QoS accepted from and granted to the client.
@@ -49,4 +55,30 @@ pub struct SessionLimits {
     pub topic: TopicLimits,
     /// Which characters a UTF-8 string may not hold.
     pub text: TextRules,
+}
+
+impl SessionLimits {
+    /// These limits for a client that is connected under others: what it was told in CONNACK stays, the rest is new.
+    pub fn renewed(&self, new: &Arc<Self>) -> Arc<Self> {
+        let kept = Self {
+            packet_bytes_max: self.packet_bytes_max,
+            receive_maximum: self.receive_maximum,
+            topic_alias_maximum: self.topic_alias_maximum,
+            maximum_qos: self.maximum_qos,
+            retain_available: self.retain_available,
+            wildcard_available: self.wildcard_available,
+            shared_available: self.shared_available,
+            subscription_identifiers_available: self.subscription_identifiers_available,
+            ..(**new).clone()
+        };
+        if kept == **new { Arc::clone(new) } else { Arc::new(kept) }
+    }
+
+    /// The bounds of a Session's queue.
+    pub fn queue(&self) -> QueueLimits {
+        QueueLimits {
+            messages_max: self.queued_messages_max as usize,
+            bytes_max: usize::try_from(self.queued_bytes_max).unwrap_or(usize::MAX),
+        }
+    }
 }

@@ -80,22 +80,27 @@ pub struct Outbound<L> {
     front: u16,
     open: u16,
     window: u16,
+    /// Slots at the front of the ring that were sent on this connection; those behind wait to be sent again.
+    sent: u16,
+    /// Open flows among those: what counts against the client's Receive Maximum.
+    outstanding: u16,
     queue: VecDeque<L>,
-    queued_bytes: usize,
-    limits: QueueLimits,
+    /// Bytes of all letters, on their way and waiting.
+    held_bytes: usize,
 }
 
 impl<L: Letter> Outbound<L> {
-    /// An empty window of `window` open flows, with a bounded queue behind it.
-    pub fn new(window: u16, limits: QueueLimits) -> Self {
+    /// An empty window of `window` open flows, with nothing waiting behind it.
+    pub fn new(window: u16) -> Self {
         Self {
             ring: VecDeque::new(),
             front: 0,
             open: 0,
             window,
+            sent: 0,
+            outstanding: 0,
             queue: VecDeque::new(),
-            queued_bytes: 0,
-            limits,
+            held_bytes: 0,
         }
     }
 
@@ -104,28 +109,23 @@ impl<L: Letter> Outbound<L> {
         self.window = window.max(1);
     }
 
-    /// Sets the bounds of the queue; what already waits stays.
-    pub fn set_limits(&mut self, limits: QueueLimits) {
-        self.limits = limits;
-    }
-
     /// Sends `letter` if nothing waits before it and `may_send`, else queues it.
-    pub fn offer(&mut self, letter: L, may_send: bool) -> Admission<L> {
+    pub fn offer(&mut self, letter: L, may_send: bool, limits: QueueLimits) -> Admission<L> {
         if may_send && self.queue.is_empty() && self.has_room() {
+            self.held_bytes += letter.bytes();
             return Admission::Send(self.push(letter));
         }
-        self.enqueue(letter)
+        self.enqueue(letter, limits)
     }
 
-    /// Queues `letter` behind the rest.
-    pub fn enqueue(&mut self, letter: L) -> Admission<L> {
+    /// Queues `letter` behind the rest; what already waits stays, whatever the bounds are now.
+    pub fn enqueue(&mut self, letter: L, limits: QueueLimits) -> Admission<L> {
         let bytes = letter.bytes();
-        if self.queue.len() >= self.limits.messages_max
-            || self.queued_bytes.saturating_add(bytes) > self.limits.bytes_max
+        if self.queue.len() >= limits.messages_max || self.held_bytes.saturating_add(bytes) > limits.bytes_max
         {
             return Admission::Full(letter);
         }
-        self.queued_bytes += bytes;
+        self.held_bytes += bytes;
         self.queue.push_back(letter);
         Admission::Queued
     }
@@ -141,6 +141,7 @@ impl<L: Letter> Outbound<L> {
             let letter = self.pop_queued()?;
             if letter.expired(now_ms) {
                 *expired += 1;
+                self.freed(&letter);
             } else {
                 break letter;
             }
@@ -173,7 +174,9 @@ impl<L: Letter> Outbound<L> {
         let Some(slot) = self.slot(id) else { return Completion::Unknown };
         match slot {
             Slot::Sent(letter) if letter.qos() == QoS::ExactlyOnce => {
+                let bytes = letter.bytes();
                 *slot = Slot::Released;
+                self.held_bytes = self.held_bytes.saturating_sub(bytes);
                 Completion::Release
             }
             // A PUBREC sent again after a reconnect: PUBREL goes out again.
@@ -189,7 +192,7 @@ impl<L: Letter> Outbound<L> {
         match slot {
             Slot::Released => {
                 *slot = Slot::Done;
-                self.closed_one();
+                self.closed(id);
                 Completion::Complete
             }
             Slot::Sent(_) => Completion::OutOfStep,
@@ -201,11 +204,72 @@ impl<L: Letter> Outbound<L> {
     pub fn abandon(&mut self, id: PacketId) -> Option<L> {
         let slot = self.slot(id)?;
         let taken = std::mem::replace(slot, Slot::Done);
-        self.closed_one();
+        if matches!(taken, Slot::Done) {
+            return None;
+        }
+        self.closed(id);
         match taken {
-            Slot::Sent(letter) => Some(letter),
+            Slot::Sent(letter) => {
+                self.freed(&letter);
+                Some(letter)
+            }
             Slot::Released | Slot::Done => None,
         }
+    }
+
+    /// A new connection: nothing was sent on it yet, and everything open is to be sent again.
+    pub fn begin_again(&mut self) {
+        self.sent = 0;
+        self.outstanding = 0;
+    }
+
+    /// Whether something waits to be sent again; nothing new goes out before it (MQTT-4.4.0-1, MQTT-4.6.0-1).
+    pub fn has_again(&self) -> bool {
+        usize::from(self.sent) < self.ring.len()
+    }
+
+    /// The next flow to send again, oldest first. `None`: there is none, or the window is closed (MQTT-4.9.0-2); PUBREL is
+    /// sent even then, because it opens no flow.
+    pub fn next_again(&mut self) -> Option<Retransmission<'_, L>> {
+        loop {
+            let index = usize::from(self.sent);
+            match self.ring.get(index)? {
+                Slot::Done => self.sent += 1,
+                Slot::Released => {
+                    self.sent += 1;
+                    self.outstanding = self.outstanding.saturating_add(1);
+                    return self.id_at(index).map(Retransmission::Release);
+                }
+                Slot::Sent(_) if self.outstanding >= self.window => return None,
+                Slot::Sent(_) => {
+                    self.sent += 1;
+                    self.outstanding = self.outstanding.saturating_add(1);
+                    let id = self.id_at(index)?;
+                    return match self.ring.get(index) {
+                        Some(Slot::Sent(letter)) => Some(Retransmission::Publish(id, letter)),
+                        _ => None,
+                    };
+                }
+            }
+        }
+    }
+
+    /// Every letter, on its way or waiting.
+    pub fn letters_mut(&mut self) -> impl Iterator<Item = &mut L> {
+        let sent = self.ring.iter_mut().filter_map(|slot| match slot {
+            Slot::Sent(letter) => Some(letter),
+            Slot::Released | Slot::Done => None,
+        });
+        sent.chain(&mut self.queue)
+    }
+
+    /// Takes out the waiting letters that have expired; how many.
+    pub fn drop_expired(&mut self, now_ms: u64) -> u64 {
+        if !self.queue.iter().any(|letter| letter.expired(now_ms)) {
+            return 0;
+        }
+        let expired = self.take_queued(|letter| letter.expired(now_ms));
+        expired.len() as u64
     }
 
     /// What to send again on a resumed Session, oldest first.
@@ -235,9 +299,9 @@ impl<L: Letter> Outbound<L> {
         usize::from(self.open)
     }
 
-    /// Bytes waiting in the queue.
-    pub fn queued_bytes(&self) -> usize {
-        self.queued_bytes
+    /// Bytes of all letters, on their way and waiting.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// Whether nothing is on its way and nothing waits.
@@ -251,7 +315,7 @@ impl<L: Letter> Outbound<L> {
         let mut kept = VecDeque::with_capacity(self.queue.len());
         for letter in self.queue.drain(..) {
             if leaves(&letter) {
-                self.queued_bytes = self.queued_bytes.saturating_sub(letter.bytes());
+                self.held_bytes = self.held_bytes.saturating_sub(letter.bytes());
                 taken.push(letter);
             } else {
                 kept.push_back(letter);
@@ -270,7 +334,9 @@ impl<L: Letter> Outbound<L> {
         });
         let all = sent.chain(self.queue.drain(..).map(|letter| (letter, false))).collect();
         self.open = 0;
-        self.queued_bytes = 0;
+        self.sent = 0;
+        self.outstanding = 0;
+        self.held_bytes = 0;
         all
     }
 
@@ -287,6 +353,7 @@ impl<L: Letter> Outbound<L> {
         while self.ring.len() < index {
             self.ring.push_back(Slot::Done);
         }
+        self.held_bytes += letter.as_ref().map_or(0, Letter::bytes);
         self.ring.push_back(letter.map_or(Slot::Released, Slot::Sent));
         self.open = self.open.saturating_add(1);
         true
@@ -294,12 +361,11 @@ impl<L: Letter> Outbound<L> {
 
     /// Whether one more flow may be opened.
     pub fn has_room(&self) -> bool {
-        self.open < self.window && self.ring.len() < RING_MAX
+        self.outstanding < self.window && self.ring.len() < RING_MAX && !self.has_again()
     }
 
     fn pop_queued(&mut self) -> Option<L> {
         let letter = self.queue.pop_front()?;
-        self.queued_bytes = self.queued_bytes.saturating_sub(letter.bytes());
         if self.queue.is_empty() && self.queue.capacity() > 64 {
             self.queue.shrink_to_fit();
         }
@@ -310,6 +376,8 @@ impl<L: Letter> Outbound<L> {
         let value = Self::wrap(usize::from(self.front) + self.ring.len());
         self.ring.push_back(Slot::Sent(letter));
         self.open += 1;
+        self.sent += 1;
+        self.outstanding += 1;
         PacketId::from_index(value)
     }
 
@@ -318,9 +386,12 @@ impl<L: Letter> Outbound<L> {
         match slot {
             Slot::Sent(letter) if letter.qos() == qos => {
                 let taken = std::mem::replace(slot, Slot::Done);
-                self.closed_one();
+                self.closed(id);
                 match taken {
-                    Slot::Sent(letter) => Completion::Done(letter),
+                    Slot::Sent(letter) => {
+                        self.freed(&letter);
+                        Completion::Done(letter)
+                    }
                     Slot::Released | Slot::Done => Completion::Unknown,
                 }
             }
@@ -329,10 +400,19 @@ impl<L: Letter> Outbound<L> {
         }
     }
 
-    fn closed_one(&mut self) {
+    fn freed(&mut self, letter: &L) {
+        self.held_bytes = self.held_bytes.saturating_sub(letter.bytes());
+    }
+
+    /// A flow is over: its slot is `Done`.
+    fn closed(&mut self, id: PacketId) {
         self.open = self.open.saturating_sub(1);
+        if self.index_of(id).is_some_and(|index| index < usize::from(self.sent)) {
+            self.outstanding = self.outstanding.saturating_sub(1);
+        }
         while matches!(self.ring.front(), Some(Slot::Done)) {
             self.ring.pop_front();
+            self.sent = self.sent.saturating_sub(1);
             self.front = Self::wrap(usize::from(self.front) + 1);
         }
         if self.ring.is_empty() && self.ring.capacity() > 256 {

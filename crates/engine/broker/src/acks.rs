@@ -84,20 +84,21 @@ impl Broker {
         let Some(live) = self.connections.live(conn) else { return };
         let (key, version) = (live.session, live.version);
         let Some(session) = self.core.sessions.by_key(key) else { return };
+        let before = session.outbound.held_bytes();
         let completion: Completion<Delivery> = match kind {
             Acknowledgement::Received => session.outbound.puback(ack.packet_id),
             Acknowledgement::Recorded => session.outbound.pubrec(ack.packet_id, !ack.reason.is_failure()),
             Acknowledgement::Completed => session.outbound.pubcomp(ack.packet_id),
         };
-        let waiting = session.outbound.queue_len() > 0;
-        let retained_waiting = !session.pending_retained.is_empty();
+        let held = session.outbound.held_bytes();
+        let waits = session.outbound.queue_len() > 0
+            || session.outbound.has_again()
+            || !session.pending_retained.is_empty();
+        self.core.ledger.change(before, held, self.core.exchange.memory());
         match completion {
             Completion::Done(_) | Completion::Complete => {
-                if retained_waiting {
-                    self.core.pump_retained(key, now, fx);
-                }
-                if waiting {
-                    self.core.pump(key, now, fx);
+                if waits {
+                    self.core.go_on(key, now, fx);
                 }
             }
             Completion::Release => send_release(conn, version, ack.packet_id, fx),
@@ -129,9 +130,6 @@ impl Broker {
         let key = live.session;
         let Some(session) = self.core.sessions.by_key(key) else { return };
         session.slow_noticed = false;
-        if !session.pending_retained.is_empty() {
-            self.core.pump_retained(key, now, fx);
-        }
-        self.core.pump(key, now, fx);
+        self.core.go_on(key, now, fx);
     }
 }

@@ -24,9 +24,7 @@ impl Broker {
     /// A shard without connections and Sessions.
     pub fn new(settings: Settings) -> Self {
         let mut core = Core::new(settings);
-        if core.shard.0 == 0 {
-            core.timers.set(SWEEP_MS, Timer::Sweep);
-        }
+        core.timers.set(SWEEP_MS, Timer::Sweep);
         Self { core, connections: Connections::default() }
     }
 
@@ -42,7 +40,10 @@ impl Broker {
             Input::Closed { conn, cause } => self.closed(conn, cause, now, fx),
             Input::Verdict { conn, verdict } => self.verdict(conn, verdict, now, fx),
             Input::Adopt { conn, handover } => self.adopt(conn, *handover, now, fx),
-            Input::Tick => self.core.tick(&mut self.connections, now, fx),
+            Input::Tick => {
+                self.core.tick(&mut self.connections, now, fx);
+                self.core.ledger.tell(self.core.exchange.memory());
+            }
             Input::Inject { by, principal, publication } => {
                 self.core.inject(by, &principal, publication, now, fx);
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use motte_access::{ClientPrincipal, Principal};
-use motte_session::{ConnectRequest, Inbound, Outbound, OutboundAliases, QueueLimits, SessionLimits};
+use motte_session::{ConnectRequest, Inbound, Outbound, OutboundAliases, SessionLimits};
 use motte_wire::{Auth, ConnAck, Connect, Disconnect, ProtocolVersion, QoS, ReasonCode};
 
 use crate::broker::Broker;
@@ -12,6 +12,7 @@ use crate::effect::{Effects, Question};
 use crate::input::{CloseCause, ConnId, Handover, Link, Now, Verdict};
 use crate::memory::Pressure;
 use crate::notice;
+use crate::publication::Delivery;
 use crate::sessions::{Session, SessionKey};
 use crate::timers::Timer;
 
@@ -38,16 +39,6 @@ impl Broker {
                 (connect.version, connect.client_id),
                 ReasonCode::SERVER_UNAVAILABLE,
                 "the server is stopping",
-                fx,
-            );
-        }
-        if self.core.exchange.memory().pressure() >= Pressure::High {
-            return self.refuse(
-                conn,
-                &link,
-                (connect.version, connect.client_id),
-                ReasonCode::SERVER_BUSY,
-                "the memory budget is nearly used up",
                 fx,
             );
         }
@@ -98,7 +89,7 @@ impl Broker {
         if !live.reauthenticating {
             return;
         }
-        let method = live.method.clone().unwrap_or_default();
+        let method = live.method.as_deref().unwrap_or_default().to_owned();
         match verdict {
             Verdict::Accepted { principal, data } => {
                 let same =
@@ -130,7 +121,10 @@ impl Broker {
         let (method, expected) = match self.connections.get_mut(conn) {
             Some(Stage::Asked(asked)) if asked.exchanging => {
                 asked.exchanging = false;
-                (asked.request.authentication_method.clone(), ReasonCode::CONTINUE_AUTHENTICATION)
+                (
+                    asked.request.authentication_method.clone().map(String::into_boxed_str),
+                    ReasonCode::CONTINUE_AUTHENTICATION,
+                )
             }
             Some(Stage::Live(live)) if live.reauthenticating => {
                 (live.method.clone(), ReasonCode::CONTINUE_AUTHENTICATION)
@@ -232,11 +226,14 @@ impl Broker {
                 );
             }
             self.take_over(slot, &request, now, fx);
+        } else if let Err((reason, cause)) = self.room_for(&principal, &link) {
+            self.connections.insert(conn, Stage::Awaiting(Box::new(link.clone())));
+            return self.refuse(conn, &link, (request.version, &request.client_id), reason, cause, fx);
         }
         let (key, present) = self.open_session(conn, &link.limits, &request, &principal);
         let live = Live::new(key, Arc::clone(&principal), &request, now.mono_ms);
         if let Some(silence_ms) = live.silence_ms {
-            self.core.timers.set(now.mono_ms + silence_ms, Timer::KeepAlive(conn));
+            self.core.timers.set(now.mono_ms + u64::from(silence_ms), Timer::KeepAlive(conn));
         }
         self.connections.insert(conn, Stage::Live(Box::new(live)));
         fx.established(conn, request.version, link.limits.packet_bytes_max);
@@ -246,6 +243,20 @@ impl Broker {
         if present {
             self.core.resume(key, now, fx);
         }
+    }
+
+    /// Whether there is room for one more Session. Whoever has one may always come: that is how what waits gets away.
+    fn room_for(&self, principal: &Principal, link: &Link) -> Result<(), (ReasonCode, &'static str)> {
+        if self.core.exchange.memory().pressure() >= Pressure::High {
+            return Err((ReasonCode::SERVER_BUSY, "the memory budget is nearly used up"));
+        }
+        if self.core.exchange.sessions_of(principal) >= link.limits.sessions_per_identity_max {
+            return Err((
+                ReasonCode::QUOTA_EXCEEDED,
+                "the identity has as many Sessions as sessions_per_identity_max permits",
+            ));
+        }
+        Ok(())
     }
 
     fn same_owner(&self, slot: u32, principal: &Principal) -> bool {
@@ -312,10 +323,6 @@ impl Broker {
         request: &ConnectRequest,
         principal: &Arc<Principal>,
     ) -> (SessionKey, bool) {
-        let queue = QueueLimits {
-            messages_max: limits.queued_messages_max as usize,
-            bytes_max: usize::try_from(limits.queued_bytes_max).unwrap_or(usize::MAX),
-        };
         let standing = self.core.admit.standing(Arc::clone(principal));
         let existing =
             self.core.sessions.find(&request.client_id).and_then(|slot| self.core.sessions.get_mut(slot));
@@ -323,8 +330,10 @@ impl Broker {
         let session = match existing {
             Some(session) => session,
             None => {
-                let client_id = Arc::from(request.client_id.as_str());
-                self.core.sessions.insert(client_id, |key| Session {
+                self.core.exchange.session_begins(principal);
+                let bytes = crate::sessions::own_bytes_of(&request.client_id);
+                self.core.ledger.change(0, bytes, self.core.exchange.memory());
+                self.core.sessions.insert(|key| Session {
                     key,
                     principal: Arc::clone(principal),
                     standing: standing.clone(),
@@ -336,17 +345,22 @@ impl Broker {
                     ends_ms: None,
                     will: None,
                     will_due_ms: None,
-                    outbound: Outbound::new(request.window(limits), queue),
+                    outbound: Outbound::new(request.window(limits)),
                     inbound: Inbound::default(),
                     subscriptions: Vec::new(),
                     aliases: OutboundAliases::default(),
-                    pending_retained: Vec::new(),
+                    pending_retained: std::collections::VecDeque::new(),
                     online: None,
                     full_noticed: false,
                     slow_noticed: false,
                 })
             }
         };
+        if *session.principal != **principal {
+            // Rights may hang on how the client came: every decision made for it is made again.
+            session.outbound.letters_mut().for_each(Delivery::reconsider);
+            self.core.subscriptions.touch();
+        }
         session.principal = Arc::clone(principal);
         session.standing = standing;
         session.limits = Arc::clone(limits);
@@ -358,7 +372,6 @@ impl Broker {
         session.will.clone_from(&request.will);
         session.will_due_ms = None;
         session.outbound.set_window(request.window(limits));
-        session.outbound.set_limits(queue);
         session.aliases = OutboundAliases::new(request.topic_alias_maximum);
         session.set_online(true);
         (session.key, present)

@@ -46,14 +46,33 @@ pub struct Live {
     /// When the last packet came, in monotonic milliseconds.
     pub seen_ms: u64,
     /// Silence allowed, in milliseconds.
-    pub silence_ms: Option<u64>,
+    pub silence_ms: Option<u32>,
     /// Topic Aliases set by the client.
     pub aliases: InboundAliases,
     /// The Authentication Method of CONNECT (MQTT-4.12.0-5: it stays).
-    pub method: Option<String>,
+    pub method: Option<Box<str>>,
     /// Whether the client authenticates again at present.
     pub reauthenticating: bool,
-    grants: Vec<Option<Grant>>,
+    /// What it was granted lately.
+    pub grants: Grants,
+}
+
+/// The grants of the routes that a connection published to last.
+#[derive(Debug, Default)]
+pub struct Grants(Option<Box<[Option<Grant>; GRANTS]>>);
+
+impl Grants {
+    /// The grant remembered for a route, with the principal it was given to.
+    pub fn get(&self, route: u32) -> Option<&Grant> {
+        self.0.as_ref()?.get(route as usize % GRANTS)?.as_ref()
+    }
+
+    /// Remembers a grant for a route in place of an older one.
+    pub fn remember(&mut self, route: u32, grant: Grant) {
+        if let Some(slot) = self.0.get_or_insert_default().get_mut(route as usize % GRANTS) {
+            *slot = Some(grant);
+        }
+    }
 }
 
 impl Live {
@@ -71,24 +90,9 @@ impl Live {
             seen_ms: now_ms,
             silence_ms: request.keep_alive.silence_ms(),
             aliases: InboundAliases::default(),
-            method: request.authentication_method.clone(),
+            method: request.authentication_method.as_deref().map(Box::from),
             reauthenticating: false,
-            grants: Vec::new(),
-        }
-    }
-
-    /// The grant remembered for a route, with the principal it was given to.
-    pub fn grant(&self, route: u32) -> Option<&Grant> {
-        self.grants.get(route as usize % GRANTS)?.as_ref()
-    }
-
-    /// Remembers a grant for a route in place of an older one.
-    pub fn remember(&mut self, route: u32, grant: Grant) {
-        if self.grants.is_empty() {
-            self.grants.resize_with(GRANTS, || None);
-        }
-        if let Some(slot) = self.grants.get_mut(route as usize % GRANTS) {
-            *slot = Some(grant);
+            grants: Grants::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::admit::Admit;
 use crate::counters::Counters;
 use crate::exchange::Exchange;
 use crate::input::ShardId;
+use crate::memory::Ledger;
 use crate::route::Routes;
 use crate::sessions::Sessions;
 use crate::shape::Shapes;
@@ -37,12 +38,17 @@ pub fn home(client_id: &str, key: [u64; 2], shards: u16) -> ShardId {
     if shards <= 1 {
         return ShardId(0);
     }
+    ShardId(u16::try_from(keyed_hash(client_id, key) % u64::from(shards)).unwrap_or(0))
+}
+
+/// A hash that nobody outside can foresee, so that nobody can choose names that collide.
+pub(crate) fn keyed_hash(text: &str, key: [u64; 2]) -> u64 {
     let [first, last] = key;
     let mut hasher = DefaultHasher::new();
     hasher.write_u64(first);
-    hasher.write(client_id.as_bytes());
+    hasher.write(text.as_bytes());
     hasher.write_u64(last);
-    ShardId(u16::try_from(hasher.finish() % u64::from(shards)).unwrap_or(0))
+    hasher.finish()
 }
 
 /// The shard's state.
@@ -55,6 +61,7 @@ pub(crate) struct Core {
     pub(crate) admit: Admit,
     pub(crate) exchange: Exchange,
     pub(crate) sessions: Sessions,
+    pub(crate) ledger: Ledger,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) routes: Routes,
     pub(crate) shapes: Shapes,
@@ -74,9 +81,10 @@ impl Core {
             report_no_subscribers: settings.report_no_subscribers,
             admit: Admit::new(settings.policy),
             exchange: settings.exchange,
-            sessions: Sessions::default(),
+            sessions: Sessions::new(settings.home_key),
+            ledger: Ledger::default(),
             subscriptions: Subscriptions::new(),
-            routes: Routes::default(),
+            routes: Routes::new(settings.home_key),
             shapes: Shapes::default(),
             timers: Timers::default(),
             counters: Counters::default(),

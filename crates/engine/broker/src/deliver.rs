@@ -3,11 +3,12 @@
 //! Per recipient there is no lock, no hash of a topic, no decision and at most one append; a message is stored only when
 //! somebody must wait for it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use motte_access::{Authorized, Origin};
 use motte_topic::TopicName;
-use motte_wire::{PacketId, QoS};
+use motte_wire::QoS;
 
 use crate::admit::Admit;
 use crate::core::Core;
@@ -19,6 +20,7 @@ use crate::publication::{Delivery, Publication, StoredPublication};
 use crate::route::Sources;
 use crate::sending::{
     Kept, Post, Wanted, own_wish, renew, send_acknowledged, send_one, send_unacknowledged, write,
+    write_newest,
 };
 use crate::sessions::SessionKey;
 use crate::shared::{Attempt, Group, GroupKey};
@@ -44,14 +46,17 @@ impl Core {
         let mut kept = Kept { publication, stored };
         let Some(beyond) = self.deliver_locally(&mut kept, now, fx) else { return Reach::Nobody };
         let mut reached = beyond.reached;
+        let Some(topic) = beyond.topic else {
+            return if reached { Reach::Somebody } else { Reach::Nobody };
+        };
         for shard in beyond.remote.iter() {
-            if let Some(stored) = kept.stored(&beyond.topic) {
+            if let Some(stored) = kept.stored(&topic) {
                 fx.send(shard, ShardMessage::Publish(Arc::clone(stored)));
                 reached = true;
             }
         }
         for group in &beyond.groups {
-            if let Some(stored) = kept.stored(&beyond.topic).cloned() {
+            if let Some(stored) = kept.stored(&topic).cloned() {
                 let attempt = group.begin();
                 reached |= self.deliver_shared(&stored, group, attempt, now, fx);
             }
@@ -78,16 +83,17 @@ impl Core {
         now: Now,
         fx: &mut impl Effects,
     ) -> Option<Beyond> {
-        let Self { shard, admit, sessions, subscriptions, exchange, routes, shapes, counters, .. } = self;
+        let Self {
+            shard, admit, sessions, subscriptions, exchange, routes, shapes, counters, ledger, ..
+        } = self;
         let mut sources = Sources { shard: *shard, subscriptions, sessions, exchange, admit };
         let route = routes.route(kept.publication, &mut sources)?;
         counters.denied_deliveries += u64::from(route.denied);
-        shapes.begin();
+        shapes.begin_for(route.recipients.len());
         if let Some(stored) = &kept.stored {
             shapes.set_payload(&stored.get().payload);
         }
-        let mut post =
-            Post { shapes, counters, pressure: exchange.memory().pressure(), queued_bytes: 0, now };
+        let mut post = Post { shapes, counters, pressure: exchange.memory().pressure(), held_bytes: 0, now };
         let own = kept.publication.get().sender;
         for recipient in &route.recipients {
             let Some(session) = sessions.get_mut(recipient.session()) else { continue };
@@ -109,14 +115,15 @@ impl Core {
             let topic = &route.topic;
             send_one(session, &recipient.seat, wanted, topic, kept, &mut post, fx);
         }
+        let goes_on = !route.remote.is_empty() || !route.groups.is_empty();
         let beyond = Beyond {
             reached: !route.recipients.is_empty(),
             remote: route.remote,
             groups: route.groups.clone(),
-            topic: route.topic.clone(),
+            // Cloned only where it is needed: the count of its references is the hot path's dearest write.
+            topic: goes_on.then(|| route.topic.clone()),
         };
-        let queued = post.queued_bytes;
-        exchange.memory().add(queued);
+        ledger.add(post.held_bytes, exchange.memory());
         Some(beyond)
     }
 
@@ -130,16 +137,10 @@ impl Core {
         fx: &mut impl Effects,
     ) -> bool {
         while let Some(member) = group.next(&mut attempt) {
-            if member.shard != self.shard {
-                fx.send(
-                    member.shard,
-                    ShardMessage::Shared {
-                        publication: Arc::clone(publication),
-                        key: Arc::clone(&group.key),
-                        session: member.session,
-                        attempt,
-                    },
-                );
+            let (shard, session) = (member.shard, member.session);
+            if shard != self.shard {
+                let (publication, key) = (Arc::clone(publication), Arc::clone(&group.key));
+                fx.send(shard, ShardMessage::Shared { publication, key, session, attempt });
                 return true;
             }
             if self.deliver_to_member(publication, &group.key, member.session, now, fx) {
@@ -158,7 +159,7 @@ impl Core {
         now: Now,
         fx: &mut impl Effects,
     ) -> bool {
-        let Self { admit, sessions, exchange, shapes, counters, .. } = self;
+        let Self { admit, sessions, exchange, shapes, counters, ledger, .. } = self;
         let Some(session) = sessions.by_key(member) else { return false };
         let Some(index) = session.subscription(Some(&key.share), &key.filter) else { return false };
         let Some(wish) = session.subscriptions.get(index).map(|own| own.wish) else { return false };
@@ -178,64 +179,84 @@ impl Core {
         };
         delivery.identifiers = wish.identifier.map(|id| Box::from([id]));
         delivery.shared = Some(Arc::clone(key));
-        shapes.begin();
-        let mut post =
-            Post { shapes, counters, pressure: exchange.memory().pressure(), queued_bytes: 0, now };
+        shapes.begin_for(1);
+        let mut post = Post { shapes, counters, pressure: exchange.memory().pressure(), held_bytes: 0, now };
         let taken = if qos == QoS::AtMostOnce {
             send_unacknowledged(session, &delivery, &mut post, fx)
         } else {
             send_acknowledged(session, delivery, &mut post, fx)
         };
-        let queued = post.queued_bytes;
-        exchange.memory().add(queued);
+        ledger.add(post.held_bytes, exchange.memory());
         taken
     }
 
     /// Sends what waits for a Session, as far as its window and its connection take it.
     pub(crate) fn pump(&mut self, key: SessionKey, now: Now, fx: &mut impl Effects) {
-        let Self { admit, sessions, exchange, shapes, counters, .. } = self;
+        let Self { admit, sessions, exchange, shapes, counters, ledger, .. } = self;
         let Some(session) = sessions.by_key(key) else { return };
         let Some(conn) = session.conn else { return };
-        let before = session.outbound.queued_bytes();
+        let before = session.outbound.held_bytes();
         let mut expired = 0;
         while fx.backlog(conn) < session.limits.write_buffer_bytes_max {
             let Some((id, letter)) = session.outbound.next(now.mono_ms, &mut expired) else { break };
-            let mut delivery = letter.clone();
-            if delivery.stale(admit.generation()) && !renew(session, &mut delivery, admit) {
-                session.outbound.abandon(id);
-                counters.denied_deliveries += 1;
-                continue;
+            if letter.stale(admit.generation()) {
+                let mut delivery = letter.clone();
+                if !renew(session, &mut delivery, admit) {
+                    session.outbound.abandon(id);
+                    counters.denied_deliveries += 1;
+                    continue;
+                }
             }
-            shapes.begin();
-            shapes.set_payload(&delivery.message().payload);
-            write(session, conn, &delivery, Some((id, false)), shapes, counters, now, fx);
+            shapes.begin_for(1);
+            write_newest(session, conn, id, shapes, counters, now, fx);
         }
         counters.dropped_expired += expired;
         if session.outbound.queue_len() == 0 {
             session.full_noticed = false;
         }
-        let freed = before.saturating_sub(session.outbound.queued_bytes());
-        exchange.memory().add(-i64::try_from(freed).unwrap_or(0));
+        ledger.change(before, session.outbound.held_bytes(), exchange.memory());
     }
 
-    /// Sends everything unacknowledged again, in its first order (MQTT-4.4.0-1), and then what waits.
+    /// A Session goes on with a new connection: what is unacknowledged comes first.
     pub(crate) fn resume(&mut self, key: SessionKey, now: Now, fx: &mut impl Effects) {
+        if let Some(session) = self.sessions.by_key(key) {
+            session.outbound.begin_again();
+        }
+        self.go_on(key, now, fx);
+    }
+
+    /// Sends whatever is next for a Session: what is to be sent again, then Retained Messages, then what waits.
+    pub(crate) fn go_on(&mut self, key: SessionKey, now: Now, fx: &mut impl Effects) {
+        let Some(session) = self.sessions.by_key(key) else { return };
+        if session.outbound.has_again() {
+            self.send_again(key, now, fx);
+        }
+        let Some(session) = self.sessions.by_key(key) else { return };
+        if !session.pending_retained.is_empty() {
+            self.pump_retained(key, now, fx);
+        }
+        let Some(session) = self.sessions.by_key(key) else { return };
+        if session.outbound.queue_len() > 0 {
+            self.pump(key, now, fx);
+        }
+    }
+
+    /// Sends what is unacknowledged again, in its first order (MQTT-4.4.0-1), as far as the client's Receive Maximum and its
+    /// connection take it; acknowledgements call for the rest.
+    fn send_again(&mut self, key: SessionKey, now: Now, fx: &mut impl Effects) {
         use motte_session::Retransmission;
-        let Self { admit, sessions, shapes, counters, .. } = self;
+        let Self { admit, sessions, shapes, counters, ledger, exchange, .. } = self;
         let Some(session) = sessions.by_key(key) else { return };
         let Some(conn) = session.conn else { return };
-        let again: Vec<(PacketId, Option<Delivery>)> = session
-            .outbound
-            .retransmissions()
-            .map(|one| match one {
-                Retransmission::Publish(id, delivery) => (id, Some(delivery.clone())),
-                Retransmission::Release(id) => (id, None),
-            })
-            .collect();
-        for (id, delivery) in again {
-            let Some(mut delivery) = delivery else {
-                crate::acks::send_release(conn, session.version, id, fx);
-                continue;
+        let before = session.outbound.held_bytes();
+        while fx.backlog(conn) < session.limits.write_buffer_bytes_max {
+            let (id, mut delivery) = match session.outbound.next_again() {
+                Some(Retransmission::Publish(id, delivery)) => (id, delivery.clone()),
+                Some(Retransmission::Release(id)) => {
+                    crate::acks::send_release(conn, session.version, id, fx);
+                    continue;
+                }
+                None => break,
             };
             if delivery.stale(admit.generation()) && !renew(session, &mut delivery, admit) {
                 session.outbound.abandon(id);
@@ -243,25 +264,26 @@ impl Core {
                 continue;
             }
             // A record from before a restart was sent or not, nobody knows: DUP says that it may have been.
-            shapes.begin();
+            shapes.begin_for(1);
             write(session, conn, &delivery, Some((id, true)), shapes, counters, now, fx);
         }
-        self.pump_retained(key, now, fx);
-        self.pump(key, now, fx);
+        ledger.change(before, session.outbound.held_bytes(), exchange.memory());
     }
 
     /// Sends Retained Messages that new subscriptions wait for, as far as the connection takes them.
     pub(crate) fn pump_retained(&mut self, key: SessionKey, now: Now, fx: &mut impl Effects) {
-        let Self { admit, sessions, exchange, shapes, counters, .. } = self;
+        let Self { admit, sessions, exchange, shapes, counters, ledger, .. } = self;
         let Some(session) = sessions.by_key(key) else { return };
         let Some(conn) = session.conn else { return };
+        let mut held = 0;
         while fx.backlog(conn) < session.limits.write_buffer_bytes_max {
-            let Some(next) = session.pending_retained.last() else { break };
+            let Some(next) = session.pending_retained.front() else { break };
             let qos = next.message.get().qos.min(next.qos);
-            if qos != QoS::AtMostOnce && !session.outbound.has_room() {
+            // Behind what waits already, not among it: the queue has its own bounds.
+            if qos != QoS::AtMostOnce && !(session.outbound.has_room() && session.outbound.queue_len() == 0) {
                 break;
             }
-            let Some(pending) = session.pending_retained.pop() else { break };
+            let Some(pending) = session.pending_retained.pop_front() else { break };
             // Replaced meanwhile: the subscriber has got the newer one as a live message.
             if pending.message.get().expired(now.mono_ms) || !exchange.retained().is_current(&pending.message)
             {
@@ -278,16 +300,18 @@ impl Core {
                 continue;
             };
             delivery.identifiers = pending.identifier.map(|id| Box::from([id]));
-            shapes.begin();
-            let mut post = Post { shapes, counters, pressure: Pressure::None, queued_bytes: 0, now };
+            shapes.begin_for(1);
+            let mut post = Post { shapes, counters, pressure: Pressure::None, held_bytes: 0, now };
             if qos == QoS::AtMostOnce {
                 send_unacknowledged(session, &delivery, &mut post, fx);
             } else {
                 send_acknowledged(session, delivery, &mut post, fx);
             }
+            held += post.held_bytes;
         }
+        ledger.add(held, exchange.memory());
         if session.pending_retained.is_empty() {
-            session.pending_retained = Vec::new();
+            session.pending_retained = VecDeque::new();
         }
     }
 }
@@ -297,5 +321,6 @@ struct Beyond {
     reached: bool,
     remote: crate::exchange::ShardMask,
     groups: Vec<Arc<Group>>,
-    topic: TopicName,
+    /// The topic, when it leads anywhere beyond.
+    topic: Option<TopicName>,
 }

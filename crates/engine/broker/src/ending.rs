@@ -11,6 +11,7 @@ use crate::connections::{Connections, Stage};
 use crate::core::Core;
 use crate::effect::Effects;
 use crate::input::{CloseCause, ConnId, Now};
+use crate::memory::Pressure;
 use crate::notice;
 use crate::publication::{Sender, StoredPublication};
 use crate::sessions::SessionKey;
@@ -37,7 +38,7 @@ impl Core {
         session.conn = None;
         session.set_online(false);
         session.aliases = motte_session::OutboundAliases::default();
-        session.pending_retained = Vec::new();
+        session.pending_retained = std::collections::VecDeque::new();
         if let Some(expiry) = parting.expiry {
             session.expiry = expiry;
         }
@@ -89,7 +90,7 @@ impl Core {
     ) {
         let publication = StoredPublication {
             topic: will.topic,
-            payload: Arc::from(will.payload),
+            payload: crate::payload::Payload::from(&*will.payload),
             qos: will.qos,
             retain: will.retain,
             forwarded: will.forwarded.into_boxed_slice(),
@@ -140,8 +141,8 @@ impl Core {
         for own in std::mem::take(&mut session.subscriptions) {
             self.unindex(&own, key);
         }
-        let queued = i64::try_from(session.outbound.queued_bytes()).unwrap_or(0);
-        self.exchange.memory().add(-queued);
+        self.ledger.change(session.outbound.held_bytes() + session.own_bytes(), 0, self.exchange.memory());
+        self.exchange.session_ended(&session.principal);
         // QoS 1 moves to another member even if it was sent; QoS 2 that was sent must not (MQTT-4.8.2-5).
         let to_move = session
             .outbound
@@ -170,7 +171,7 @@ impl Core {
                 .is_some_and(|group| group.others_online(shard, key))
         });
         let bytes: usize = taken.iter().map(Letter::bytes).sum();
-        exchange.memory().add(-i64::try_from(bytes).unwrap_or(0));
+        self.ledger.change(bytes, 0, exchange.memory());
         taken
     }
 
@@ -210,7 +211,10 @@ impl Core {
                     }
                 }
                 Timer::Sweep => {
-                    self.exchange.retained_mut().sweep(now.mono_ms);
+                    if self.shard.0 == 0 {
+                        self.exchange.retained_mut().sweep(now.mono_ms);
+                    }
+                    self.drop_expired(now);
                     self.timers.set(now.mono_ms + SWEEP_MS, Timer::Sweep);
                 }
             }
@@ -227,6 +231,23 @@ impl Core {
         }
     }
 
+    /// Forgets what has expired in the queues of those who are away. Looked for only when memory is short: it would be left
+    /// out when its client comes anyway.
+    fn drop_expired(&mut self, now: Now) {
+        if self.exchange.memory().pressure() == Pressure::None {
+            return;
+        }
+        for key in self.sessions.keys() {
+            let Some(session) = self.sessions.by_key(key).filter(|session| session.conn.is_none()) else {
+                continue;
+            };
+            let before = session.outbound.held_bytes();
+            self.counters.dropped_expired += session.outbound.drop_expired(now.mono_ms);
+            let held = session.outbound.held_bytes();
+            self.ledger.change(before, held, self.exchange.memory());
+        }
+    }
+
     fn check_silence(
         &mut self,
         connections: &mut Connections,
@@ -235,7 +256,7 @@ impl Core {
         fx: &mut impl Effects,
     ) {
         let Some(live) = connections.live(conn) else { return };
-        let Some(silence_ms) = live.silence_ms else { return };
+        let Some(silence_ms) = live.silence_ms.map(u64::from) else { return };
         let due_ms = live.seen_ms.saturating_add(silence_ms);
         if due_ms > now.mono_ms {
             self.timers.set(due_ms, Timer::KeepAlive(conn));

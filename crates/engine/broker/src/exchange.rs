@@ -5,14 +5,16 @@
 //! reads one atomic generation, and takes a read lock only when its topic's route must be built anew. With one shard
 //! nothing is contended.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use motte_access::Authorized;
+use motte_access::{Authorized, Methods, Principal};
 use motte_topic::{FilterSet, TopicFilter, TopicRef};
+use rustc_hash::FxHashMap;
 
 use crate::input::ShardId;
-use crate::memory::Memory;
+use crate::memory::{Memory, difference};
 use crate::publication::StoredPublication;
 use crate::retained::{Retained, RetainedLimits};
 use crate::sessions::SessionKey;
@@ -28,7 +30,12 @@ pub struct ShardMask(u64);
 impl ShardMask {
     /// The shards in it.
     pub fn iter(self) -> impl Iterator<Item = ShardId> {
-        (0..SHARDS_MAX).filter(move |shard| self.0 >> shard & 1 == 1).map(ShardId)
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let shard = u16::try_from(left.trailing_zeros()).ok().filter(|shard| *shard < SHARDS_MAX)?;
+            left &= left - 1;
+            Some(ShardId(shard))
+        })
     }
 
     /// Whether it is empty.
@@ -81,6 +88,8 @@ struct State {
     groups: RwLock<FilterSet<Vec<Arc<Group>>>>,
     retained: RwLock<Retained>,
     memory: Memory,
+    /// Sessions by identity, over all shards; touched when a Session begins or ends.
+    sessions: Mutex<FxHashMap<Arc<str>, u32>>,
 }
 
 /// The shared state; a clone is another handle to the same.
@@ -99,6 +108,7 @@ impl Exchange {
                 groups: RwLock::new(FilterSet::new()),
                 retained: RwLock::new(Retained::new(retained)),
                 memory: Memory::new(memory_bytes_max),
+                sessions: Mutex::default(),
             }),
         }
     }
@@ -111,6 +121,34 @@ impl Exchange {
     /// The budget of the process.
     pub fn memory(&self) -> &Memory {
         &self.state.memory
+    }
+
+    /// Sessions of a principal's identity; 0 for those who prove none.
+    pub fn sessions_of(&self, principal: &Principal) -> u32 {
+        identity(principal).and_then(|name| self.sessions().get(name).copied()).unwrap_or(0)
+    }
+
+    /// A Session of a principal's identity begins, or comes back from a record.
+    pub fn session_begins(&self, principal: &Principal) {
+        if let Some(name) = identity(principal) {
+            *self.sessions().entry(Arc::clone(name)).or_default() += 1;
+        }
+    }
+
+    /// A Session of a principal's identity is over.
+    pub fn session_ended(&self, principal: &Principal) {
+        let Some(name) = identity(principal) else { return };
+        let mut sessions = self.sessions();
+        if let Some(count) = sessions.get_mut(name) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                sessions.remove(name);
+            }
+        }
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, FxHashMap<Arc<str>, u32>> {
+        self.state.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `shard` has its first subscription with this filter.
@@ -190,12 +228,49 @@ impl Exchange {
     }
 
     /// The Retained Messages, to change.
-    pub fn retained_mut(&self) -> RwLockWriteGuard<'_, Retained> {
-        write(&self.state.retained)
+    pub fn retained_mut(&self) -> RetainedMut<'_> {
+        let retained = write(&self.state.retained);
+        RetainedMut { before: retained.bytes(), retained, memory: &self.state.memory }
     }
 
     fn changed(&self) {
         self.state.generation.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// The Retained Messages while they are changed; what they hold is counted in the budget when that is over.
+#[derive(Debug)]
+pub struct RetainedMut<'e> {
+    retained: RwLockWriteGuard<'e, Retained>,
+    before: usize,
+    memory: &'e Memory,
+}
+
+impl Deref for RetainedMut<'_> {
+    type Target = Retained;
+
+    fn deref(&self) -> &Retained {
+        &self.retained
+    }
+}
+
+impl DerefMut for RetainedMut<'_> {
+    fn deref_mut(&mut self) -> &mut Retained {
+        &mut self.retained
+    }
+}
+
+impl Drop for RetainedMut<'_> {
+    fn drop(&mut self) {
+        self.memory.add(difference(self.before, self.retained.bytes()));
+    }
+}
+
+/// The identity that a client has proved.
+fn identity(principal: &Principal) -> Option<&Arc<str>> {
+    match principal {
+        Principal::Client(client) if !client.methods.has(Methods::ANONYMOUS) => Some(&client.identity),
+        _ => None,
     }
 }
 

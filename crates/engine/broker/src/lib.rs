@@ -21,6 +21,7 @@ mod input;
 mod memory;
 mod notice;
 mod output;
+mod payload;
 mod principals;
 mod publication;
 mod publishing;
@@ -46,6 +47,7 @@ pub use input::{
 };
 pub use memory::{Memory, Pressure};
 pub use output::{Output, SHARED_BYTES_MIN};
+pub use payload::Payload;
 pub use publication::{
     Delivery, Publication, Reception, Sender, StoredPublication, SubscriptionRequest, WillRequest,
     seconds_left,

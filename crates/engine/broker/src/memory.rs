@@ -36,7 +36,11 @@ impl Memory {
 
     /// Adds a difference.
     pub fn add(&self, difference: i64) {
-        if difference >= 0 {
+        // A write that other shards must see costs as much as a small delivery.
+        if difference == 0 {
+            return;
+        }
+        if difference > 0 {
             self.used.fetch_add(difference.unsigned_abs(), Ordering::Relaxed);
         } else {
             // Saturating: a counting fault must not turn into an enormous amount.
@@ -71,6 +75,41 @@ impl Memory {
         } else {
             Pressure::None
         }
+    }
+}
+
+/// How much more is held than before, in bytes.
+pub fn difference(before: usize, now: usize) -> i64 {
+    i64::try_from(now).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX)
+}
+
+/// Differences that a shard has not told the process yet. Telling is a write that all shards see, so small ones are
+/// gathered: the budget may be wrong by this much for each shard.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    owed: i64,
+}
+
+/// Bytes from which a difference is told.
+const TOLD_FROM: u64 = 64 * 1024;
+
+impl Ledger {
+    /// Notes a difference in bytes.
+    pub fn add(&mut self, difference: i64, memory: &Memory) {
+        self.owed = self.owed.saturating_add(difference);
+        if self.owed.unsigned_abs() >= TOLD_FROM {
+            self.tell(memory);
+        }
+    }
+
+    /// Notes what is held now in place of what was held before.
+    pub fn change(&mut self, before: usize, now: usize, memory: &Memory) {
+        self.add(difference(before, now), memory);
+    }
+
+    /// Tells the process.
+    pub fn tell(&mut self, memory: &Memory) {
+        memory.add(std::mem::take(&mut self.owed));
     }
 }
 

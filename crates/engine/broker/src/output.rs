@@ -113,9 +113,13 @@ impl Output {
         if self.shared.is_empty() && self.written == self.copied.len() {
             self.copied.clear();
             self.written = 0;
-        } else if self.shared.is_empty() && self.written > 64 * 1024 && self.written * 2 > self.copied.len() {
-            self.copied.drain(..self.written);
-            self.written = 0;
+        } else if self.written > 64 * 1024 && self.written * 2 > self.copied.len() {
+            // Also while shared payloads wait: a reader that is never quite done must not keep what it has read.
+            let written = std::mem::take(&mut self.written);
+            self.copied.drain(..written);
+            for shared in &mut self.shared {
+                shared.after = shared.after.saturating_sub(written);
+            }
         }
     }
 
@@ -151,6 +155,31 @@ mod tests {
             all.extend(chunk);
         }
         all
+    }
+
+    #[test]
+    fn what_was_written_is_given_back_while_payloads_wait() {
+        let mut output = Output::default();
+        let (mut expected, mut got) = (Vec::new(), Vec::new());
+        for round in 0..400_u32 {
+            let small = vec![u8::try_from(round % 251).unwrap(); 1_000];
+            output.extend(&small);
+            output.share(Arc::from(&b"LARGE"[..]));
+            expected.extend_from_slice(&small);
+            expected.extend_from_slice(b"LARGE");
+            // One payload always waits.
+            while output.len() > 900 {
+                let mut slices = [IoSlice::new(&[]); 4];
+                let count = output.slices(&mut slices);
+                let mut chunk: Vec<u8> = slices[..count].iter().flat_map(|s| s.to_vec()).collect();
+                chunk.truncate(700);
+                output.advance(chunk.len());
+                got.extend(chunk);
+            }
+            assert!(output.capacity() < 300_000, "{} bytes kept", output.capacity());
+        }
+        got.extend(written(&mut output, 512));
+        assert!(got == expected);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use motte_session::Letter;
 use motte_topic::{TopicFilter, TopicName, TopicRef};
 use motte_wire::QoS;
 
+use crate::payload::Payload;
 use crate::shared::GroupKey;
 
 /// The Session that published, for No Local; 0 is none (operators, bridges, Wills after their Session ended).
@@ -42,7 +43,7 @@ pub struct StoredPublication {
     /// Where it was published.
     pub topic: TopicName,
     /// Its payload, shared by everybody who waits for it.
-    pub payload: Arc<[u8]>,
+    pub payload: Payload,
     /// QoS as published.
     pub qos: QoS,
     /// RETAIN as published.
@@ -62,7 +63,7 @@ impl Publication<'_> {
     pub fn store(&self, topic: &TopicName) -> StoredPublication {
         StoredPublication {
             topic: topic.clone(),
-            payload: Arc::from(self.payload),
+            payload: Payload::from(self.payload),
             qos: self.qos,
             retain: self.retain,
             forwarded: Box::from(self.forwarded),
@@ -90,7 +91,8 @@ impl StoredPublication {
 
     /// Bytes it counts for in quotas: topic, payload, properties and bookkeeping.
     pub fn bytes(&self) -> usize {
-        self.topic.as_str().len() + self.payload.len() + self.forwarded.len() + size_of::<Self>()
+        let payload = self.payload.shared().map_or(0, |payload| payload.len());
+        self.topic.as_str().len() + payload + self.forwarded.len() + size_of::<Self>()
     }
 
     /// Whether it has expired.
@@ -267,6 +269,13 @@ impl Delivery {
     /// Whether the recipient's right must be asked for again under `generation`.
     pub fn stale(&self, generation: PolicyGeneration) -> bool {
         self.decided != Some(generation)
+    }
+
+    /// Makes the recipient's right be asked for again: no policy in force has the number 0.
+    pub fn reconsider(&mut self) {
+        if self.decided.is_some() {
+            self.decided = Some(PolicyGeneration(0));
+        }
     }
 
     /// Whether it was ever decided in this process.

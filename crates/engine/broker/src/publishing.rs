@@ -4,14 +4,14 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use motte_access::AccessDecision;
-use motte_session::Received;
+use motte_session::{Received, SessionLimits};
 use motte_topic::{TopicName, TopicRef};
 use motte_wire::{PacketId, ProtocolVersion, Publish, QoS, ReasonCode};
 
 use crate::acks;
 use crate::admit::Admit;
 use crate::broker::Broker;
-use crate::connections::Live;
+use crate::connections::{Grants, Live};
 use crate::core::Core;
 use crate::deliver::Reach;
 use crate::effect::Effects;
@@ -19,6 +19,7 @@ use crate::input::{ConnId, Now};
 use crate::memory::Pressure;
 use crate::notice;
 use crate::publication::Publication;
+use crate::sessions::SessionKey;
 
 /// Why a PUBLISH ends the connection.
 struct Offence {
@@ -46,9 +47,6 @@ impl Broker {
                 return self.protocol_error(conn, ReasonCode::PROTOCOL_ERROR, cause, now, fx);
             }
         };
-        if let Err(offence) = check(core, live, packet, topic) {
-            return self.protocol_error(conn, offence.reason, offence.cause, now, fx);
-        }
         if let Err(offence) = accept(core, live, conn, packet, topic, now, fx) {
             self.protocol_error(conn, offence.reason, offence.cause, now, fx);
         }
@@ -77,9 +75,7 @@ fn resolve(
 }
 
 /// What no client may send, whoever it is.
-fn check(core: &mut Core, live: &Live, packet: &Publish<'_>, topic: TopicRef<'_>) -> Result<(), Offence> {
-    let Some(session) = core.sessions.by_key(live.session) else { return Ok(()) };
-    let limits = &session.limits;
+fn check(limits: &SessionLimits, packet: &Publish<'_>, topic: TopicRef<'_>) -> Result<(), Offence> {
     if packet.qos > limits.maximum_qos {
         // MQTT-3.2.2-11
         return Err(Offence {
@@ -114,6 +110,7 @@ fn accept(
 ) -> Result<(), Offence> {
     let shard = core.shard;
     let Some(session) = core.sessions.by_key(live.session) else { return Ok(()) };
+    check(&session.limits, packet, topic)?;
     if let (QoS::ExactlyOnce, Some(id)) = (packet.qos, packet.packet_id) {
         match session.inbound.publish(id, session.limits.receive_maximum) {
             Received::New => {}
@@ -148,10 +145,10 @@ fn accept(
             .properties
             .message_expiry_s
             .map(|s| now.mono_ms.saturating_add(u64::from(s) * 1_000)),
-        source: &Arc::clone(&live.principal),
+        source: &live.principal,
         sender,
     };
-    let reason = decide_and_deliver(core, live, publication, now, fx);
+    let reason = decide_and_deliver(core, live.session, &mut live.grants, publication, now, fx);
     core.forwarded = forwarded;
     answer(core, live, conn, packet, reason, fx);
     Ok(())
@@ -160,25 +157,26 @@ fn accept(
 /// Asks, delivers, and says what the acknowledgement is to carry.
 fn decide_and_deliver(
     core: &mut Core,
-    live: &mut Live,
+    key: SessionKey,
+    grants: &mut Grants,
     publication: Publication<'_>,
     now: Now,
     fx: &mut impl Effects,
 ) -> ReasonCode {
     let route = core.routes.find(publication.topic);
-    let remembered = route.and_then(|number| live.grant(number));
+    let remembered = route.and_then(|number| grants.get(number));
     let known = remembered.is_some();
-    let Some(session) = core.sessions.by_key(live.session) else { return ReasonCode::UNSPECIFIED_ERROR };
+    let Some(session) = core.sessions.by_key(key) else { return ReasonCode::UNSPECIFIED_ERROR };
     let permitted = match core.admit.publish(&mut session.standing, remembered, publication) {
         AccessDecision::Permit(permitted) => permitted,
         AccessDecision::Deny(publication, denial) => {
             core.counters.publications_denied += 1;
-            notice::publish_denied(&live.principal, publication.topic.as_str(), &denial, fx);
+            notice::publish_denied(publication.source, publication.topic.as_str(), &denial, fx);
             return ReasonCode::NOT_AUTHORIZED;
         }
     };
     if !known && let Some(number) = route {
-        live.remember(number, core.admit.grant(&session.standing, &permitted));
+        grants.remember(number, core.admit.grant(&session.standing, &permitted));
     }
     let mut stored = None;
     if permitted.get().retain {

@@ -21,7 +21,11 @@ impl Broker {
                 self.core.admit.client_id(client).map(|_| ()).map_err(|denial| denial.to_string())
             });
             if let Some(limits) = (reload.limits)(&client.listener) {
-                session.limits = limits;
+                // A connected client keeps to what it was told in CONNACK, and is held to that until it comes again.
+                session.limits = match session.conn {
+                    Some(_) => session.limits.renewed(&limits),
+                    None => limits,
+                };
             }
             let Err(cause) = valid else { continue };
             notice::revoked(&session.principal, &cause, fx);

@@ -56,7 +56,7 @@ impl Export {
         let place = u32::try_from(self.snapshot.publications.len()).unwrap_or(u32::MAX);
         self.snapshot.publications.push(PublicationRecord {
             topic: stored.topic.as_str().to_owned(),
-            payload: Arc::clone(&stored.payload),
+            payload: stored.payload.to_shared(),
             qos: stored.qos as u8,
             retain: stored.retain,
             forwarded: stored.forwarded.to_vec(),
@@ -147,11 +147,9 @@ impl Core {
         if client_id.is_empty() || self.sessions.find(&client_id).is_some() {
             return;
         }
-        let queue = QueueLimits {
-            messages_max: limits.queued_messages_max as usize,
-            bytes_max: usize::try_from(limits.queued_bytes_max).unwrap_or(usize::MAX),
-        };
-        let mut outbound = Outbound::new(limits.inflight_out_max, queue);
+        let mut outbound = Outbound::new(limits.inflight_out_max);
+        // A queue that was within bounds before is not cut by lower bounds now.
+        let unbounded = QueueLimits { messages_max: usize::MAX, bytes_max: usize::MAX };
         let mut messages = Messages { core: self, publications, made: HashMap::new(), now };
         for flow in &record.flows {
             let Some(id) = PacketId::new(flow.packet_id) else { continue };
@@ -168,18 +166,15 @@ impl Core {
         }
         for delivery in &record.queued {
             if let Some(delivery) = messages.delivery(delivery) {
-                // A queue that was within bounds before is not cut by lower bounds now.
-                outbound.set_limits(QueueLimits { messages_max: usize::MAX, bytes_max: usize::MAX });
-                let _ = outbound.enqueue(delivery);
+                let _ = outbound.enqueue(delivery, unbounded);
             }
         }
-        outbound.set_limits(queue);
         let ends_ms = record.ends_at_ms.map(|at| from_unix(at, now));
-        let queued_bytes = outbound.queued_bytes();
+        let held = outbound.held_bytes() + crate::sessions::own_bytes_of(&client_id);
         let standing = self.admit.standing(Arc::clone(&principal));
         let key = self
             .sessions
-            .insert(Arc::from(client_id.as_str()), |key| Session {
+            .insert(|key| Session {
                 key,
                 principal: Arc::clone(&principal),
                 standing,
@@ -195,13 +190,14 @@ impl Core {
                 inbound: Inbound::restore(record.inbound.iter().copied()),
                 subscriptions: Vec::new(),
                 aliases: OutboundAliases::default(),
-                pending_retained: Vec::new(),
+                pending_retained: std::collections::VecDeque::new(),
                 online: None,
                 full_noticed: false,
                 slow_noticed: false,
             })
             .key;
-        self.exchange.memory().add(i64::try_from(queued_bytes).unwrap_or(0));
+        self.ledger.change(0, held, self.exchange.memory());
+        self.exchange.session_begins(&principal);
         for own in record.subscriptions.iter().filter_map(own_subscription) {
             self.index(key, &own, None);
         }
@@ -258,7 +254,7 @@ pub fn stored_from(record: &PublicationRecord, now: Now) -> Option<(Arc<Principa
     let principal = Arc::new(principals::from_record(&record.source)?);
     let stored = StoredPublication {
         topic: TopicName::parse(&record.topic).ok()?,
-        payload: Arc::clone(&record.payload),
+        payload: Arc::clone(&record.payload).into(),
         qos: qos_of(record.qos)?,
         retain: record.retain,
         forwarded: record.forwarded.clone().into_boxed_slice(),

@@ -3,9 +3,11 @@
 //! A recipient is in a route only with the proof that it may receive from the topic, so that delivering a message asks
 //! nothing more than whether the route is still good.
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use motte_access::{Authorized, PolicyGeneration};
 use motte_topic::{TopicName, TopicRef};
 use motte_wire::QoS;
@@ -21,6 +23,8 @@ use crate::subscriptions::Subscriptions;
 
 /// Most topics whose route is kept; beyond it the cache starts anew, which costs a rebuild for each topic in use.
 const ROUTES_MAX: usize = 65_536;
+/// Most recipients in all routes together, for the same reason: a topic that everybody gets must not be kept many times.
+const RECIPIENTS_MAX: usize = 1_000_000;
 
 /// One Session that gets a topic's messages.
 #[derive(Debug)]
@@ -92,13 +96,20 @@ impl Sources<'_> {
 }
 
 /// The routes of a shard, by topic.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Routes {
-    by_topic: FxHashMap<TopicName, u32>,
-    routes: Vec<Route>,
+    /// Hashed with a seed: topics are chosen by publishers.
+    by_topic: HashMap<TopicName, u32, FixedState>,
+    made: Vec<Route>,
+    recipients: usize,
 }
 
 impl Routes {
+    /// No routes yet; the key makes places in the table unforeseeable.
+    pub fn new([seed, _]: [u64; 2]) -> Self {
+        Self { by_topic: HashMap::with_hasher(FixedState::with_seed(seed)), made: Vec::new(), recipients: 0 }
+    }
+
     /// The number of a topic's route, if it has one.
     pub fn find(&self, topic: TopicRef<'_>) -> Option<u32> {
         self.by_topic.get(topic.as_str()).copied()
@@ -113,10 +124,12 @@ impl Routes {
         sources: &mut Sources<'_>,
     ) -> Option<&mut Route> {
         let number = self.number(publication.get().topic);
-        let route = self.routes.get_mut(number as usize)?;
+        let route = self.made.get_mut(number as usize)?;
         let validity = sources.validity();
         if route.validity != validity {
+            let before = route.recipients.len();
             rebuild(route, validity, sources);
+            self.recipients = (self.recipients + route.recipients.len()).saturating_sub(before);
         }
         Some(route)
     }
@@ -125,14 +138,15 @@ impl Routes {
         if let Some(number) = self.find(topic) {
             return number;
         }
-        if self.routes.len() >= ROUTES_MAX {
+        if self.made.len() >= ROUTES_MAX || self.recipients >= RECIPIENTS_MAX {
             self.by_topic.clear();
-            self.routes.clear();
+            self.made.clear();
+            self.recipients = 0;
         }
         let name = topic.to_name();
-        let number = u32::try_from(self.routes.len()).unwrap_or(u32::MAX);
+        let number = u32::try_from(self.made.len()).unwrap_or(u32::MAX);
         self.by_topic.insert(name.clone(), number);
-        self.routes.push(Route {
+        self.made.push(Route {
             topic: name,
             recipients: Vec::new(),
             remote: ShardMask::default(),

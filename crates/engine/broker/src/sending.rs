@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use motte_access::{Authorized, Origin};
-use motte_session::{Admission, Letter, OutboundAlias};
+use motte_session::{Admission, OutboundAlias, OutboundAliases};
 use motte_topic::TopicName;
 use motte_wire::{PacketId, ProtocolVersion, QoS};
 
@@ -11,11 +11,14 @@ use crate::admit::Admit;
 use crate::counters::Counters;
 use crate::effect::Effects;
 use crate::input::{ConnId, Now};
-use crate::memory::Pressure;
+use crate::memory::{Pressure, difference};
 use crate::notice;
 use crate::publication::{Delivery, Publication, Reception, StoredPublication};
 use crate::sessions::Session;
 use crate::shape::{Form, Shapes, TooLarge};
+
+/// Publications on their way to one client while the memory budget is used up.
+const IN_FLIGHT_WHEN_FULL: usize = 16;
 
 /// The stored form of the publication at hand, made when somebody must wait for it.
 pub(crate) struct Kept<'p, 'a> {
@@ -37,8 +40,8 @@ pub(crate) struct Post<'s> {
     pub(crate) shapes: &'s mut Shapes,
     pub(crate) counters: &'s mut Counters,
     pub(crate) pressure: Pressure,
-    /// Bytes that went into queues.
-    pub(crate) queued_bytes: i64,
+    /// How many bytes more Sessions hold than before.
+    pub(crate) held_bytes: i64,
     pub(crate) now: Now,
 }
 
@@ -86,7 +89,7 @@ pub(crate) fn send_one(
             notice::slow_consumer(session, fx);
             return;
         }
-        let (alias, alias_only) = alias_for(session, topic);
+        let (alias, alias_only) = alias_for(&mut session.aliases, topic);
         let form = Form {
             version: session.version,
             dup: false,
@@ -105,7 +108,7 @@ pub(crate) fn send_one(
             output,
         ) {
             Ok(()) => post.counters.deliveries_sent += 1,
-            Err(TooLarge) => too_large(session, topic, form, post.counters),
+            Err(TooLarge) => too_large(&mut session.aliases, topic, form, post.counters),
         }
         return;
     }
@@ -144,23 +147,23 @@ pub(crate) fn send_acknowledged(
         Some(conn) => fx.backlog(conn) <= session.limits.write_buffer_bytes_max,
         None => false,
     };
-    if !ready && post.pressure == Pressure::Full {
+    // When memory is used up, only those who acknowledge at once get more.
+    let behind = !ready || session.outbound.in_flight() >= IN_FLIGHT_WHEN_FULL;
+    if behind && post.pressure == Pressure::Full {
         post.counters.dropped_full += 1;
         notice::queue_full(session, fx);
         return false;
     }
-    let bytes = delivery.bytes();
-    match session.outbound.offer(delivery, ready) {
+    let before = session.outbound.held_bytes();
+    let taken = match session.outbound.offer(delivery, ready, session.limits.queue()) {
         Admission::Send(id) => {
-            let (Some(conn), Some(delivery)) = (session.conn, session.outbound.newest().cloned()) else {
-                return true;
-            };
-            write(session, conn, &delivery, Some((id, false)), post.shapes, post.counters, post.now, fx);
+            if let Some(conn) = session.conn {
+                write_newest(session, conn, id, post.shapes, post.counters, post.now, fx);
+            }
             true
         }
         Admission::Queued => {
             post.counters.deliveries_queued += 1;
-            post.queued_bytes += i64::try_from(bytes).unwrap_or(0);
             true
         }
         Admission::Full(_) => {
@@ -168,6 +171,26 @@ pub(crate) fn send_acknowledged(
             notice::queue_full(session, fx);
             false
         }
+    };
+    post.held_bytes += difference(before, session.outbound.held_bytes());
+    taken
+}
+
+/// Appends the newest delivery in the window, which has this Packet Identifier, to the client's output.
+pub(crate) fn write_newest(
+    session: &mut Session,
+    conn: ConnId,
+    id: PacketId,
+    shapes: &mut Shapes,
+    counters: &mut Counters,
+    now: Now,
+    fx: &mut impl Effects,
+) {
+    let Session { outbound, aliases, version, maximum_packet_size, .. } = session;
+    let Some(delivery) = outbound.newest() else { return };
+    let reader = Reader { aliases, version: *version, bytes_max: *maximum_packet_size, conn };
+    if let Err(TooLarge) = compose(reader, delivery, Some((id, false)), shapes, counters, now, fx) {
+        outbound.abandon(id);
     }
 }
 
@@ -186,51 +209,75 @@ pub(crate) fn write(
     now: Now,
     fx: &mut impl Effects,
 ) {
+    let Session { outbound, aliases, version, maximum_packet_size, .. } = session;
+    let reader = Reader { aliases, version: *version, bytes_max: *maximum_packet_size, conn };
+    if let Err(TooLarge) = compose(reader, delivery, sent, shapes, counters, now, fx)
+        && let Some((id, _)) = sent
+    {
+        outbound.abandon(id);
+    }
+}
+
+/// What of a Session decides the form of a packet.
+struct Reader<'s> {
+    aliases: &'s mut OutboundAliases,
+    version: ProtocolVersion,
+    bytes_max: u32,
+    conn: ConnId,
+}
+
+fn compose(
+    reader: Reader<'_>,
+    delivery: &Delivery,
+    sent: Option<(PacketId, bool)>,
+    shapes: &mut Shapes,
+    counters: &mut Counters,
+    now: Now,
+    fx: &mut impl Effects,
+) -> Result<(), TooLarge> {
+    let Reader { aliases, version, bytes_max, conn } = reader;
     let message = delivery.message();
-    let (alias, alias_only) = alias_for(session, &message.topic);
+    let Some(output) = fx.output(conn) else { return Ok(()) };
+    let (alias, alias_only) = alias_for(aliases, &message.topic);
     let form = Form {
-        version: session.version,
+        version,
         dup: sent.is_some_and(|(_, dup)| dup),
         qos: delivery.qos,
         retain: delivery.retain,
-        identifiers: identifiers_for(session.version, delivery.identifiers.as_deref().unwrap_or_default()),
+        identifiers: identifiers_for(version, delivery.identifiers.as_deref().unwrap_or_default()),
         alias,
         alias_only,
     };
-    let Some(output) = fx.output(conn) else { return };
     let id = sent.map(|(id, _)| id);
     shapes.set_payload(&message.payload);
-    match shapes.append(&message.borrow(), form, id, now.mono_ms, session.maximum_packet_size, output) {
+    let appended = shapes.append(&message.borrow(), form, id, now.mono_ms, bytes_max, output);
+    match appended {
         Ok(()) => counters.deliveries_sent += 1,
-        Err(TooLarge) => {
-            too_large(session, &message.topic, form, counters);
-            if let Some(id) = id {
-                session.outbound.abandon(id);
-            }
-        }
+        Err(TooLarge) => too_large(aliases, &message.topic, form, counters),
     }
+    appended
 }
 
 /// A packet larger than the client takes is left out as if it had been sent (MQTT-3.1.2-25).
-pub(crate) fn too_large(session: &mut Session, topic: &TopicName, form: Form<'_>, counters: &mut Counters) {
+fn too_large(aliases: &mut OutboundAliases, topic: &TopicName, form: Form<'_>, counters: &mut Counters) {
     counters.dropped_large += 1;
     if form.alias.is_some() && !form.alias_only {
-        session.aliases.unset(topic);
+        aliases.unset(topic);
     }
 }
 
-pub(crate) fn alias_for(session: &mut Session, topic: &TopicName) -> (Option<std::num::NonZeroU16>, bool) {
-    if !session.aliases.enabled() {
+fn alias_for(aliases: &mut OutboundAliases, topic: &TopicName) -> (Option<std::num::NonZeroU16>, bool) {
+    if !aliases.enabled() {
         return (None, false);
     }
-    match session.aliases.alias(topic) {
+    match aliases.alias(topic) {
         OutboundAlias::None => (None, false),
         OutboundAlias::Set(alias) => (Some(alias), false),
         OutboundAlias::Known(alias) => (Some(alias), true),
     }
 }
 
-pub(crate) fn identifiers_for(
+fn identifiers_for(
     version: ProtocolVersion,
     identifiers: &[std::num::NonZeroU32],
 ) -> &[std::num::NonZeroU32] {

@@ -1,16 +1,18 @@
 //! The Sessions of a shard, by slot and by Client Identifier.
 
+use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hashbrown::HashTable;
 use motte_access::{Principal, Standing};
 use motte_session::{Inbound, Outbound, OutboundAliases, SessionExpiry, SessionLimits, Will};
 use motte_topic::{ShareName, TopicFilter};
 use motte_wire::{ProtocolVersion, QoS};
-use rustc_hash::FxHashMap;
 use slab::Slab;
 
+use crate::core::keyed_hash;
 use crate::input::ConnId;
 use crate::input::ShardId;
 use crate::publication::{Delivery, Sender};
@@ -47,6 +49,18 @@ pub struct OwnSubscription {
     pub filter: TopicFilter,
     /// How.
     pub wish: Wish,
+}
+
+/// What a Session takes in all tables together, about.
+const SESSION_BYTES: usize = 1_024;
+/// What a subscription takes in all tables together beside the text of its filter, about.
+const SUBSCRIPTION_BYTES: usize = 256;
+
+impl OwnSubscription {
+    /// Bytes it counts for.
+    pub fn bytes(&self) -> usize {
+        SUBSCRIPTION_BYTES + self.filter.as_str().len()
+    }
 }
 
 /// A Retained Message that waits to be sent to a new subscription.
@@ -93,8 +107,8 @@ pub struct Session {
     pub subscriptions: Vec<OwnSubscription>,
     /// Topic Aliases set towards the client on its present connection.
     pub aliases: OutboundAliases,
-    /// Retained Messages that new subscriptions wait for, newest last in reverse order of sending.
-    pub pending_retained: Vec<PendingRetained>,
+    /// Retained Messages that new subscriptions wait for, in the order of sending.
+    pub pending_retained: VecDeque<PendingRetained>,
     /// Whether it is connected, for the groups it is in; made when the first one is joined.
     pub online: Option<Arc<AtomicBool>>,
     /// A notice about its full queue was given and the queue has not been empty since.
@@ -107,6 +121,12 @@ impl Session {
     /// The Client Identifier.
     pub fn client_id(&self) -> &str {
         client_id(&self.principal)
+    }
+
+    /// Bytes it counts for by itself, without its messages: the table's entry and its subscriptions.
+    pub fn own_bytes(&self) -> usize {
+        let subscriptions: usize = self.subscriptions.iter().map(OwnSubscription::bytes).sum();
+        own_bytes_of(self.client_id()) + subscriptions
     }
 
     /// How it is named as the sender of a message.
@@ -133,6 +153,11 @@ impl Session {
     }
 }
 
+/// Bytes that a Session without subscriptions counts for.
+pub fn own_bytes_of(client_id: &str) -> usize {
+    SESSION_BYTES + client_id.len()
+}
+
 /// The Client Identifier of a principal; empty for others than clients.
 pub fn client_id(principal: &Principal) -> &str {
     match principal {
@@ -151,56 +176,73 @@ pub fn sender(shard: ShardId, key: SessionKey) -> Sender {
 }
 
 /// All Sessions of a shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sessions {
-    slots: Slab<Session>,
-    by_client_id: FxHashMap<Arc<str>, u32>,
+    /// Boxed, so that a growing table moves pointers and leaves little behind.
+    slots: Slab<Box<Session>>,
+    /// Slots by Client Identifier, which stands in the Session.
+    by_client_id: HashTable<u32>,
+    hash_key: [u64; 2],
     epoch: u32,
 }
 
 impl Sessions {
+    /// An empty table; the key makes places in it unforeseeable.
+    pub fn new(hash_key: [u64; 2]) -> Self {
+        Self { slots: Slab::new(), by_client_id: HashTable::new(), hash_key, epoch: 0 }
+    }
+
     /// The Session in a slot, when it still is the one of this epoch.
     pub fn by_key(&mut self, key: SessionKey) -> Option<&mut Session> {
-        self.slots.get_mut(key.slot as usize).filter(|session| session.key == key)
+        self.slots
+            .get_mut(key.slot as usize)
+            .map(|session| &mut **session)
+            .filter(|session| session.key == key)
     }
 
     /// The Session in a slot.
     pub fn get(&self, slot: u32) -> Option<&Session> {
-        self.slots.get(slot as usize)
+        self.slots.get(slot as usize).map(|session| &**session)
     }
 
     /// The Session in a slot, to change.
     pub fn get_mut(&mut self, slot: u32) -> Option<&mut Session> {
-        self.slots.get_mut(slot as usize)
+        self.slots.get_mut(slot as usize).map(|session| &mut **session)
     }
 
     /// The slot of a client's Session.
     pub fn find(&self, client_id: &str) -> Option<u32> {
-        self.by_client_id.get(client_id).copied()
+        let hash = keyed_hash(client_id, self.hash_key);
+        let same = |slot: &u32| self.get(*slot).is_some_and(|session| session.client_id() == client_id);
+        self.by_client_id.find(hash, same).copied()
     }
 
     /// Puts a new Session into the table; `make` gets its key.
-    pub fn insert(&mut self, client_id: Arc<str>, make: impl FnOnce(SessionKey) -> Session) -> &mut Session {
+    pub fn insert(&mut self, make: impl FnOnce(SessionKey) -> Session) -> &mut Session {
         self.epoch = self.epoch.wrapping_add(1);
-        let entry = self.slots.vacant_entry();
-        let slot = u32::try_from(entry.key()).unwrap_or(u32::MAX);
-        self.by_client_id.insert(client_id, slot);
-        entry.insert(make(SessionKey { slot, epoch: self.epoch }))
+        let Self { slots, by_client_id, hash_key, epoch } = self;
+        let slot = u32::try_from(slots.vacant_key()).unwrap_or(u32::MAX);
+        let session = make(SessionKey { slot, epoch: *epoch });
+        let hash_of = |session: &Session| keyed_hash(session.client_id(), *hash_key);
+        let hash = hash_of(&session);
+        let known = |slot: &u32| slots.get(*slot as usize).map_or(0, |session| hash_of(session));
+        by_client_id.insert_unique(hash, slot, known);
+        slots.vacant_entry().insert(Box::new(session))
     }
 
     /// Takes a Session out of the table.
     pub fn remove(&mut self, key: SessionKey) -> Option<Session> {
-        self.by_key(key)?;
-        let session = self.slots.try_remove(key.slot as usize)?;
-        if self.find(session.client_id()) == Some(key.slot) {
-            self.by_client_id.remove(session.client_id());
+        let hash_key = self.hash_key;
+        let hash = keyed_hash(self.by_key(key)?.client_id(), hash_key);
+        if let Ok(entry) = self.by_client_id.find_entry(hash, |slot| *slot == key.slot) {
+            entry.remove();
         }
-        Some(session)
+        self.slots.try_remove(key.slot as usize).map(|session| *session)
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Session> {
-        self.slots.iter().map(|(_, session)| session)
+        self.slots.iter().map(|(_, session)| &**session)
     }
 
     /// The keys of all of them.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use motte_wire::{PacketId, ProtocolVersion, PublishHead, QoS};
 
 use crate::output::{Output, SHARED_BYTES_MIN};
+use crate::payload::Payload;
 use crate::publication::{Publication, seconds_left};
 
 /// Largest packet that the Remaining Length can express (MQTT-1.5.5-1), with its fixed header.
@@ -55,6 +56,8 @@ struct Shape {
 #[derive(Debug, Default)]
 pub struct Shapes {
     bytes: Vec<u8>,
+    /// Whether only one recipient is to come: then the packet is made in its output and nowhere else.
+    single: bool,
     made: [Option<Shape>; 12],
     payload: Option<Arc<[u8]>>,
 }
@@ -64,11 +67,16 @@ pub struct Shapes {
 pub struct TooLarge;
 
 impl Shapes {
-    /// Begins another publication. `payload` is the stored payload, when there is one to share.
-    pub fn begin(&mut self) {
-        self.bytes.clear();
-        self.made = [None; 12];
-        self.payload = None;
+    /// Begins another publication, for this many recipients.
+    pub fn begin_for(&mut self, recipients: usize) {
+        self.single = recipients == 1;
+        if !self.bytes.is_empty() {
+            self.bytes.clear();
+            self.made = [None; 12];
+        }
+        if self.payload.is_some() {
+            self.payload = None;
+        }
     }
 
     /// Appends `publication` to `output` in this form.
@@ -84,7 +92,7 @@ impl Shapes {
         bytes_max: u32,
         output: &mut Output,
     ) -> Result<(), TooLarge> {
-        if !form.common() {
+        if self.single || !form.common() {
             let head = head(publication, form, packet_id, now_ms);
             if head.wire_len() > bytes_max.min(PACKET_BYTES_MAX) as usize {
                 return Err(TooLarge);
@@ -139,8 +147,10 @@ impl Shapes {
     }
 
     /// Names the stored payload, so that large ones are shared with it.
-    pub fn set_payload(&mut self, payload: &Arc<[u8]>) {
-        if payload.len() >= SHARED_BYTES_MIN && self.payload.is_none() {
+    pub fn set_payload(&mut self, payload: &Payload) {
+        if let Some(payload) = payload.shared().filter(|payload| payload.len() >= SHARED_BYTES_MIN)
+            && self.payload.is_none()
+        {
             self.payload = Some(Arc::clone(payload));
         }
     }

@@ -38,11 +38,29 @@ pub struct Group {
     turn: Arc<AtomicUsize>,
 }
 
-/// How far the search for a member that takes a message has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How far the search for a member that takes a message has come. It names the members that were tried: the group may
+/// change while the message is on its way, and nobody may be passed over because somebody else left.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     start: usize,
-    tried: usize,
+    first: Option<(ShardId, SessionKey)>,
+    more: Vec<(ShardId, SessionKey)>,
+}
+
+impl Attempt {
+    fn has_tried(&self, member: &Member) -> bool {
+        let key = (member.shard, member.session);
+        self.first == Some(key) || self.more.contains(&key)
+    }
+
+    fn note(&mut self, member: &Member) {
+        let key = (member.shard, member.session);
+        if self.first.is_none() {
+            self.first = Some(key);
+        } else {
+            self.more.push(key);
+        }
+    }
 }
 
 impl Group {
@@ -71,23 +89,19 @@ impl Group {
 
     /// Begins the search for the member whose turn it is.
     pub fn begin(&self) -> Attempt {
-        Attempt { start: self.turn.fetch_add(1, Ordering::Relaxed), tried: 0 }
+        Attempt { start: self.turn.fetch_add(1, Ordering::Relaxed), first: None, more: Vec::new() }
     }
 
     /// The next member to try: connected ones in turn, then those that are away. `None`: all were tried.
     pub fn next(&self, attempt: &mut Attempt) -> Option<&Member> {
         let len = self.members.len();
-        let mut passed = 0;
         for online in [true, false] {
             for step in 0..len {
                 let index = attempt.start.wrapping_add(step) % len;
                 let Some(member) = self.members.get(index) else { continue };
-                if member.online.load(Ordering::Relaxed) == online {
-                    if passed == attempt.tried {
-                        attempt.tried += 1;
-                        return Some(member);
-                    }
-                    passed += 1;
+                if member.online.load(Ordering::Relaxed) == online && !attempt.has_tried(member) {
+                    attempt.note(member);
+                    return Some(member);
                 }
             }
         }
@@ -140,6 +154,16 @@ mod tests {
         let group = group(&[(1, true), (2, true), (3, true)]);
         let picks: Vec<u32> = (0..6).map(|_| group.next(&mut group.begin()).unwrap().session.slot).collect();
         assert_eq!(picks, [1, 2, 3, 1, 2, 3]);
+    }
+
+    #[test]
+    fn nobody_is_passed_over_when_a_member_leaves_while_a_message_is_on_its_way() {
+        let whole = group(&[(1, true), (2, true)]);
+        let mut attempt = whole.begin();
+        let first = whole.next(&mut attempt).unwrap().session;
+        let left = whole.without(ShardId(0), first).unwrap();
+        assert_eq!(left.next(&mut attempt).unwrap().session.slot, 2);
+        assert!(left.next(&mut attempt).is_none());
     }
 
     #[test]

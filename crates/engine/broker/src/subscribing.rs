@@ -16,6 +16,10 @@ use crate::sessions::{OwnSubscription, PendingRetained, SessionKey, Wish};
 use crate::shared::{GroupKey, Member};
 use crate::subscriptions::Subscriber;
 
+/// Retained Messages that may wait for one client before its further subscriptions are refused: each costs 24 bytes, and
+/// every filter may match all of them.
+const PENDING_RETAINED_MAX: usize = 100_000;
+
 /// What became of one Topic Filter.
 enum Outcome {
     Granted { own: OwnSubscription, new: bool, handling: RetainHandling },
@@ -39,8 +43,14 @@ impl Broker {
             return self.protocol_error(conn, reason, "Subscription Identifiers are not available", now, fx);
         }
         let mut codes = Vec::new();
-        let mut replays = Vec::new();
+        let most =
+            self.core.sessions.by_key(key).map_or(0, |session| session.limits.subscriptions_max as usize);
         for entry in packet.filters() {
+            // One packet may not make more work than a Session may have subscriptions.
+            if codes.len() >= most {
+                codes.push(ReasonCode::QUOTA_EXCEEDED);
+                continue;
+            }
             match self.core.subscribe_one(key, packet, &entry, fx) {
                 Outcome::Granted { own, new, handling } => {
                     codes.push(ReasonCode::granted(own.wish.qos));
@@ -51,7 +61,7 @@ impl Broker {
                     };
                     // MQTT-3.8.4-4 of 5.0 section 4.8.2: a Shared Subscription gets no Retained Messages when made.
                     if replay && own.share.is_none() {
-                        replays.push(own);
+                        self.core.replay_retained(key, &own, now);
                     }
                 }
                 Outcome::Refused(reason) => codes.push(reason),
@@ -60,9 +70,6 @@ impl Broker {
         if let Some(output) = fx.output(conn) {
             SubAck::new(packet.packet_id, &codes).encode(version, output.buffer());
         }
-        for own in replays {
-            self.core.replay_retained(key, &own, now);
-        }
         self.core.pump_retained(key, now, fx);
     }
 
@@ -70,7 +77,13 @@ impl Broker {
         let Some(live) = self.connections.live(conn) else { return };
         let (key, version) = (live.session, live.version);
         let mut codes = Vec::new();
+        let most =
+            self.core.sessions.by_key(key).map_or(0, |session| session.limits.subscriptions_max as usize);
         for text in packet.filters() {
+            if codes.len() >= most {
+                codes.push(ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR);
+                continue;
+            }
             codes.push(match SubscriptionFilter::parse(text) {
                 Ok(wanted) => self.core.unsubscribe_one(key, &wanted),
                 Err(_) => ReasonCode::TOPIC_FILTER_INVALID,
@@ -106,6 +119,10 @@ impl Core {
         if wanted.filter.has_wildcard() && !limits.wildcard_available {
             return Outcome::Refused(ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED);
         }
+        if session.pending_retained.len() > PENDING_RETAINED_MAX {
+            notice::subscriptions_full(session, fx);
+            return Outcome::Refused(ReasonCode::QUOTA_EXCEEDED);
+        }
         let known = session.subscription(wanted.share.as_ref(), &wanted.filter);
         if known.is_none() && session.subscriptions.len() >= limits.subscriptions_max as usize {
             notice::subscriptions_full(session, fx);
@@ -137,7 +154,10 @@ impl Core {
         let Some(session) = self.sessions.by_key(key) else { return };
         match known.and_then(|at| session.subscriptions.get_mut(at)) {
             Some(entry) => entry.wish = own.wish,
-            None => session.subscriptions.push(own.clone()),
+            None => {
+                session.subscriptions.push(own.clone());
+                self.ledger.change(0, own.bytes(), self.exchange.memory());
+            }
         }
         match &own.share {
             None => {
@@ -168,6 +188,7 @@ impl Core {
         match session.subscription(wanted.share.as_ref(), &wanted.filter) {
             Some(at) => {
                 let own = session.subscriptions.remove(at);
+                self.ledger.change(own.bytes(), 0, self.exchange.memory());
                 self.unindex(&own, key);
                 ReasonCode::SUCCESS
             }
@@ -179,14 +200,11 @@ impl Core {
     fn replay_retained(&mut self, key: SessionKey, own: &OwnSubscription, now: Now) {
         let found = self.exchange.retained().matching(&own.filter, now.mono_ms);
         let Some(session) = self.sessions.by_key(key) else { return };
-        let pending = found.into_iter().rev().map(|message| PendingRetained {
+        let pending = found.into_iter().map(|message| PendingRetained {
             message,
             qos: own.wish.qos,
             identifier: own.wish.identifier,
         });
-        // Sent from the back: what waited before stays in front.
-        let mut all: Vec<PendingRetained> = pending.collect();
-        all.append(&mut session.pending_retained);
-        session.pending_retained = all;
+        session.pending_retained.extend(pending);
     }
 }

@@ -34,6 +34,11 @@ impl Subscriptions {
         self.generation
     }
 
+    /// Makes every route be made again: a Session's rights may have changed.
+    pub fn touch(&mut self) {
+        self.generation += 1;
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.count

@@ -3,6 +3,7 @@
 
 mod events;
 mod harness;
+mod hostile;
 mod limits;
 mod listeners;
 mod messages;

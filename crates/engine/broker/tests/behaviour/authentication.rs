@@ -90,6 +90,7 @@ fn limits() -> SessionLimits {
         session_expiry_s_max: 60,
         queued_messages_max: 10,
         queued_bytes_max: 10_000,
+        sessions_per_identity_max: 1_000,
         subscriptions_max: 10,
         maximum_qos: QoS::ExactlyOnce,
         retain_available: true,
