@@ -1,5 +1,7 @@
 //! QoS 1 and 2, flow control, and what is sent again.
 
+use std::time::{Duration, Instant};
+
 use motte_conformance::{Subject, packet, publish4, publish5};
 
 // MQTT-4.3.2-2@3.1.1 MQTT-4.3.2-4@5.0 MQTT-4.3.2-5@5.0 MQTT-2.2.1-5@5.0 MQTT-2.3.1-6@3.1.1 MQTT-3.3.4-1
@@ -41,7 +43,7 @@ fn qos_2_arrives_once_however_often_it_is_sent() {
     assert_eq!(unknown.read(), (0x70, vec![0, 9, 0x92]));
 }
 
-// MQTT-4.4.0-1 MQTT-3.3.1-1 MQTT-4.3.3-1@3.1.1 MQTT-4.3.3-3@5.0 MQTT-4.3.3-4@5.0 MQTT-4.3.3-5@5.0 MQTT-4.3.3-6@5.0
+// MQTT-4.4.0-1 MQTT-4.6.0-1@5.0 MQTT-3.3.1-1 MQTT-4.3.3-1@3.1.1 MQTT-4.3.3-3@5.0 MQTT-4.3.3-4@5.0 MQTT-4.3.3-5@5.0 MQTT-4.3.3-6@5.0
 // MQTT-2.3.1-4@3.1.1 MQTT-2.2.1-4@5.0 MQTT-4.3.2-1 MQTT-4.3.2-3@5.0 MQTT-4.3.2-2@5.0 MQTT-4.3.3-2@5.0 MQTT-4.3.3-1@5.0
 #[test]
 fn what_is_unacknowledged_is_sent_again_after_reconnecting_in_order() {
@@ -95,7 +97,7 @@ fn no_more_than_the_clients_receive_maximum_is_under_way() {
     assert_eq!(reader.message(5).payload, [4]);
 }
 
-// MQTT-4.6.0-5@3.1.1 MQTT-4.6.0-6@3.1.1 MQTT-4.6.0-1@5.0 MQTT-4.2.0-1
+// MQTT-4.6.0-5 MQTT-4.6.0-6 MQTT-4.2.0-1
 #[test]
 fn messages_of_one_publisher_and_topic_arrive_in_order() {
     let subject = Subject::start();
@@ -122,4 +124,65 @@ fn more_open_qos_2_flows_than_receive_maximum_end_the_connection() {
         peer.send(&publish5(4, "open", Some(id), &[], b""));
     }
     peer.closed_with(0x93);
+}
+
+// MQTT-4.3.1-1 MQTT-4.4.0-2@5.0
+#[test]
+fn qos_0_has_no_dup_and_a_refusal_ends_the_sending() {
+    let subject = Subject::start();
+    let keep = [17, 0, 0, 0, 60];
+    let (mut reader, _, _) = subject.v5_with("refuses", 2, &keep, &[]);
+    assert_eq!(reader.subscribe5("f/#", 2, &[]), 2);
+    let mut writer = subject.v5("f-w");
+    writer.send(&publish5(0, "f/0", None, &[], b"0"));
+    let message = reader.message(5);
+    assert_eq!((message.qos(), message.dup()), (0, false));
+    writer.send(&publish5(2, "f/1", Some(1), &[], b"1"));
+    let id = reader.message(5).id.unwrap_or_default().to_be_bytes();
+    reader.send(&[0x40, 3, id[0], id[1], 0x83]);
+    writer.send(&publish5(4, "f/2", Some(2), &[], b"2"));
+    let id = reader.message(5).id.unwrap_or_default().to_be_bytes();
+    reader.send(&[0x50, 3, id[0], id[1], 0x97]);
+    reader.quiet();
+    reader.drop_dead();
+    let (mut reader, present, _) = subject.v5_with("refuses", 0, &keep, &[]);
+    assert!(present);
+    reader.quiet();
+}
+
+// MQTT-4.3.3-7@5.0 MQTT-4.3.3-13@5.0
+#[test]
+fn a_flow_that_has_begun_goes_on_when_its_message_expires() {
+    let subject = Subject::start();
+    let keep = [17, 0, 0, 0, 60];
+    let (mut reader, _, _) = subject.v5_with("expires", 2, &keep, &[]);
+    assert_eq!(reader.subscribe5("e", 2, &[]), 2);
+    let mut writer = subject.v5("e-w");
+    writer.send(&publish5(4, "e", Some(1), &[2, 0, 0, 0, 1], b"x"));
+    assert_eq!(writer.read().0, 0x50);
+    let id = reader.message(5).id;
+    // The broker's clock is the only one that counts: another message with the same interval tells when it has passed:
+    // retained, it is there for a new subscriber until then.
+    writer.send(&publish5(3, "tick", Some(2), &[2, 0, 0, 0, 1], b"x"));
+    assert_eq!(writer.read().0, 0x40);
+    let begun = Instant::now();
+    loop {
+        let mut clock = subject.v5("clock");
+        assert_eq!(clock.subscribe5("tick", 0, &[]), 0);
+        clock.send(&[0xc0, 0]);
+        if clock.read().0 == 0xd0 {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "a message of one second does not expire");
+    }
+    // The sender's flow ends as if nothing had happened, and so does the receiver's, also after reconnecting.
+    writer.send(&[0x62, 2, 0, 1]);
+    assert_eq!(writer.read(), (0x70, vec![0, 1]));
+    reader.drop_dead();
+    let (mut reader, _, _) = subject.v5_with("expires", 0, &keep, &[]);
+    let again = reader.message(5);
+    assert_eq!((again.id, again.dup()), (id, true));
+    let id = id.unwrap_or_default().to_be_bytes();
+    reader.send(&[0x50, 2, id[0], id[1]]);
+    assert_eq!(reader.read(), (0x62, vec![id[0], id[1]]));
 }

@@ -4,9 +4,12 @@
 mod connect;
 mod flow;
 mod publish;
+mod rest;
 mod retained;
 mod session;
 mod shared;
+mod sizes;
 mod strict;
 mod subscribe;
+mod websocket;
 mod will;

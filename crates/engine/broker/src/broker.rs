@@ -7,7 +7,7 @@ use crate::connections::{Connections, Stage};
 use crate::core::{Core, Settings};
 use crate::counters::Counters;
 use crate::effect::Effects;
-use crate::ending::{Parting, SWEEP_MS};
+use crate::ending::{Parting, SWEEP_MS, Told};
 use crate::exchange::ShardMessage;
 use crate::input::{CloseCause, ConnId, Input, Now};
 use crate::notice;
@@ -148,15 +148,15 @@ impl Broker {
         }
     }
 
-    pub(crate) fn goodbye(
+    pub(crate) fn goodbye<'a>(
         &mut self,
         conn: ConnId,
-        reason: ReasonCode,
+        told: impl Into<Told<'a>>,
         cause: CloseCause,
         now: Now,
         fx: &mut impl Effects,
     ) {
-        self.core.say_goodbye(&mut self.connections, conn, reason, cause, now, fx);
+        self.core.say_goodbye(&mut self.connections, conn, told, cause, now, fx);
     }
 
     /// The peer broke the protocol: answer as its version has it, log once, close.
@@ -172,7 +172,7 @@ impl Broker {
         if let Some(stage) = self.connections.get_mut(conn) {
             notice::protocol_error(stage, cause, fx);
         }
-        self.goodbye(conn, reason, CloseCause::Protocol, now, fx);
+        self.goodbye(conn, Told { reason, words: Some(cause) }, CloseCause::Protocol, now, fx);
     }
 
     fn malformed(&mut self, conn: ConnId, error: &MalformedPacket, now: Now, fx: &mut impl Effects) {
@@ -185,7 +185,9 @@ impl Broker {
         {
             ConnAck::refusal(reason).encode(version, output.buffer());
         }
-        self.goodbye(conn, error.reason, CloseCause::Protocol, now, fx);
+        let words = error.to_string();
+        let told = Told { reason: error.reason, words: Some(&words) };
+        self.goodbye(conn, told, CloseCause::Protocol, now, fx);
     }
 
     fn bad_frame(&mut self, conn: ConnId, error: FrameError, now: Now, fx: &mut impl Effects) {
@@ -196,7 +198,8 @@ impl Broker {
             FrameError::TooLarge { .. } => ReasonCode::PACKET_TOO_LARGE,
             FrameError::MalformedLength => ReasonCode::MALFORMED_PACKET,
         };
-        self.goodbye(conn, reason, CloseCause::Protocol, now, fx);
+        let words = error.to_string();
+        self.goodbye(conn, Told { reason, words: Some(&words) }, CloseCause::Protocol, now, fx);
     }
 
     fn shard_message(&mut self, message: ShardMessage, now: Now, fx: &mut impl Effects) {

@@ -51,6 +51,8 @@ pub struct Live {
     pub aliases: InboundAliases,
     /// The Authentication Method of CONNECT (MQTT-4.12.0-5: it stays).
     pub method: Option<Box<str>>,
+    /// Whether the client wants to know more than a Reason Code (MQTT-3.1.2-29).
+    pub problem_information: bool,
     /// Whether the client authenticates again at present.
     pub reauthenticating: bool,
     /// What it was granted lately.
@@ -91,6 +93,7 @@ impl Live {
             silence_ms: request.keep_alive.silence_ms(),
             aliases: InboundAliases::default(),
             method: request.authentication_method.as_deref().map(Box::from),
+            problem_information: request.problem_information,
             reauthenticating: false,
             grants: Grants::default(),
         }

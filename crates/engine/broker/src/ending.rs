@@ -26,6 +26,21 @@ pub(crate) struct Parting {
     pub(crate) expiry: Option<SessionExpiry>,
 }
 
+/// What a client is told at the end: the Reason Code, and words for whoever looks for the fault.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Told<'a> {
+    /// Reason Code.
+    pub(crate) reason: ReasonCode,
+    /// Reason String, for clients that want problem information.
+    pub(crate) words: Option<&'a str>,
+}
+
+impl From<ReasonCode> for Told<'_> {
+    fn from(reason: ReasonCode) -> Self {
+        Self { reason, words: None }
+    }
+}
+
 impl Parting {
     /// Without a word from the client.
     pub(crate) const ABRUPT: Self = Self { will_deleted: false, expiry: None };
@@ -267,21 +282,32 @@ impl Core {
     }
 
     /// Sends DISCONNECT where the version has it, closes the connection, and parts from its Session.
-    pub(crate) fn say_goodbye(
+    pub(crate) fn say_goodbye<'a>(
         &mut self,
         connections: &mut Connections,
         conn: ConnId,
-        reason: ReasonCode,
+        told: impl Into<Told<'a>>,
         cause: CloseCause,
         now: Now,
         fx: &mut impl Effects,
     ) {
+        let Told { reason, words } = told.into();
         let Some(stage) = connections.remove(conn) else { return };
         if let Stage::Live(live) = stage {
             if live.version == ProtocolVersion::V5
                 && let Some(output) = fx.output(conn)
             {
-                Disconnect::new(reason).encode(ProtocolVersion::V5, output.buffer());
+                let mut packet = Disconnect::new(reason);
+                packet.reason_string = words.filter(|_| live.problem_information);
+                let mut bytes = Vec::new();
+                packet.encode(ProtocolVersion::V5, &mut bytes);
+                let most = self.sessions.by_key(live.session).map_or(u32::MAX, |s| s.maximum_packet_size);
+                if bytes.len() > most as usize {
+                    // MQTT-3.14.2-3: words that make it too large are left out.
+                    bytes.clear();
+                    Disconnect::new(reason).encode(ProtocolVersion::V5, &mut bytes);
+                }
+                output.extend(&bytes);
             }
             fx.close(conn, cause);
             notice::disconnected(&live.principal, cause, fx);
