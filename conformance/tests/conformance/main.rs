@@ -1,5 +1,9 @@
 //! The standard's statements, from the wire. Each test names the statements that it proves.
-#![expect(clippy::cast_possible_truncation, reason = "tests make packets of their own size")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    reason = "tests make packets of their own size, and fail by panicking"
+)]
 
 mod connect;
 mod flow;

@@ -158,7 +158,7 @@ limits! {
     /// Connections in all.
     connections_max: u32 = 16_384, 1 => 10_000_000;
     /// Connections from one address.
-    connections_per_address_max: u32 = 20_000, 1 => 10_000_000;
+    connections_per_address_max: u32 = 8_192, 1 => 10_000_000;
     /// Connections of one identity.
     connections_per_identity_max: u32 = 1_000, 1 => 10_000_000;
     /// Sessions of one identity, connected or kept.

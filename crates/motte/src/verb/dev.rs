@@ -45,6 +45,8 @@ fn config(args: &DevArgs) -> Result<Config, Fault> {
         None => Config::default(),
     };
     config.state_dir.clone_from(&args.state);
+    // Everybody comes from this machine.
+    config.limits.connections_per_address_max = config.limits.connections_max;
     config.workers = args.workers;
     if args.json {
         config.log_format = LogFormat::Json;
