@@ -25,7 +25,8 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Fault> {
     let again = config.clone();
     let options = Options {
         signals: true,
-        before: std::mem::take(&mut made.events),
+        // For people the screen below says what was made.
+        before: if args.json { std::mem::take(&mut made.events) } else { Vec::new() },
         read_config: Some(Box::new(move || Ok(again.clone()))),
         ..Options::default()
     };
