@@ -32,6 +32,8 @@ pub(crate) enum Reach {
     Somebody,
     /// Nobody has a matching subscription (reason 0x10 for QoS 1 and 2).
     Nobody,
+    /// There are subscribers, and none had room for it (reason 0x97).
+    NoRoom,
 }
 
 impl Core {
@@ -47,7 +49,11 @@ impl Core {
         let Some(beyond) = self.deliver_locally(&mut kept, now, fx) else { return Reach::Nobody };
         let mut reached = beyond.reached;
         let Some(topic) = beyond.topic else {
-            return if reached { Reach::Somebody } else { Reach::Nobody };
+            return match beyond {
+                Beyond { refused: true, .. } => Reach::NoRoom,
+                Beyond { reached: true, .. } => Reach::Somebody,
+                Beyond { reached: false, .. } => Reach::Nobody,
+            };
         };
         for shard in beyond.remote.iter() {
             if let Some(stored) = kept.stored(&topic) {
@@ -93,7 +99,8 @@ impl Core {
         if let Some(stored) = &kept.stored {
             shapes.set_payload(&stored.get().payload);
         }
-        let mut post = Post { shapes, counters, pressure: exchange.memory().pressure(), held_bytes: 0, now };
+        let mut post =
+            Post { shapes, counters, pressure: exchange.memory().pressure(), held_bytes: 0, refused: 0, now };
         let own = kept.publication.get().sender;
         for recipient in &route.recipients {
             let Some(session) = sessions.get_mut(recipient.session()) else { continue };
@@ -118,6 +125,7 @@ impl Core {
         let goes_on = !route.remote.is_empty() || !route.groups.is_empty();
         let beyond = Beyond {
             reached: !route.recipients.is_empty(),
+            refused: post.refused > 0 && post.refused == route.recipients.len(),
             remote: route.remote,
             groups: route.groups.clone(),
             // Cloned only where it is needed: the count of its references is the hot path's dearest write.
@@ -180,7 +188,8 @@ impl Core {
         delivery.identifiers = wish.identifier.map(|id| Box::from([id]));
         delivery.shared = Some(Arc::clone(key));
         shapes.begin_for(1);
-        let mut post = Post { shapes, counters, pressure: exchange.memory().pressure(), held_bytes: 0, now };
+        let mut post =
+            Post { shapes, counters, pressure: exchange.memory().pressure(), held_bytes: 0, refused: 0, now };
         let taken = if qos == QoS::AtMostOnce {
             send_unacknowledged(session, &delivery, &mut post, fx)
         } else {
@@ -301,7 +310,8 @@ impl Core {
             };
             delivery.identifiers = pending.identifier.map(|id| Box::from([id]));
             shapes.begin_for(1);
-            let mut post = Post { shapes, counters, pressure: Pressure::None, held_bytes: 0, now };
+            let mut post =
+                Post { shapes, counters, pressure: Pressure::None, held_bytes: 0, refused: 0, now };
             if qos == QoS::AtMostOnce {
                 send_unacknowledged(session, &delivery, &mut post, fx);
             } else {
@@ -319,6 +329,8 @@ impl Core {
 /// What lies beyond the shard's own subscriptions.
 struct Beyond {
     reached: bool,
+    /// Every subscription of this shard wanted it acknowledged, and none had room.
+    refused: bool,
     remote: crate::exchange::ShardMask,
     groups: Vec<Arc<Group>>,
     /// The topic, when it leads anywhere beyond.

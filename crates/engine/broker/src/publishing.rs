@@ -194,6 +194,7 @@ fn decide_and_deliver(
     }
     match core.deliver(&permitted, stored, now, fx) {
         Reach::Nobody if core.report_no_subscribers => ReasonCode::NO_MATCHING_SUBSCRIBERS,
+        Reach::NoRoom => ReasonCode::QUOTA_EXCEEDED,
         Reach::Nobody | Reach::Somebody => ReasonCode::SUCCESS,
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Post<'s> {
     pub(crate) pressure: Pressure,
     /// How many bytes more Sessions hold than before.
     pub(crate) held_bytes: i64,
+    /// Recipients that had no room for a message that waits for an acknowledgement.
+    pub(crate) refused: usize,
     pub(crate) now: Now,
 }
 
@@ -151,6 +153,7 @@ pub(crate) fn send_acknowledged(
     let behind = !ready || session.outbound.in_flight() >= IN_FLIGHT_WHEN_FULL;
     if behind && post.pressure == Pressure::Full {
         post.counters.dropped_full += 1;
+        post.refused += 1;
         notice::queue_full(session, fx);
         return false;
     }
@@ -168,6 +171,7 @@ pub(crate) fn send_acknowledged(
         }
         Admission::Full(_) => {
             post.counters.dropped_full += 1;
+            post.refused += 1;
             notice::queue_full(session, fx);
             false
         }

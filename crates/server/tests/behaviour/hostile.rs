@@ -181,3 +181,31 @@ fn a_client_that_leaves_its_answers_unread_is_not_read_either() {
     running.server.handle().stop();
     running.server.wait().unwrap();
 }
+
+#[test]
+fn a_publisher_is_told_when_nobody_had_room_for_its_message() {
+    let mut config = limited(anonymous(), |limits| limits.queued_messages_max = 1);
+    config.workers = 1;
+    let running = start(config);
+    let mut keeper = running.client();
+    assert_eq!(keeper.connect("keeper", false), (false, 0));
+    assert_eq!(keeper.subscribe("a", 1), 1);
+    keeper.send(&[0xe0, 0]);
+    assert!(keeper.is_closed());
+    let mut writer = running.client();
+    assert_eq!(writer.connect_5("writer"), 0);
+    let mut publish = |id: u8| {
+        let mut body = string("a");
+        body.extend([0, id, 0, b'x']);
+        writer.send(&packet(0x32, &body));
+        let (first, body) = writer.packet();
+        assert_eq!(first, 0x40);
+        body.get(2).copied().unwrap_or(0)
+    };
+    assert_eq!((publish(1), publish(2)), (0, 0x97));
+    let mut reader = running.client();
+    reader.connect("reader", true);
+    assert_eq!(reader.subscribe("a", 0), 0);
+    assert_eq!(publish(3), 0, "somebody got it");
+    running.stop();
+}
