@@ -5,6 +5,7 @@
 mod citation;
 mod floors;
 mod fuzz;
+mod instructions;
 mod problem;
 mod source;
 mod statements;
@@ -30,6 +31,8 @@ cargo xtask VERB
   statements [--write]   the normative statements of MQTT against code and tests
                          --write renews docs/reference/statements.md
   fuzz [--seconds N]     each fuzz target for N seconds (60)
+  instructions [--write] instructions of the hot path for a message against what is kept (needs valgrind)
+                         --write keeps the new counts
 ";
 
 fn main() -> ExitCode {
@@ -56,6 +59,8 @@ fn run(words: &[&str]) -> Outcome<bool> {
         ["statements", "--write"] => statements::run(&Workspace::load()?, true),
         ["fuzz"] => fuzz::run(&Workspace::load()?, fuzz::SECONDS_DEFAULT),
         ["fuzz", "--seconds", seconds] => fuzz::run(&Workspace::load()?, seconds.parse()?),
+        ["instructions"] => instructions::run(&Workspace::load()?, false),
+        ["instructions", "--write"] => instructions::run(&Workspace::load()?, true),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(!words.is_empty())
