@@ -63,6 +63,12 @@ pub(crate) struct Connection {
     pub(crate) discarded: u32,
     /// A verdict is awaited: no packet may be taken.
     pub(crate) waiting: bool,
+    /// The stream is lent for a step of the handshake; gone with the connection, so that nobody takes the step in vain.
+    pub(crate) lent: Option<Arc<()>>,
+    /// Something came meanwhile.
+    pub(crate) again: bool,
+    /// It was ended meanwhile, and goes when the stream comes back.
+    pub(crate) ended: bool,
     /// The number of the rules by which somebody was asked; gone with the connection, so that nobody answers in vain.
     pub(crate) asked: Option<Arc<u64>>,
     /// It is in the list of those to flush.
@@ -97,6 +103,9 @@ impl Connection {
             fast: false,
             discarded: 0,
             waiting: false,
+            lent: None,
+            again: false,
+            ended: false,
             asked: None,
             touched: false,
             queued: false,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mio::{Token, Waker};
 use motte_broker::{ConnId, ShardMessage, Verdict};
 
+use crate::handshakes::Stepped;
 use crate::moving::Moved;
 use crate::rules::Rules;
 use crate::shutdown::Step;
@@ -25,6 +26,8 @@ pub(crate) enum Letter {
     Shard(ShardMessage),
     /// A connection whose Session lives here.
     Moved(Box<Moved>),
+    /// A stream that was lent for a step of its handshake.
+    Stepped(Box<Stepped>),
     /// The answer to a slow question.
     Verdict(ConnId, Verdict),
     /// New rules.

@@ -14,6 +14,7 @@ use motte_store::Snapshot;
 use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::door::Doors;
+use crate::handshakes::Handshakes;
 use crate::inbox::{INBOX_TOKEN, Inbox};
 use crate::log::Log;
 use crate::metrics::Reports;
@@ -34,6 +35,7 @@ pub(crate) struct Makings<'a> {
     pub(crate) reports: &'a Reports,
     pub(crate) log: &'a Log,
     pub(crate) questions: &'a Questions,
+    pub(crate) handshakes: &'a Handshakes,
 }
 
 /// Workers that do not run yet.
@@ -73,6 +75,7 @@ impl Makings<'_> {
                 self.clock.now(),
                 Arc::clone(&inboxes),
                 self.questions.clone(),
+                self.handshakes.clone(),
                 self.log.clone(),
             );
             workers.push(Worker::new(Parts {

@@ -19,6 +19,7 @@ use crate::admission::Admission;
 use crate::assemble::{self, Assembled};
 use crate::clock::Clock;
 use crate::door::{self, Doors};
+use crate::handshakes::Handshakes;
 use crate::inbox::{Inbox, Letter};
 use crate::log::{self, Log, LogThread};
 use crate::metrics::{ProcessFacts, Reports, exposition};
@@ -103,6 +104,7 @@ impl Supervisor {
             reports: &reports,
             log: &log,
             questions: &questions,
+            handshakes: &handshakes(&config, workers)?,
         };
         let mut made = makings.workers(doors)?;
         events.extend(furnish(&mut made, snapshot.zip(state.as_ref()), &config, &rules, clock, &exchange));
@@ -296,6 +298,15 @@ fn workers(config: &Config) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = if wanted == 0 { cores() } else { wanted };
     workers.clamp(1, usize::from(SHARDS_MAX))
+}
+
+/// The threads that take handshakes: as many as configured, or one for two workers.
+fn handshakes(config: &Config, workers: usize) -> Result<Handshakes, StartError> {
+    let threads = match usize::from(config.handshake_threads) {
+        0 => workers.div_ceil(2),
+        wanted => wanted,
+    };
+    Handshakes::start(threads).map_err(StartError::system("a thread"))
 }
 
 fn retained_limits(config: &Config) -> RetainedLimits {

@@ -4,7 +4,6 @@ use std::io::{self, IoSlice};
 
 use mio::event::Source;
 use motte_broker::{CloseCause, ConnId, Input};
-use motte_transport::Progress;
 use motte_wire::{decode, frame};
 
 use crate::connection::{Connection, NEVER, Phase};
@@ -63,58 +62,6 @@ impl Worker {
             After::Dry | After::Held => {}
             After::More => self.world.queue(slot),
             After::Lost => self.lost(id),
-        }
-    }
-
-    /// Goes on with the transport's handshakes; true when they are over.
-    fn open(&mut self, id: ConnId) -> bool {
-        let Some(connection) = self.world.connections.get_mut(id) else { return false };
-        match connection.stream.advance() {
-            Ok(Progress::Waiting) => false,
-            Ok(Progress::Ready) => {
-                connection.phase = Phase::Awaiting;
-                let link = connection.rules.link(&connection.stream);
-                // A reload while the handshake ran: what it accepted may not be acceptable any more.
-                if !connection.stream.went_through(&connection.rules.stages)
-                    && let Err(cause) = connection.still_trusted(self.world.now.unix_ms / 1_000)
-                {
-                    let event = notice::not_trusted(&connection.rules, &connection.stream, &cause);
-                    self.world.log.event(event);
-                    self.remove(id);
-                    return false;
-                }
-                let turned_away = match link.address {
-                    Some(address) if !connection.rules.admits(address) => {
-                        Some(notice::address_refused(&connection.rules, &connection.stream))
-                    }
-                    Some(address) => connection
-                        .seat
-                        .count_address(address)
-                        .err()
-                        .map(|full| notice::turned_away(full, &connection.rules, &connection.stream)),
-                    None => None,
-                };
-                if let Some(event) = turned_away {
-                    self.world.tally.turned_away += 1;
-                    self.world.log.event(event);
-                    self.remove(id);
-                    return false;
-                }
-                if let Some(event) = notice::handshake_done(&connection.rules, &connection.stream) {
-                    self.world.log.event(event);
-                }
-                self.input(Input::Connected { conn: id, link });
-                true
-            }
-            Err(error) => {
-                let event = notice::handshake_failed(&connection.rules, &connection.stream, &error);
-                self.world.tally.handshakes_failed += 1;
-                if let Some(event) = event {
-                    self.world.log.event(event);
-                }
-                self.remove(id);
-                false
-            }
         }
     }
 
@@ -358,6 +305,13 @@ impl Worker {
 
     /// Forgets a connection and closes its socket.
     pub(crate) fn remove(&mut self, id: ConnId) {
+        if let Some(connection) = self.world.connections.get_mut(id)
+            && connection.lent.take().is_some()
+        {
+            // Its socket is still open and watched, so its place is not free before the stream is back.
+            connection.ended = true;
+            return;
+        }
         let Some(mut connection) = self.world.connections.remove(id) else { return };
         self.world.backlog = self.world.backlog.saturating_sub(connection.counted);
         if let Some(output) = connection.output.take() {

@@ -74,7 +74,7 @@ pub(crate) struct Worker {
     rules: Option<Arc<Rules>>,
     /// The step that waits for connections to be gone, and until when.
     finishing: Option<(Step, u64)>,
-    stopping: bool,
+    pub(crate) stopping: bool,
     over: bool,
 }
 
@@ -290,6 +290,7 @@ impl Worker {
             match letter {
                 Letter::Shard(message) => self.input(Input::Shard(message)),
                 Letter::Moved(moved) => self.move_in(*moved),
+                Letter::Stepped(stepped) => self.stepped(*stepped),
                 Letter::Verdict(conn, verdict) => {
                     self.verdict(conn, verdict);
                     while let Some((conn, verdict)) = self.world.verdicts.pop_front() {

@@ -14,6 +14,7 @@ use motte_wire::{ProtocolVersion, ReasonCode};
 use crate::asking::{Asked, ask};
 use crate::buffers::Buffers;
 use crate::connection::{NEVER, Phase, Table};
+use crate::handshakes::Handshakes;
 use crate::inbox::{Inbox, Letter};
 use crate::log::Log;
 use crate::metrics::Tally;
@@ -46,6 +47,7 @@ pub(crate) struct World {
     pub(crate) verdicts: VecDeque<(ConnId, Verdict)>,
     pub(crate) deadlines: BinaryHeap<Reverse<(u64, ConnId)>>,
     pub(crate) questions: Questions,
+    pub(crate) handshakes: Handshakes,
     pub(crate) log: Log,
     pub(crate) tally: Tally,
     /// What was just handled went to somebody who is behind but fast.
@@ -59,7 +61,14 @@ pub(crate) struct World {
 
 impl World {
     /// A world without connections.
-    pub(crate) fn new(shard: ShardId, now: Now, peers: Arc<[Inbox]>, questions: Questions, log: Log) -> Self {
+    pub(crate) fn new(
+        shard: ShardId,
+        now: Now,
+        peers: Arc<[Inbox]>,
+        questions: Questions,
+        handshakes: Handshakes,
+        log: Log,
+    ) -> Self {
         Self {
             shard,
             now,
@@ -74,6 +83,7 @@ impl World {
             verdicts: VecDeque::new(),
             deadlines: BinaryHeap::new(),
             questions,
+            handshakes,
             log,
             tally: Tally::default(),
             held_back: false,

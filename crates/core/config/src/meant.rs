@@ -34,6 +34,8 @@ pub struct Config {
     pub password_file: Option<PathBuf>,
     /// Threads that check passwords.
     pub hash_threads: u16,
+    /// Threads for TLS handshakes, 0 to 64; 0: one for two workers.
+    pub handshake_threads: u16,
     /// Password checks that may wait.
     pub hash_queue: u32,
     /// Policy files; none: nothing is permitted.
@@ -60,6 +62,7 @@ impl Default for Config {
             listeners: Vec::new(),
             password_file: None,
             hash_threads: 1,
+            handshake_threads: 0,
             hash_queue: 1_024,
             policy_files: Vec::new(),
             limits: Limits::default(),
@@ -112,6 +115,13 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
         faults.add(0, "no listener", "add [[listener]] with name, kind and bind");
     }
     config.password_file = written.auth.password_file;
+    if let Some(threads) = &written.handshake_threads {
+        config.handshake_threads = *threads.get_ref();
+        if config.handshake_threads > 64 {
+            let remedy = "write 0 for one for two workers, or at most 64";
+            faults.add(threads.span().start, "more than 64 threads for handshakes", remedy);
+        }
+    }
     if let Some(threads) = &written.auth.hash_threads {
         config.hash_threads = *threads.get_ref();
         if !(1..=64).contains(threads.get_ref()) {
@@ -230,7 +240,7 @@ impl Config {
         if let Some(dir) = &self.state_dir {
             line(format!("state_dir = {}", quoted(&dir.display().to_string())));
         }
-        line(format!("workers = {}", self.workers));
+        line(format!("workers = {}\nhandshake_threads = {}", self.workers, self.handshake_threads));
         for listener in &self.listeners {
             line(listener.to_toml(&self.limits));
         }

@@ -12,6 +12,7 @@ use crate::limits::LimitsWritten;
 pub(crate) struct ConfigWritten {
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) workers: Option<Spanned<u16>>,
+    pub(crate) handshake_threads: Option<Spanned<u16>>,
     #[serde(default)]
     pub(crate) listener: Vec<Spanned<ListenerWritten>>,
     #[serde(default)]

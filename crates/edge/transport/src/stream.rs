@@ -81,6 +81,8 @@ enum Layer {
     Direct(Wire),
     /// Ready, framed.
     WebSocket(Box<WebSocketBytes<Wire>>),
+    /// Somebody else goes on with the handshake.
+    Lent,
     /// Nothing is left.
     Gone,
 }
@@ -110,10 +112,26 @@ impl Stream {
     pub fn stage(&self) -> &'static str {
         match &self.layer {
             Layer::Proxy(_) if self.stages.proxies.is_some() => "the PROXY header",
-            Layer::Proxy(_) | Layer::Handshake(_) => "the TLS handshake",
+            Layer::Proxy(_) | Layer::Handshake(_) | Layer::Lent => "the TLS handshake",
             Layer::Upgrade(..) => "the WebSocket handshake",
             Layer::Direct(_) | Layer::WebSocket(_) | Layer::Gone => "CONNECT",
         }
+    }
+
+    /// Whether the next step may be one of the TLS handshake, which costs cryptography.
+    pub fn is_costly(&self) -> bool {
+        match &self.layer {
+            Layer::Proxy(_) => self.stages.tls.is_some(),
+            Layer::Handshake(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Gives the stream away for a step of its handshake; what stays answers as a stream that waits.
+    #[must_use]
+    pub fn lend(&mut self) -> Self {
+        let layer = std::mem::replace(&mut self.layer, Layer::Lent);
+        Self { layer, stages: Arc::clone(&self.stages), peer: self.peer }
     }
 
     /// Goes on with the handshakes as far as bytes are there.
@@ -153,6 +171,7 @@ impl Stream {
                 Ok((self.after_tls(Wire::Tls(tls)), false))
             }
             Layer::Upgrade(wire, request) => self.upgrade(wire, request),
+            Layer::Lent => Ok((Layer::Lent, true)),
             Layer::Gone => Err(Refusal::Gone),
             ready @ (Layer::Direct(_) | Layer::WebSocket(_)) => Ok((ready, false)),
         }
@@ -205,7 +224,7 @@ impl Stream {
         let wire = match &self.layer {
             Layer::Direct(wire) | Layer::Upgrade(wire, _) => wire,
             Layer::WebSocket(framed) => framed.stream(),
-            Layer::Proxy(_) | Layer::Handshake(_) | Layer::Gone => return None,
+            Layer::Proxy(_) | Layer::Handshake(_) | Layer::Lent | Layer::Gone => return None,
         };
         let Wire::Tls(tls) = wire else { return None };
         let connection = &tls.connection;
@@ -249,7 +268,7 @@ impl Stream {
             Layer::Direct(Wire::Plain(socket)) => socket.read(buffer),
             Layer::Direct(wire) => wire.read(buffer),
             Layer::WebSocket(framed) => framed.read(buffer),
-            Layer::Proxy(_) | Layer::Handshake(_) | Layer::Upgrade(..) => {
+            Layer::Proxy(_) | Layer::Handshake(_) | Layer::Upgrade(..) | Layer::Lent => {
                 Err(io::ErrorKind::WouldBlock.into())
             }
             Layer::Gone => Ok(0),
@@ -265,7 +284,7 @@ impl Stream {
             Layer::Direct(Wire::Plain(socket)) => socket.write_vectored(slices),
             Layer::Direct(wire) => write_each(wire, slices),
             Layer::WebSocket(framed) => write_each(framed.as_mut(), slices),
-            Layer::Proxy(_) | Layer::Handshake(_) | Layer::Upgrade(..) => {
+            Layer::Proxy(_) | Layer::Handshake(_) | Layer::Upgrade(..) | Layer::Lent => {
                 Err(io::ErrorKind::WouldBlock.into())
             }
             Layer::Gone => Err(io::ErrorKind::BrokenPipe.into()),
@@ -278,7 +297,7 @@ impl Stream {
     /// As a socket's, but not `WouldBlock`.
     pub fn flush(&mut self) -> io::Result<bool> {
         let flushed = match &mut self.layer {
-            Layer::Direct(Wire::Plain(_)) | Layer::Proxy(_) | Layer::Gone => return Ok(true),
+            Layer::Direct(Wire::Plain(_)) | Layer::Proxy(_) | Layer::Lent | Layer::Gone => return Ok(true),
             Layer::Handshake(tls) => tls.flush(),
             Layer::Direct(wire) | Layer::Upgrade(wire, _) => wire.flush(),
             Layer::WebSocket(framed) => framed.flush().and_then(|()| framed.stream_mut().flush()),
@@ -296,7 +315,7 @@ impl Stream {
             Layer::Handshake(tls) => tls.connection.wants_write(),
             Layer::Direct(Wire::Tls(tls)) | Layer::Upgrade(Wire::Tls(tls), _) => tls.connection.wants_write(),
             Layer::WebSocket(framed) => !framed.is_flushed() || framed.stream().wants_write(),
-            Layer::Proxy(_) | Layer::Direct(_) | Layer::Upgrade(..) | Layer::Gone => false,
+            Layer::Proxy(_) | Layer::Direct(_) | Layer::Upgrade(..) | Layer::Lent | Layer::Gone => false,
         }
     }
 
@@ -313,7 +332,7 @@ impl Stream {
                 tls.socket.shutdown();
             }
             Layer::Proxy(socket) => socket.shutdown(),
-            Layer::Gone => {}
+            Layer::Lent | Layer::Gone => {}
         }
     }
 
@@ -323,7 +342,7 @@ impl Stream {
             Layer::Handshake(tls) => return Ok(&mut tls.socket),
             Layer::Direct(wire) | Layer::Upgrade(wire, _) => wire,
             Layer::WebSocket(framed) => framed.stream_mut(),
-            Layer::Gone => return Err(io::ErrorKind::NotConnected.into()),
+            Layer::Lent | Layer::Gone => return Err(io::ErrorKind::NotConnected.into()),
         };
         Ok(match wire {
             Wire::Plain(socket) => socket,

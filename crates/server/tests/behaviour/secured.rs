@@ -204,3 +204,30 @@ fn a_client_without_certificate_goes_when_one_is_required() {
     assert_eq!(user.read(&mut answer).unwrap_or(0), 0);
     running.stop();
 }
+
+#[test]
+fn clients_get_in_while_others_leave_in_the_middle_of_the_handshake() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut config, _) = secured(directory.path());
+    config.handshake_threads = 2;
+    let running = start_with(config, Options::default());
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let (running, path) = (&running, directory.path());
+            scope.spawn(move || {
+                for round in 0..4 {
+                    // The first flight and away: nobody is there any more when it is answered.
+                    let mut away = dial(running, path);
+                    away.conn.write_tls(&mut away.sock).unwrap();
+                    drop(away);
+                    let mut device = dial(running, path);
+                    device.write_all(&hello(&format!("device-{number}-{round}"))).unwrap();
+                    let mut answer = [0; 4];
+                    device.read_exact(&mut answer).unwrap();
+                    assert_eq!(answer, [0x20, 2, 0, 0]);
+                }
+            });
+        }
+    });
+    running.stop();
+}
