@@ -40,11 +40,6 @@ impl ListenerRules {
         self.stages.proxies.is_some()
     }
 
-    /// Whether a read of the stream is a read of the socket.
-    pub(crate) fn is_plain(&self) -> bool {
-        matches!(self.written.kind, Kind::Tcp | Kind::Unix)
-    }
-
     /// How connections are protected.
     pub(crate) fn security(&self) -> Security {
         match self.written.kind {

@@ -104,11 +104,12 @@ impl Worker {
             }
             let Some(connection) = self.world.connections.get_mut(id) else { return After::Dry };
             let room = room(connection, scratch, held);
+            let bytes = room.len();
             match connection.stream.read(room) {
                 Ok(0) => break After::Lost,
                 Ok(count) => {
-                    // A short read of a plain socket means that it is dry: the next call would only say so.
-                    dry = count < room.len() && connection.rules.is_plain() && !connection.peer_closed;
+                    // A short read means that the socket is dry: the next call would only say so.
+                    dry = connection.stream.is_dry(count, bytes) && !connection.peer_closed;
                     left = left.saturating_sub(count);
                     if own.is_empty() {
                         held += count;

@@ -7,17 +7,14 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
-use rustls::ServerConnection;
 use rustls_pki_types::CertificateDer;
 
 use crate::proxy_header::{HEADER_BYTES_MAX, ProxyHeader, parse_proxy_header};
 use crate::socket::Socket;
 use crate::tls::ServerTls;
+use crate::tls_socket::TlsSocket;
 use crate::websocket::{Upgrade, UpgradeAnswer, WebSocketBytes, WebSocketOptions};
-use crate::wire::{TlsSocket, Wire};
-
-/// Plaintext that TLS may hold before it is encrypted, and encrypted bytes before they are written.
-const TLS_BUFFER_BYTES: usize = 64 * 1024;
+use crate::wire::Wire;
 
 /// What lies between the socket and MQTT on a listener.
 #[derive(Debug, Clone, Default)]
@@ -179,10 +176,8 @@ impl Stream {
 
     fn after_proxy(&self, socket: Socket) -> Result<Layer, Refusal> {
         let Some(tls) = &self.stages.tls else { return Ok(self.after_tls(Wire::Plain(socket))) };
-        let mut connection = ServerConnection::new(Arc::clone(&tls.config))
-            .map_err(|error| Refusal::Tls(error.to_string()))?;
-        connection.set_buffer_limit(Some(TLS_BUFFER_BYTES));
-        Ok(Layer::Handshake(Box::new(TlsSocket { socket, connection })))
+        let tls = TlsSocket::new(socket, &tls.config).map_err(|error| Refusal::Tls(error.to_string()))?;
+        Ok(Layer::Handshake(Box::new(tls)))
     }
 
     fn after_tls(&self, wire: Wire) -> Layer {
@@ -227,7 +222,7 @@ impl Stream {
             Layer::Proxy(_) | Layer::Handshake(_) | Layer::Lent | Layer::Gone => return None,
         };
         let Wire::Tls(tls) = wire else { return None };
-        let connection = &tls.connection;
+        let connection = tls.facts();
         let name = |text: Option<String>| text.unwrap_or_else(|| "unknown".into());
         Some(TlsFacts {
             version: name(connection.protocol_version().map(|v| format!("{v:?}"))),
@@ -252,6 +247,15 @@ impl Stream {
     /// Whether the last `WouldBlock` of [`Stream::read`] came from its own bound and not from the socket.
     pub fn has_more(&self) -> bool {
         matches!(&self.layer, Layer::WebSocket(framed) if framed.has_more())
+    }
+
+    /// Whether the last [`Stream::read`], which gave `count` bytes for a buffer of `room`, left nothing in the socket.
+    pub fn is_dry(&self, count: usize, room: usize) -> bool {
+        match &self.layer {
+            Layer::Direct(Wire::Plain(_)) => count < room,
+            Layer::Direct(Wire::Tls(tls)) => tls.is_dry(),
+            _ => false,
+        }
     }
 
     /// Whether these are the stages that it went through.
@@ -281,8 +285,7 @@ impl Stream {
     /// `WouldBlock` when the peer takes nothing now.
     pub fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match &mut self.layer {
-            Layer::Direct(Wire::Plain(socket)) => socket.write_vectored(slices),
-            Layer::Direct(wire) => write_each(wire, slices),
+            Layer::Direct(wire) => wire.write_vectored(slices),
             Layer::WebSocket(framed) => write_each(framed.as_mut(), slices),
             Layer::Proxy(_) | Layer::Handshake(_) | Layer::Upgrade(..) | Layer::Lent => {
                 Err(io::ErrorKind::WouldBlock.into())
@@ -312,10 +315,10 @@ impl Stream {
     /// Whether TLS or WebSocket hold bytes that the socket has not taken.
     pub fn wants_write(&self) -> bool {
         match &self.layer {
-            Layer::Handshake(tls) => tls.connection.wants_write(),
-            Layer::Direct(Wire::Tls(tls)) | Layer::Upgrade(Wire::Tls(tls), _) => tls.connection.wants_write(),
+            Layer::Handshake(tls) => tls.wants_write(),
+            Layer::Direct(wire) | Layer::Upgrade(wire, _) => wire.wants_write(),
             Layer::WebSocket(framed) => !framed.is_flushed() || framed.stream().wants_write(),
-            Layer::Proxy(_) | Layer::Direct(_) | Layer::Upgrade(..) | Layer::Lent | Layer::Gone => false,
+            Layer::Proxy(_) | Layer::Lent | Layer::Gone => false,
         }
     }
 
@@ -329,7 +332,7 @@ impl Stream {
             Layer::Direct(wire) | Layer::Upgrade(wire, _) => wire.shutdown(),
             Layer::Handshake(tls) => {
                 let _ = tls.flush();
-                tls.socket.shutdown();
+                tls.socket().shutdown();
             }
             Layer::Proxy(socket) => socket.shutdown(),
             Layer::Lent | Layer::Gone => {}
@@ -339,15 +342,12 @@ impl Stream {
     fn socket(&mut self) -> io::Result<&mut Socket> {
         let wire = match &mut self.layer {
             Layer::Proxy(socket) => return Ok(socket),
-            Layer::Handshake(tls) => return Ok(&mut tls.socket),
+            Layer::Handshake(tls) => return Ok(tls.socket()),
             Layer::Direct(wire) | Layer::Upgrade(wire, _) => wire,
             Layer::WebSocket(framed) => framed.stream_mut(),
             Layer::Lent | Layer::Gone => return Err(io::ErrorKind::NotConnected.into()),
         };
-        Ok(match wire {
-            Wire::Plain(socket) => socket,
-            Wire::Tls(tls) => &mut tls.socket,
-        })
+        Ok(wire.socket())
     }
 }
 

@@ -48,6 +48,15 @@ fn secured(directory: &Path) -> (Config, Authority) {
 }
 
 fn dial(running: &Running, directory: &Path) -> StreamOwned<ClientConnection, TcpStream> {
+    dial_in_fragments(running, directory, None)
+}
+
+/// With TLS records of so many bytes at most.
+fn dial_in_fragments(
+    running: &Running,
+    directory: &Path,
+    bytes: Option<usize>,
+) -> StreamOwned<ClientConnection, TcpStream> {
     let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
     let mut roots = RootCertStore::empty();
     for root in motte_pki::certificates(&read("ca.pem")).unwrap() {
@@ -62,10 +71,11 @@ fn dial(running: &Running, directory: &Path) -> StreamOwned<ClientConnection, Tc
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots);
-    let config = match own {
+    let mut config = match own {
         Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
         None => builder.with_no_client_auth(),
     };
+    config.max_fragment_size = bytes;
     let connection =
         ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
     let stream = TcpStream::connect(running.address("main")).unwrap();
@@ -229,5 +239,33 @@ fn clients_get_in_while_others_leave_in_the_middle_of_the_handshake() {
             });
         }
     });
+    running.stop();
+}
+
+#[test]
+fn tls_records_of_any_size_carry_packets_of_any_size() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, _) = secured(directory.path());
+    let running = start_with(config, Options::default());
+    for bytes in [Some(32), Some(999), None] {
+        let mut device = dial_in_fragments(&running, directory.path(), bytes);
+        device.write_all(&hello("device")).unwrap();
+        let mut answer = [0; 4];
+        device.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, [0x20, 2, 0, 0]);
+        device.write_all(&packet(0x82, &[&[0, 1][..], &string("t"), &[0]].concat())).unwrap();
+        let mut answer = [0; 5];
+        device.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, [0x90, 3, 0, 1, 0]);
+
+        // More at once than any buffer on the way holds, and read only when all is sent.
+        let payload: Vec<u8> = (0..200_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        let publish = packet(0x30, &[&string("t")[..], &payload].concat());
+        device.write_all(&publish).unwrap();
+        device.flush().unwrap();
+        let mut back = vec![0; publish.len()];
+        device.read_exact(&mut back).unwrap();
+        assert_eq!(back, publish);
+    }
     running.stop();
 }

@@ -1,0 +1,472 @@
+//! TLS on a socket, without a buffer of its own: what is decrypted and encrypted passes through buffers of the thread, and a
+//! connection keeps only what one side has not taken yet. An idle one keeps nothing.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice, Read, Write};
+use std::sync::Arc;
+
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic};
+use rustls::{CommonState, ServerConfig};
+
+use crate::socket::Socket;
+use crate::stream::Refusal;
+
+/// The plaintext of one record at most (RFC 8446, 5.1).
+const RECORD_BYTES: usize = 16 * 1024;
+/// Plaintext that one write takes at most.
+const WRITE_BYTES: usize = 64 * 1024;
+/// Bytes read from the socket at once, at least and at most; the reader's room decides between.
+const READ_BYTES: (usize, usize) = (8 * 1024, 64 * 1024);
+/// What a record or a handshake message may be made of that has not arrived whole: 64 KiB and its records' heads.
+const PARTIAL_BYTES: usize = 80 * 1024;
+/// Room for the head, the tag and what else a record adds.
+const RECORD_OVERHEAD: usize = 256;
+
+/// What a thread needs to decrypt and to encrypt, for all its connections.
+struct Scratch {
+    /// From the socket.
+    input: Vec<u8>,
+    /// Plaintext of a record that is gathered from small slices.
+    record: Vec<u8>,
+    output: Encrypted,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        input: vec![0; PARTIAL_BYTES + READ_BYTES.1],
+        record: Vec::with_capacity(RECORD_BYTES),
+        output: Encrypted::default(),
+    });
+}
+
+/// Encrypted bytes on their way to the socket.
+#[derive(Default)]
+struct Encrypted {
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl Encrypted {
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.used).unwrap_or_default()
+    }
+
+    /// Room for so many bytes more.
+    fn room(&mut self, bytes: usize) -> &mut [u8] {
+        let end = self.used.saturating_add(bytes);
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        self.bytes.get_mut(self.used..).unwrap_or_default()
+    }
+
+    fn encrypt(&mut self, to: &mut WriteTraffic<'_, ServerConnectionData>, plain: &[u8]) -> io::Result<()> {
+        let mut bytes = plain.len() + RECORD_OVERHEAD;
+        loop {
+            match to.encrypt(plain, self.room(bytes)) {
+                Ok(written) => {
+                    self.used += written;
+                    return Ok(());
+                }
+                Err(EncryptError::InsufficientSize(more)) if more.required_size > bytes => {
+                    bytes = more.required_size;
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+    }
+}
+
+/// What TLS is asked to do with what was received.
+struct Step<'s> {
+    /// Takes plaintext.
+    plain: &'s mut dyn FnMut(&[u8]),
+    /// Takes what TLS has to say, then what `send` encrypts.
+    output: &'s mut Encrypted,
+    /// Called once when application data may be encrypted.
+    send: Option<Send<'s>>,
+    /// The peer said that nothing more comes.
+    closed: bool,
+}
+
+type Send<'s> =
+    &'s mut dyn FnMut(&mut WriteTraffic<'_, ServerConnectionData>, &mut Encrypted) -> io::Result<()>;
+
+impl Step<'_> {
+    /// Goes on until TLS needs more bytes. How many of `received` it is done with, and how it went.
+    ///
+    /// `received` has to be all that TLS was shown before and is not done with: it counts from its front.
+    fn take(
+        &mut self,
+        connection: &mut UnbufferedServerConnection,
+        received: &mut [u8],
+    ) -> (usize, io::Result<()>) {
+        let mut done = 0;
+        loop {
+            let rest = received.get_mut(done..).unwrap_or_default();
+            let UnbufferedStatus { discard, state } = connection.process_tls_records(rest);
+            let mut discard = discard;
+            let outcome = match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
+                    match traffic.next_record() {
+                        None => break None,
+                        Some(Ok(record)) => {
+                            discard += record.discard;
+                            (self.plain)(record.payload);
+                        }
+                        Some(Err(error)) => break Some(Err(invalid(error))),
+                    }
+                },
+                Ok(ConnectionState::EncodeTlsData(mut data)) => self.encode(&mut data).err().map(Err),
+                Ok(ConnectionState::TransmitTlsData(transmit)) => {
+                    transmit.done();
+                    None
+                }
+                Ok(ConnectionState::PeerClosed) => {
+                    self.closed = true;
+                    None
+                }
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => Some(match self.send.take() {
+                    Some(send) => send(&mut traffic, self.output),
+                    None => Ok(()),
+                }),
+                Ok(ConnectionState::BlockedHandshake | ConnectionState::Closed) => Some(match self.send {
+                    Some(_) => Err(io::ErrorKind::BrokenPipe.into()),
+                    None => Ok(()),
+                }),
+                // Early data is never offered.
+                Ok(_) => Some(Err(io::ErrorKind::InvalidData.into())),
+                Err(error) => Some(Err(invalid(error))),
+            };
+            done += discard;
+            let Some(outcome) = outcome else { continue };
+            if outcome.is_err() {
+                // The alert tells the peer what was wrong.
+                let rest = received.get_mut(done..).unwrap_or_default();
+                if let Ok(ConnectionState::EncodeTlsData(mut data)) =
+                    connection.process_tls_records(rest).state
+                {
+                    let _ = self.encode(&mut data);
+                }
+            }
+            return (done, outcome);
+        }
+    }
+
+    fn encode(
+        &mut self,
+        data: &mut rustls::unbuffered::EncodeTlsData<'_, ServerConnectionData>,
+    ) -> io::Result<()> {
+        let mut bytes = RECORD_BYTES + RECORD_OVERHEAD;
+        loop {
+            match data.encode(self.output.room(bytes)) {
+                Ok(written) => {
+                    self.output.used += written;
+                    return Ok(());
+                }
+                Err(EncodeError::InsufficientSize(more)) if more.required_size > bytes => {
+                    bytes = more.required_size;
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+    }
+}
+
+fn invalid(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// Bytes that wait, taken from the front.
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Waiting {
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(self.taken..).unwrap_or_default()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.taken += count;
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+}
+
+/// TLS on a socket.
+pub(crate) struct TlsSocket {
+    socket: Socket,
+    connection: UnbufferedServerConnection,
+    /// Received, and part of a record or message that is not whole.
+    received: Vec<u8>,
+    /// Decrypted and not read.
+    plain: Waiting,
+    /// Encrypted and not written.
+    unsent: Waiting,
+    /// The peer said that nothing more comes, or went away.
+    closed: bool,
+    /// The last read left nothing in the socket.
+    dry: bool,
+}
+
+impl std::fmt::Debug for TlsSocket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsSocket").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+impl TlsSocket {
+    /// TLS as it is configured, before the handshake.
+    pub(crate) fn new(socket: Socket, config: &Arc<ServerConfig>) -> Result<Self, rustls::Error> {
+        Ok(Self {
+            socket,
+            connection: UnbufferedServerConnection::new(Arc::clone(config))?,
+            received: Vec::new(),
+            plain: Waiting::default(),
+            unsent: Waiting::default(),
+            closed: false,
+            dry: false,
+        })
+    }
+
+    pub(crate) fn socket(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    /// What TLS knows about the connection.
+    pub(crate) fn facts(&self) -> &CommonState {
+        &self.connection
+    }
+
+    /// Whether encrypted bytes wait for the socket.
+    pub(crate) fn wants_write(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Whether nothing more is there, as far as the last read could see.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.dry && self.plain.is_empty()
+    }
+
+    /// Goes on with the handshake; true while the peer's bytes are awaited.
+    pub(crate) fn handshake(&mut self) -> Result<bool, Refusal> {
+        loop {
+            match self.flush() {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(_) => return Err(Refusal::Gone),
+            }
+            if !self.connection.is_handshaking() {
+                return Ok(false);
+            }
+            if self.closed {
+                return Err(Refusal::Gone);
+            }
+            match self.receive(&mut []) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    self.socket.shutdown();
+                    return Err(Refusal::Tls(error.to_string()));
+                }
+                Err(_) => return Err(Refusal::Gone),
+            }
+        }
+    }
+
+    /// Reads from the socket once. Plaintext goes into `into` as far as there is room, how much of it is told.
+    fn receive(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let held = self.received.len();
+            let want = into.len().clamp(READ_BYTES.0, READ_BYTES.1);
+            let Some((front, room)) = scratch.input.split_at_mut_checked(held) else {
+                let what = "a TLS message that is longer than any can be";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            };
+            front.copy_from_slice(&self.received);
+            let room = room.get_mut(..want).ok_or(io::ErrorKind::InvalidData)?;
+            let count = self.socket.read(room)?;
+            if count == 0 {
+                self.closed = true;
+                return Ok(0);
+            }
+            self.dry = count < want;
+            let mut given = 0;
+            let plain = &mut self.plain;
+            let mut take = |bytes: &[u8]| {
+                let room = into.get_mut(given..).unwrap_or_default();
+                let here = if plain.is_empty() { bytes.len().min(room.len()) } else { 0 };
+                let (now, later) = bytes.split_at(here);
+                if let Some(room) = room.get_mut(..here) {
+                    room.copy_from_slice(now);
+                    given += here;
+                }
+                plain.push(later);
+            };
+            let output = &mut scratch.output;
+            output.used = 0;
+            let mut step = Step { plain: &mut take, output, send: None, closed: false };
+            let filled = scratch.input.get_mut(..held + count).unwrap_or_default();
+            let (done, outcome) = step.take(&mut self.connection, filled);
+            self.closed |= step.closed;
+            let left = filled.get(done..).unwrap_or_default();
+            if left.is_empty() {
+                self.received = Vec::new();
+            } else {
+                self.received.clear();
+                self.received.extend_from_slice(left);
+            }
+            let sent = put_out(&mut self.socket, &mut self.unsent, output.as_slice());
+            outcome.and(sent).map(|()| given)
+        })
+    }
+
+    /// Encrypts from slices and writes; gives how many bytes were taken.
+    ///
+    /// # Errors
+    /// `WouldBlock` while the socket has not taken what was encrypted before.
+    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.flush()?;
+        SCRATCH.with_borrow_mut(|scratch| {
+            let Scratch { record, output, .. } = scratch;
+            let mut total = 0;
+            self.step(output, &mut |traffic, output| {
+                total = encrypt(slices, record, traffic, output)?;
+                Ok(())
+            })?;
+            put_out(&mut self.socket, &mut self.unsent, output.as_slice())?;
+            Ok(total)
+        })
+    }
+
+    /// Lets `send` encrypt something.
+    fn step(&mut self, output: &mut Encrypted, send: Send<'_>) -> io::Result<()> {
+        output.used = 0;
+        let plain = &mut self.plain;
+        let mut step =
+            Step { plain: &mut |bytes| plain.push(bytes), output, send: Some(send), closed: false };
+        let (done, outcome) = step.take(&mut self.connection, &mut self.received);
+        self.closed |= step.closed;
+        self.received.drain(..done.min(self.received.len()));
+        outcome
+    }
+
+    /// Writes what was encrypted before.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the socket does not take all.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            match self.socket.write(self.unsent.as_slice()) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => self.unsent.advance(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says `close_notify` and closes our end. The peer may be gone; then there is nobody to tell.
+    pub(crate) fn shutdown(&mut self) {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let output = &mut scratch.output;
+            let said = self.step(output, &mut |traffic, output| {
+                let room = output.room(RECORD_OVERHEAD);
+                let written = traffic.queue_close_notify(room).map_err(io::Error::other)?;
+                output.used += written;
+                Ok(())
+            });
+            if said.is_ok() {
+                let _ = put_out(&mut self.socket, &mut self.unsent, output.as_slice());
+            }
+        });
+        let _ = self.flush();
+        self.socket.shutdown();
+    }
+}
+
+impl Read for TlsSocket {
+    /// Reads plaintext; 0 is the end. One that comes without `close_notify` is a lost connection and no attack on MQTT, whose
+    /// packets have lengths.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if !self.plain.is_empty() {
+                let waiting = self.plain.as_slice();
+                let count = waiting.len().min(buffer.len());
+                let (now, _) = waiting.split_at(count);
+                buffer.get_mut(..count).unwrap_or_default().copy_from_slice(now);
+                self.plain.advance(count);
+                return Ok(count);
+            }
+            if self.closed {
+                return Ok(0);
+            }
+            let count = self.receive(buffer)?;
+            if count > 0 {
+                return Ok(count);
+            }
+        }
+    }
+}
+
+/// Encrypts records from slices; small ones are gathered. Gives how many bytes were taken.
+fn encrypt(
+    slices: &[IoSlice<'_>],
+    record: &mut Vec<u8>,
+    traffic: &mut WriteTraffic<'_, ServerConnectionData>,
+    output: &mut Encrypted,
+) -> io::Result<usize> {
+    let mut total = 0;
+    record.clear();
+    for slice in slices {
+        let mut rest: &[u8] = slice;
+        while !rest.is_empty() && total < WRITE_BYTES {
+            let count = rest.len().min(RECORD_BYTES - record.len());
+            let (now, later) = rest.split_at(count);
+            rest = later;
+            total += count;
+            if count == RECORD_BYTES {
+                output.encrypt(traffic, now)?;
+                continue;
+            }
+            record.extend_from_slice(now);
+            if record.len() == RECORD_BYTES {
+                output.encrypt(traffic, record)?;
+                record.clear();
+            }
+        }
+    }
+    if !record.is_empty() {
+        output.encrypt(traffic, record)?;
+    }
+    Ok(total)
+}
+
+/// Writes encrypted bytes after those that wait; what the socket does not take waits.
+fn put_out(socket: &mut Socket, unsent: &mut Waiting, mut bytes: &[u8]) -> io::Result<()> {
+    while unsent.is_empty() && !bytes.is_empty() {
+        match socket.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    unsent.push(bytes);
+    Ok(())
+}
