@@ -193,7 +193,10 @@ mod tests {
                 }
             }
             assert_eq!(topology.fans(), fans, "{shape:?}");
-            assert_eq!(topology.publisher_of(topology.stream(2.min(publishers - 1), 2)), 2.min(publishers - 1));
+            assert_eq!(
+                topology.publisher_of(topology.stream(2.min(publishers - 1), 2)),
+                2.min(publishers - 1)
+            );
         }
     }
 

@@ -75,6 +75,70 @@ pub enum ClientError {
     },
 }
 
+impl ClientTls {
+    /// The name that the certificate of a server on `host` must have.
+    ///
+    /// # Errors
+    /// It can be no name of a server.
+    pub fn name(&self, host: &str) -> Result<ServerName<'static>, String> {
+        let name = self.server_name.clone().unwrap_or_else(|| host.to_owned());
+        ServerName::try_from(name).map_err(|error| error.to_string())
+    }
+
+    /// As rustls takes it, for TLS 1.3 and 1.2.
+    ///
+    /// # Errors
+    /// A root or the own certificate is of no use.
+    pub fn config(self) -> Result<ClientConfig, String> {
+        let mut roots = RootCertStore::empty();
+        for root in self.roots {
+            roots.add(root).map_err(|error| error.to_string())?;
+        }
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots);
+        match self.identity {
+            Some((chain, key)) => {
+                builder.with_client_auth_cert(chain, key).map_err(|error| error.to_string())
+            }
+            None => Ok(builder.with_no_client_auth()),
+        }
+    }
+}
+
+impl ClientError {
+    /// No TCP connection with `target`, with the remedy that fits the cause.
+    pub fn connecting(target: &str, cause: io::Error) -> Self {
+        let remedy = match cause.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                "nobody listens there: check the port, and that the broker runs"
+            }
+            io::ErrorKind::TimedOut => "nobody answers: check the address and the firewall between",
+            _ => "check the host's name",
+        };
+        Self::Connect { target: target.to_owned(), cause, remedy }
+    }
+
+    /// TLS with `target` failed, with the remedy that fits the cause.
+    pub fn tls(target: &str, cause: String) -> Self {
+        let remedy = if cause.contains("UnknownIssuer") {
+            "the server's certificate comes from another authority: give its certificate with --ca"
+        } else if cause.contains("NotValidForName") {
+            "the server's certificate does not name this host: use a name that it has, or --tls-name"
+        } else if cause.contains("Expired") {
+            "the server's certificate has expired: renew it on the server"
+        } else if cause.contains("InvalidContentType") || cause.contains("corrupt message") {
+            "the server does not speak TLS on this port"
+        } else if cause.contains("CertificateRequired") || cause.contains("HandshakeFailure") {
+            "the server wants a client certificate: give one with --cert and --key, or --as NAME"
+        } else {
+            "check the port, and the certificates on both sides"
+        };
+        Self::Tls { target: target.to_owned(), cause, remedy }
+    }
+}
+
 /// A blocking connection.
 #[derive(Debug)]
 pub enum ClientStream {
@@ -107,17 +171,7 @@ impl ClientStream {
             ClientTarget::Tcp { host, port, websocket } => (host, *port, websocket),
         };
         let name = format!("{host}:{port}");
-        let tcp = open(host, port).map_err(|cause| ClientError::Connect {
-            target: name.clone(),
-            remedy: match cause.kind() {
-                io::ErrorKind::ConnectionRefused => {
-                    "nobody listens there: check the port, and that the broker runs"
-                }
-                io::ErrorKind::TimedOut => "nobody answers: check the address and the firewall between",
-                _ => "check the host's name",
-            },
-            cause,
-        })?;
+        let tcp = open(host, port).map_err(|cause| ClientError::connecting(&name, cause))?;
         // Small packets must not wait for each other.
         let _ = tcp.set_nodelay(true);
         let stream = match tls {
@@ -178,38 +232,9 @@ fn handshake(
     target: &str,
     tls: ClientTls,
 ) -> Result<StreamOwned<ClientConnection, TcpStream>, ClientError> {
-    let fault = |cause: String| {
-        let remedy = if cause.contains("UnknownIssuer") {
-            "the server's certificate comes from another authority: give its certificate with --ca"
-        } else if cause.contains("NotValidForName") {
-            "the server's certificate does not name this host: use a name that it has, or --tls-name"
-        } else if cause.contains("Expired") {
-            "the server's certificate has expired: renew it on the server"
-        } else if cause.contains("InvalidContentType") || cause.contains("corrupt message") {
-            "the server does not speak TLS on this port"
-        } else if cause.contains("CertificateRequired") || cause.contains("HandshakeFailure") {
-            "the server wants a client certificate: give one with --cert and --key, or --as NAME"
-        } else {
-            "check the port, and the certificates on both sides"
-        };
-        ClientError::Tls { target: target.to_owned(), cause, remedy }
-    };
-    let mut roots = RootCertStore::empty();
-    for root in tls.roots {
-        roots.add(root).map_err(|error| fault(error.to_string()))?;
-    }
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|error| fault(error.to_string()))?
-        .with_root_certificates(roots);
-    let config = match tls.identity {
-        Some((chain, key)) => {
-            builder.with_client_auth_cert(chain, key).map_err(|error| fault(error.to_string()))?
-        }
-        None => builder.with_no_client_auth(),
-    };
-    let name = tls.server_name.unwrap_or_else(|| host.to_owned());
-    let name = ServerName::try_from(name).map_err(|error| fault(error.to_string()))?;
+    let fault = |cause: String| ClientError::tls(target, cause);
+    let name = tls.name(host).map_err(fault)?;
+    let config = tls.config().map_err(fault)?;
     let connection =
         ClientConnection::new(Arc::new(config), name).map_err(|error| fault(error.to_string()))?;
     let mut stream = StreamOwned::new(connection, tcp);
