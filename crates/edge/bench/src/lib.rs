@@ -4,18 +4,31 @@
 //! [`Options`] are what was asked, [`Plan`] is what was checked. Never here: the command line, the terminal, files.
 
 mod arrivals;
+mod connection;
 mod fault;
+mod job;
 mod link;
+mod load;
+mod opening;
 mod options;
+mod outcome;
 mod process;
+mod publisher;
+mod run;
 mod schedule;
 mod shape;
+mod shared;
 mod stamp;
+mod tally;
 mod timer;
+mod worker;
 
 pub use fault::Fault;
+pub use job::Target;
 pub use options::{
     CLIENTS_MAX, CONNECT_RATE_MAX, CONNECTIONS_MAX, IN_FLIGHT_MAX, Options, OptionsError, Plan, RATE_MAX,
     SECONDS_MAX, SIZE_MAX, THREADS_MAX, TOPICS_MAX,
 };
+pub use outcome::{BrokerUse, Bucket, Connections, GeneratorUse, Latency, Messages, Outcome, Settings};
+pub use run::{Phase, Progress, run};
 pub use shape::Shape;
