@@ -1,11 +1,14 @@
 //! A load generator: it opens many connections, publishes by a schedule or in a closed loop, and says what was delivered,
 //! how late, and what it cost the broker.
 //!
-//! [`Options`] are what was asked, [`Plan`] is what was checked. Never here: the command line, the terminal, files.
+//! [`Options`] are what was asked, [`Plan`] is what was checked, [`run()`] makes an [`Outcome`], and [`report()`] and
+//! [`compare()`] put outcomes into words. Never here: the command line, the terminal, files.
 
 mod arrivals;
+mod compare;
 mod connection;
 mod fault;
+mod histogram;
 mod job;
 mod link;
 mod load;
@@ -14,6 +17,7 @@ mod options;
 mod outcome;
 mod process;
 mod publisher;
+mod report;
 mod run;
 mod schedule;
 mod shape;
@@ -21,8 +25,10 @@ mod shared;
 mod stamp;
 mod tally;
 mod timer;
+mod words;
 mod worker;
 
+pub use compare::compare;
 pub use fault::Fault;
 pub use job::Target;
 pub use options::{
@@ -30,5 +36,6 @@ pub use options::{
     SECONDS_MAX, SIZE_MAX, THREADS_MAX, TOPICS_MAX,
 };
 pub use outcome::{BrokerUse, Bucket, Connections, GeneratorUse, Latency, Messages, Outcome, Settings};
+pub use report::{progress, report};
 pub use run::{Phase, Progress, run};
 pub use shape::Shape;

@@ -198,15 +198,22 @@ impl Latency {
         let histogram = times.histogram()?;
         let us = |ns: u64| float(ns) / 1_000.0;
         let at = |share: f64| us(histogram.value_at_quantile(share));
+        let mut recorded = histogram
+            .iter_recorded()
+            .map(|value| (histogram.lowest_equivalent(value.value_iterated_to()), value.count_at_value()))
+            .peekable();
         let mut buckets = Vec::new();
         let mut above = 0;
         for up_to in bounds_ns() {
-            let count = histogram.count_between(above + 1, up_to);
+            let mut count = 0;
+            while let Some((_, more)) = recorded.next_if(|(value, _)| *value <= up_to) {
+                count += more;
+            }
             if count > 0 || !buckets.is_empty() {
                 buckets.push(Bucket { above_us: us(above), up_to_us: us(up_to), count });
             }
             above = up_to;
-            if up_to >= histogram.max() {
+            if recorded.peek().is_none() {
                 break;
             }
         }
