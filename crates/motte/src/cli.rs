@@ -89,21 +89,9 @@ pub(crate) struct DevArgs {
     pub(crate) json: bool,
 }
 
-/// Where and as whom to connect.
+/// As whom to connect, and whom to trust.
 #[derive(Debug, Args)]
-pub(crate) struct ConnectArgs {
-    /// Host of the broker
-    #[arg(long, short = 'H', default_value = "localhost")]
-    pub(crate) host: String,
-    /// Port; 8883 with TLS, 1883 without
-    #[arg(long, short)]
-    pub(crate) port: Option<u16>,
-    /// Connect to a Unix socket instead
-    #[arg(long, conflicts_with_all = ["port", "ws"])]
-    pub(crate) unix: Option<PathBuf>,
-    /// Connect by WebSocket, with this path
-    #[arg(long, num_args = 0..=1, default_missing_value = "/mqtt")]
-    pub(crate) ws: Option<String>,
+pub(crate) struct CredentialArgs {
     /// Connect as an identity of the state directory
     #[arg(long = "as", value_name = "NAME", conflicts_with_all = ["cert", "key"])]
     pub(crate) identity: Option<String>,
@@ -128,6 +116,25 @@ pub(crate) struct ConnectArgs {
     /// File with the password, instead of the prompt; `-` is standard input
     #[arg(long, requires = "user")]
     pub(crate) password_file: Option<PathBuf>,
+}
+
+/// Where and as whom to connect.
+#[derive(Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// Host of the broker
+    #[arg(long, short = 'H', default_value = "localhost")]
+    pub(crate) host: String,
+    /// Port; 8883 with TLS, 1883 without
+    #[arg(long, short)]
+    pub(crate) port: Option<u16>,
+    /// Connect to a Unix socket instead
+    #[arg(long, conflicts_with_all = ["port", "ws"])]
+    pub(crate) unix: Option<PathBuf>,
+    /// Connect by WebSocket, with this path
+    #[arg(long, num_args = 0..=1, default_missing_value = "/mqtt")]
+    pub(crate) ws: Option<String>,
+    #[command(flatten)]
+    pub(crate) credential: CredentialArgs,
     /// Client Identifier
     #[arg(long, short = 'i')]
     pub(crate) id: Option<String>,

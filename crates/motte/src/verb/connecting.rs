@@ -9,32 +9,50 @@ use motte_seal::SecretString;
 use motte_transport::{ClientStream, ClientTarget, ClientTls, key_file_fault};
 use motte_wire::{ProtocolVersion, QoS};
 
-use crate::cli::ConnectArgs;
+use crate::cli::{ConnectArgs, CredentialArgs};
 use crate::state::State;
 use crate::verb::Fault;
 
 /// Connects as the arguments say.
 pub(crate) fn connect(args: &ConnectArgs) -> Result<(Client, Accepted), Fault> {
-    let tls = tls(args)?;
-    let port = args.port.unwrap_or(if tls.is_some() { 8883 } else { 1883 });
+    let tls = tls(&args.credential)?;
+    let port = port(args.port, tls.as_ref());
     let target = match &args.unix {
         Some(path) => ClientTarget::Unix(path.clone()),
         None => ClientTarget::Tcp { host: args.host.clone(), port, websocket: args.ws.clone() },
     };
-    if tls.is_none() && args.user.is_some() && args.unix.is_none() && !is_this_machine(&args.host) {
-        let what = format!("the password of this user would cross the network to {} in the clear", args.host);
-        return Err(Fault::with_remedy(what, "use TLS: give the server's authority with --ca"));
+    if args.unix.is_none() {
+        check_clear(&args.host, tls.as_ref(), &args.credential)?;
     }
     let options = options(args)?;
     let stream = ClientStream::connect(&target, tls).map_err(|error| Fault::new(error.to_string()))?;
     Client::connect(stream, &options).map_err(|error| Fault::new(error.to_string()))
 }
 
+/// The port that was given, or the one that is usual.
+pub(crate) fn port(given: Option<u16>, tls: Option<&ClientTls>) -> u16 {
+    given.unwrap_or(if tls.is_some() { 8883 } else { 1883 })
+}
+
+/// Refuses to send a password in the clear over a network.
+pub(crate) fn check_clear(
+    host: &str,
+    tls: Option<&ClientTls>,
+    credential: &CredentialArgs,
+) -> Result<(), Fault> {
+    if tls.is_some() || credential.user.is_none() || is_this_machine(host) {
+        return Ok(());
+    }
+    let what = format!("the password of this user would cross the network to {host} in the clear");
+    Err(Fault::with_remedy(what, "use TLS: give the server's authority with --ca"))
+}
+
 fn is_this_machine(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
-fn tls(args: &ConnectArgs) -> Result<Option<ClientTls>, Fault> {
+/// TLS as the arguments say; `None`: plain TCP.
+pub(crate) fn tls(args: &CredentialArgs) -> Result<Option<ClientTls>, Fault> {
     let state = State::at(&args.state);
     let named = args.identity.as_deref().map(|name| state.identity(name));
     if let (Some(name), Some((certificate, _))) = (&args.identity, &named)
@@ -90,7 +108,8 @@ fn open_key(path: &Path, text: &SecretString) -> Result<motte_transport::Private
 }
 
 fn options(args: &ConnectArgs) -> Result<ConnectOptions, Fault> {
-    let id = match (&args.id, &args.identity, &args.user) {
+    let credential = &args.credential;
+    let id = match (&args.id, &credential.identity, &credential.user) {
         (Some(id), _, _) => id.clone(),
         // An identity may use Client Identifiers that begin with its own name.
         (None, Some(name), _) | (None, None, Some(name)) => format!("{name}-{}", random_suffix()),
@@ -112,14 +131,8 @@ fn options(args: &ConnectArgs) -> Result<ConnectOptions, Fault> {
     options.clean_start = !args.resume;
     options.session_expiry_s = args.session_expiry;
     options.keep_alive_s = args.keep_alive;
-    if let Some(user) = &args.user {
-        options.user_name = Some(user.clone());
-        let password = match &args.password_file {
-            Some(path) => read_secret(path)?,
-            None => prompt(&format!("password of {user}: "))?,
-        };
-        options.password = Some(password.expose().as_bytes().to_vec());
-    }
+    options.user_name.clone_from(&credential.user);
+    options.password = password(credential)?.map(|password| password.expose().as_bytes().to_vec());
     if let Some(topic) = &args.will_topic {
         let mut message = OutMessage::new(topic.clone(), args.will_message.as_bytes());
         message.qos = qos(args.will_qos);
@@ -127,6 +140,15 @@ fn options(args: &ConnectArgs) -> Result<ConnectOptions, Fault> {
         options.will = Some(WillOptions { message, delay_s: args.will_delay });
     }
     Ok(options)
+}
+
+/// The password of the user that was given, from the file or the terminal.
+pub(crate) fn password(args: &CredentialArgs) -> Result<Option<SecretString>, Fault> {
+    match (&args.user, &args.password_file) {
+        (Some(_), Some(path)) => read_secret(path).map(Some),
+        (Some(user), None) => prompt(&format!("password of {user}: ")).map(Some),
+        (None, _) => Ok(None),
+    }
 }
 
 /// QoS from a checked number.
