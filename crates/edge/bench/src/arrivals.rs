@@ -69,10 +69,10 @@ mod tests {
 
     #[test]
     fn duplicates_are_told_from_what_came_late() {
+        use Arrival::{Duplicate, Late, New};
         let mut arrivals = Arrivals::new(&(4..6));
         let got: Vec<Arrival> =
             [0, 1, 1, 5, 3, 3, 2, 4, 4, 6].map(|place| arrivals.note(5, place)).into_iter().collect();
-        use Arrival::{Duplicate, Late, New};
         assert_eq!(got, [New, New, Duplicate, New, Late, Duplicate, Late, Late, Duplicate, New]);
         assert_eq!(arrivals.note(4, 0), New);
         assert_eq!(arrivals.note(6, 0), Arrival::Foreign);

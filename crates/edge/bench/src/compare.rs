@@ -60,19 +60,21 @@ fn figures(outcome: &Outcome) -> Vec<Figure> {
     let latency = |figure: fn(&Latency) -> f64| {
         outcome.messages.as_ref().and_then(|messages| messages.latency.as_ref()).map(figure)
     };
+    // Those that only prepare for messages say nothing about a broker.
+    let accepted_per_s = outcome.messages.is_none().then_some(outcome.connections.accepted_per_s);
     let handshake = |figure: fn(&Latency) -> f64| outcome.connections.handshake.as_ref().map(figure);
     vec![
         ("messages sent/s", messages(|m| m.sent_per_s), digits),
         ("messages delivered/s", messages(|m| m.delivered_per_s), digits),
         ("lost", messages(|m| float(m.lost)), digits),
         ("duplicates", messages(|m| float(m.duplicates)), digits),
-        ("due and not sent", messages(|m| float(m.unsent)), digits),
+        ("not sent", messages(|m| float(m.unsent)), digits),
         ("latency p50", latency(|l| l.p50_us), time),
         ("latency p90", latency(|l| l.p90_us), time),
         ("latency p99", latency(|l| l.p99_us), time),
         ("latency p99.9", latency(|l| l.p999_us), time),
         ("latency max", latency(|l| l.max_us), time),
-        ("connections/s", Some(outcome.connections.accepted_per_s), digits),
+        ("connections/s", accepted_per_s, digits),
         ("handshake p50", handshake(|l| l.p50_us), time),
         ("handshake p99", handshake(|l| l.p99_us), time),
         ("broker cores", broker(|b| Some(b.cpu_cores)), digits),

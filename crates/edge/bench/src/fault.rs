@@ -100,6 +100,16 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// A connection that the broker closed, perhaps before TLS stood.
+    pub(crate) fn closed(target: &str, before_tls: bool) -> Self {
+        if before_tls {
+            let cause = "the server closed the connection during the handshake; does this port speak TLS?";
+            ClientError::tls(target, cause.to_owned()).into()
+        } else {
+            ClientFault::Closed.into()
+        }
+    }
+
     /// A connection that could not be made or is lost, with the remedy that fits.
     pub(crate) fn lost(target: &str, cause: io::Error) -> Self {
         match cause.kind() {

@@ -32,8 +32,8 @@ pub use compare::compare;
 pub use fault::Fault;
 pub use job::Target;
 pub use options::{
-    CLIENTS_MAX, CONNECT_RATE_MAX, CONNECTIONS_MAX, IN_FLIGHT_MAX, Options, OptionsError, Plan, RATE_MAX,
-    SECONDS_MAX, SIZE_MAX, THREADS_MAX, TOPICS_MAX,
+    CLIENTS_MAX, CONNECT_RATE_MAX, CONNECTIONS_MAX, COUNT_MAX, IN_FLIGHT_MAX, Options, OptionsError, Plan,
+    RATE_MAX, SECONDS_MAX, SIZE_MAX, THREADS_MAX, TOPICS_MAX,
 };
 pub use outcome::{BrokerUse, Bucket, Connections, GeneratorUse, Latency, Messages, Outcome, Settings};
 pub use report::{progress, report};

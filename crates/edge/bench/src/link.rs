@@ -77,6 +77,11 @@ impl Link {
         }
     }
 
+    /// Whether TLS is still being agreed on.
+    pub(crate) fn is_shaking_hands(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
     /// Writes out what TLS has to say.
     ///
     /// # Errors

@@ -103,7 +103,8 @@ impl<'a> Load<'a> {
             let (index, turn) = self.next;
             let publisher = self.publishers.get_mut(index)?;
             let due_ns = window.from_ns.saturating_add(schedule.due_ns(publisher.number, turn));
-            if due_ns >= window.until_ns {
+            // Publishers take turns, so that after one who has sent its share nobody has to send.
+            if due_ns >= window.until_ns || turn >= publisher.quota {
                 return None;
             }
             if due_ns > now_ns {
@@ -209,12 +210,17 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// Counts what was due and not sent; to be called when nothing is sent any more.
+    /// Counts what was due, or asked for by number, and not sent; to be called when nothing is sent any more.
     pub(crate) fn close_books(&mut self) {
-        let Some(schedule) = self.job.schedule else { return };
         let flowed_ns = self.window.until_ns.saturating_sub(self.window.from_ns);
         for publisher in &self.publishers {
-            let due = schedule.count_before(publisher.number, flowed_ns);
+            let due = match (self.job.schedule, self.job.plan.options.count) {
+                (Some(schedule), _) => {
+                    schedule.count_before(publisher.number, flowed_ns).min(publisher.quota)
+                }
+                (None, Some(_)) => publisher.quota,
+                (None, None) => 0,
+            };
             self.tally.unsent += due.saturating_sub(publisher.sent);
         }
     }
@@ -270,6 +276,7 @@ impl<'a> Load<'a> {
             self.tally.latency.record(now_ns.saturating_sub(stamp.due_ns));
         }
         if self.window.measures(now_ns) {
+            self.tally.last_ns = now_ns;
             self.tally.arrived_now += 1;
             self.tally.arrived_bytes += u64::try_from(publish.payload.len()).unwrap_or(0);
         }
@@ -331,7 +338,10 @@ impl<'a> Load<'a> {
             self.tally.handshake.record(now_ns.saturating_sub(connection.due_ns));
             self.tally.accepted += 1;
         }
-        self.tally.accepted_now += u64::from(is_visit && self.window.measures(now_ns));
+        if is_visit && self.window.measures(now_ns) {
+            self.tally.last_ns = now_ns;
+            self.tally.accepted_now += 1;
+        }
         self.add(|lane| &lane.accepted, 1);
         match &connection.role {
             Role::Subscriber(number, _) => {

@@ -48,6 +48,8 @@ pub(crate) struct Opening {
     under_way: u64,
     under_way_max: u64,
     next: u64,
+    /// Visits of this thread at most.
+    visits: u64,
     /// Since the clock was looked at.
     opened_now: (u64, u64),
 }
@@ -79,6 +81,7 @@ impl Opening {
             // At least one, so that every thread gets on.
             under_way_max: share(under_way_max).max(1),
             next: 0,
+            visits: plan.quota(thread, threads),
             opened_now: (0, 0),
         }
     }
@@ -133,6 +136,16 @@ impl Opening {
         self.due(window).map(|due_ns| due_ns.saturating_sub(now_ns)).filter(|_| now_ns < window.until_ns)
     }
 
+    /// Whether all visits of a count were made, or failed.
+    pub(crate) fn is_through(&self) -> bool {
+        self.is_visit && self.next >= self.visits && self.under_way == 0
+    }
+
+    /// Handshakes that have begun and not ended.
+    pub(crate) fn under_way(&self) -> u64 {
+        self.under_way
+    }
+
     /// A handshake has ended, well or not.
     pub(crate) fn done(&mut self) {
         self.under_way = self.under_way.saturating_sub(1);
@@ -140,7 +153,8 @@ impl Opening {
 
     /// When the next one is due; `None`: there is none.
     fn due(&self, window: &Window) -> Option<u64> {
-        if !self.is_visit && self.next >= self.publishers + self.others {
+        let last = if self.is_visit { self.visits } else { self.publishers + self.others };
+        if self.next >= last {
             return None;
         }
         let start_ns = if self.is_visit { window.from_ns } else { self.start_ns };

@@ -25,6 +25,8 @@ pub const CONNECT_RATE_MAX: u32 = 100_000;
 pub const IN_FLIGHT_MAX: u32 = 10_000;
 /// Threads of the generator.
 pub const THREADS_MAX: u32 = 64;
+/// Messages, or connections, of a run that ends with a count.
+pub const COUNT_MAX: u64 = 1_000_000_000_000;
 /// Seconds of a run.
 pub const SECONDS_MAX: u64 = 86_400;
 /// Streams that all subscribers together keep account of: 32 bytes each.
@@ -56,6 +58,9 @@ pub struct Options {
     /// Messages of one publisher (or handshakes in all, for the shape `connect`) on their way at once, without a rate; 1
     /// to [`IN_FLIGHT_MAX`].
     pub in_flight: Option<u32>,
+    /// End after so many messages in all (or connections, for the shape `connect`) instead of after a time, and measure
+    /// from the first one on; 1 to [`COUNT_MAX`].
+    pub count: Option<u64>,
     /// How long is measured, above 0 and up to [`SECONDS_MAX`].
     pub measured: Duration,
     /// How long messages flow before that, up to [`SECONDS_MAX`].
@@ -82,6 +87,7 @@ impl Default for Options {
             rate: None,
             connect_rate: None,
             in_flight: None,
+            count: None,
             measured: Duration::from_secs(10),
             warmup: Duration::from_secs(2),
             threads: 1,
@@ -228,6 +234,8 @@ impl Options {
         bounds("--rate", self.rate.unwrap_or(1), 1, RATE_MAX)?;
         bounds("--connect-rate", self.connect_rate.unwrap_or(1), 1, CONNECT_RATE_MAX)?;
         bounds("--threads", self.threads, 1, THREADS_MAX)?;
+        let count = if self.shape == Shape::Connect { "--connect" } else { "--messages" };
+        bounds(count, self.count.unwrap_or(1), 1, COUNT_MAX)?;
         let most = Duration::from_secs(SECONDS_MAX);
         if self.measured.is_zero() || self.measured > most {
             return Err(OptionsError::Time { option: "seconds", min: "a little more than 0" });
@@ -257,7 +265,9 @@ impl Options {
             useless(self.subscribers.is_some(), "--subscribers", remedy)?;
             useless(self.rate.is_some(), "--rate", "leave it out; connections are paced by --connect-rate")?;
         }
-        if shape != Shape::Idle {
+        if shape == Shape::Idle {
+            useless(self.count.is_some(), "--messages", "leave it out, or give --connections")?;
+        } else {
             useless(self.connections.is_some(), "--connections", "leave it out, or choose --shape idle")?;
         }
         Ok(())
@@ -284,14 +294,23 @@ impl Plan {
         self.in_flight.max(4_096)
     }
 
-    /// How long messages flow before they are measured, in nanoseconds.
+    /// How long messages flow before they are measured, in nanoseconds. What is counted is measured from the first on.
     pub(crate) fn warmup_ns(&self) -> u64 {
-        nanoseconds(self.options.warmup)
+        if self.options.count.is_some() { 0 } else { nanoseconds(self.options.warmup) }
     }
 
-    /// How long is measured, in nanoseconds.
+    /// How long is measured at most, in nanoseconds.
     pub(crate) fn measured_ns(&self) -> u64 {
-        nanoseconds(self.options.measured)
+        if self.options.count.is_some() {
+            SECONDS_MAX * SECOND_NS
+        } else {
+            nanoseconds(self.options.measured)
+        }
+    }
+
+    /// How much of the count is for one of `sharers`, who take turns; all there is without a count.
+    pub(crate) fn quota(&self, sharer: u64, sharers: u64) -> u64 {
+        self.options.count.map_or(u64::MAX, |count| count.saturating_sub(sharer).div_ceil(sharers.max(1)))
     }
 
     /// Never more than the publishers and subscribers need: accounts of streams take memory.
@@ -316,12 +335,9 @@ fn nanoseconds(time: Duration) -> u64 {
     time.as_secs().saturating_mul(SECOND_NS).saturating_add(u64::from(time.subsec_nanos()))
 }
 
-fn bounds(option: &'static str, value: u32, min: u32, max: u32) -> Result<(), OptionsError> {
-    if (min..=max).contains(&value) {
-        Ok(())
-    } else {
-        Err(OptionsError::Bounds { option, value: value.into(), min: min.into(), max: max.into() })
-    }
+fn bounds<N: Into<u64>>(option: &'static str, value: N, min: N, max: N) -> Result<(), OptionsError> {
+    let (value, min, max) = (value.into(), min.into(), max.into());
+    if (min..=max).contains(&value) { Ok(()) } else { Err(OptionsError::Bounds { option, value, min, max }) }
 }
 
 /// The addresses of a target, checked: each is of this machine, or the user said that the target is theirs.
@@ -364,6 +380,8 @@ mod tests {
         assert!(refused(|o| o.connect_rate = Some(200_000)).contains("--connect-rate"));
         assert!(refused(|o| o.in_flight = Some(0)).contains("--in-flight"));
         assert!(refused(|o| o.threads = 65).contains("--threads"));
+        assert!(refused(|o| o.count = Some(0)).contains("--messages"));
+        assert!(refused(|o| (o.shape, o.count) = (Shape::Connect, Some(0))).contains("--connect"));
         assert!(refused(|o| o.measured = Duration::ZERO).contains("--seconds"));
         assert!(refused(|o| o.warmup = Duration::from_secs(SECONDS_MAX + 1)).contains("--warmup"));
         let many = |o: &mut Options| (o.shape, o.connections) = (Shape::Idle, Some(CONNECTIONS_MAX + 1));
@@ -378,6 +396,7 @@ mod tests {
         assert!(refused(turned).contains("--shape fan-out"));
         assert!(refused(|o| (o.shape, o.rate) = (Shape::Connect, Some(5))).contains("no use for --rate"));
         assert!(refused(|o| o.connections = Some(5)).contains("--shape idle"));
+        assert!(refused(|o| (o.shape, o.count) = (Shape::Idle, Some(5))).contains("--connections"));
         let vast = |o: &mut Options| {
             (o.shape, o.publishers, o.subscribers, o.topics) =
                 (Shape::FanOut, Some(1_000), Some(1_000), 1_000);
@@ -387,6 +406,17 @@ mod tests {
         for prefix in ["", "a/#", "a/+/b", "a/"] {
             assert!(refused(|o| o.prefix = prefix.into()).contains("--prefix"), "{prefix}");
         }
+    }
+
+    #[test]
+    fn a_count_is_shared_to_the_last_message() {
+        for (count, sharers) in [(1, 1), (1, 10), (10, 3), (1_000_003, 7)] {
+            let plan = Options { count: Some(count), ..Options::default() }.check().unwrap();
+            let shares: Vec<u64> = (0..sharers).map(|sharer| plan.quota(sharer, sharers)).collect();
+            assert_eq!(shares.iter().sum::<u64>(), count, "{shares:?}");
+            assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1, "{shares:?}");
+        }
+        assert_eq!(Options::default().check().unwrap().quota(0, 10), u64::MAX);
     }
 
     #[test]

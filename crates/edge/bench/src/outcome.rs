@@ -58,6 +58,8 @@ pub struct Settings {
     pub connect_rate: Option<u32>,
     /// Messages of each publisher, or handshakes in all, on their way at once in a closed loop.
     pub in_flight: u64,
+    /// Messages in all, or connections of the shape `connect`, after which it ended; none: it ended by time.
+    pub count: Option<u64>,
     /// Threads of the generator.
     pub threads: u32,
     /// Seconds before the measuring.
@@ -81,7 +83,7 @@ pub struct Messages {
     pub out_of_order: u64,
     /// Publications that the broker refused.
     pub refused: u64,
-    /// Messages that were due by the rate and not sent.
+    /// Messages that were due by the rate, or asked for by number, and not sent.
     pub unsent: u64,
     /// Messages sent a second.
     pub sent_per_s: f64,
@@ -267,6 +269,7 @@ pub(crate) mod tests {
                 rate: Some(1_000),
                 connect_rate: None,
                 in_flight: 64,
+                count: None,
                 threads: 1,
                 warmup_s: 1.0,
             },
@@ -317,6 +320,48 @@ pub(crate) mod tests {
         assert!(Outcome::from_json("{\"motte_bench\": 9}").unwrap_err().contains("format is 9"));
         assert!(Outcome::from_json("{\"motte_bench\": 1}").unwrap_err().contains("missing field"));
         assert!(Outcome::from_json("nothing").is_err());
+    }
+
+    #[test]
+    fn percentiles_are_those_of_the_sorted_times() {
+        // A long tail, as latencies have it; numbers by a linear congruential generator.
+        let mut state = 1_u64;
+        let mut times = Times::new();
+        let mut halves = [Times::new(), Times::new()];
+        let mut all: Vec<u64> = Vec::new();
+        for n in 0..50_000_usize {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let ns = 1_000_000_000_000 / (1 + (state >> 40)) + 500;
+            all.push(ns);
+            times.record(ns);
+            halves[n % 2].record(ns);
+        }
+        all.sort_unstable();
+        let latency = Latency::of(&times).unwrap();
+        let truth = |per_mille: usize| float(all[(all.len() * per_mille).div_ceil(1_000) - 1]) / 1_000.0;
+        for (found, per_mille) in [
+            (latency.p50_us, 500),
+            (latency.p90_us, 900),
+            (latency.p99_us, 990),
+            (latency.p999_us, 999),
+            (latency.max_us, 1_000),
+        ] {
+            let wanted = truth(per_mille);
+            assert!((found / wanted - 1.0).abs() < 0.001, "{per_mille}: {found} is not {wanted}");
+        }
+        // Noted by two threads and put together, they are the same.
+        let [mut first, second] = halves;
+        first.merge(&second);
+        assert_eq!(Latency::of(&first).unwrap(), latency);
+        for bucket in &latency.buckets {
+            let within = all.iter().filter(|ns| {
+                let us = float(**ns) / 1_000.0;
+                us > bucket.above_us && us <= bucket.up_to_us
+            });
+            // At a bound, three digits may put a time on the other side.
+            let off = within.count().abs_diff(usize::try_from(bucket.count).unwrap());
+            assert!(off * 100 <= all.len(), "{bucket:?} is off by {off}");
+        }
     }
 
     #[test]

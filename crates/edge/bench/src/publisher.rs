@@ -25,6 +25,8 @@ pub(crate) struct Publisher {
     pub(crate) fan: u64,
     /// Messages sent.
     pub(crate) sent: u64,
+    /// Messages that it is to send, where the run ends with a count.
+    pub(crate) quota: u64,
     /// Messages that are due by the schedule and not sent.
     pub(crate) owed: u64,
     /// It stands in the queue of those that may send.
@@ -55,6 +57,7 @@ impl Publisher {
             connection: usize::MAX,
             fan: job.fan(number),
             sent: 0,
+            quota: job.plan.quota(number, job.plan.publishers),
             owed: 0,
             is_queued: false,
             is_full: false,
@@ -83,7 +86,10 @@ impl Publisher {
 
     /// Whether one more may be sent now.
     pub(crate) fn may_send(&self, job: &Job, shared: &Shared) -> bool {
-        if !self.is_live || job.plan.options.qos != QoS::AtMostOnce && self.free.is_empty() {
+        if !self.is_live
+            || self.sent >= self.quota
+            || job.plan.options.qos != QoS::AtMostOnce && self.free.is_empty()
+        {
             return false;
         }
         if job.schedule.is_some() {

@@ -11,13 +11,13 @@ const HEAD: usize = 13;
 /// A result as text of several lines, each with its end.
 pub fn report(outcome: &Outcome) -> String {
     let mut lines = vec![
-        format!("{}; {} s measured", describe(&outcome.settings), digits(outcome.measured_s)),
+        format!("{}; {} measured", describe(&outcome.settings), time(outcome.measured_s * 1e6)),
         String::new(),
     ];
     if let Some(messages) = &outcome.messages {
         lines.extend(messages_lines(messages));
     }
-    lines.extend(connections_lines(&outcome.connections));
+    lines.extend(connections_lines(&outcome.connections, outcome.messages.is_some()));
     if let Some(broker) = &outcome.broker {
         lines.push(broker_line(broker, outcome.messages.is_some()));
     }
@@ -26,13 +26,15 @@ pub fn report(outcome: &Outcome) -> String {
         generator.push_str(&format!(", sent late by p50 {}, p99 {}", time(lag.p50_us), time(lag.p99_us)));
     }
     lines.push(head("generator", &generator));
-    let (title, times) = match &outcome.messages {
-        Some(messages) => ("from due to delivered", messages.latency.as_ref()),
-        None => ("from due to CONNACK", outcome.connections.handshake.as_ref()),
+    let settings = &outcome.settings;
+    let begin = |rate: Option<u32>, otherwise| if rate.is_some() { "due" } else { otherwise };
+    let (from, to, times) = match &outcome.messages {
+        Some(messages) => (begin(settings.rate, "sent"), "delivered", messages.latency.as_ref()),
+        None => (begin(settings.connect_rate, "begun"), "CONNACK", outcome.connections.handshake.as_ref()),
     };
     if let Some(times) = times {
         lines.push(String::new());
-        lines.push(format!("{title}, {}", count(times.count)));
+        lines.push(format!("from {from} to {to}, {}", count(times.count)));
         lines.extend(histogram::lines(times));
     }
     if !outcome.notes.is_empty() {
@@ -87,6 +89,10 @@ pub(crate) fn describe(settings: &Settings) -> String {
     if let Some(rate) = settings.connect_rate {
         parts.push(format!("{} connections/s", count(rate.into())));
     }
+    if let Some(all) = settings.count {
+        let what = if settings.shape.has_messages() { "messages" } else { "connections" };
+        parts.push(format!("{} {what} in all", count(all)));
+    }
     parts.join(", ")
 }
 
@@ -119,11 +125,13 @@ fn messages_lines(messages: &Messages) -> Vec<String> {
     lines
 }
 
-fn connections_lines(connections: &Connections) -> Vec<String> {
+/// The rate is left out where connections only prepare for messages: few of them say nothing about a broker.
+fn connections_lines(connections: &Connections, is_messages: bool) -> Vec<String> {
+    let rate =
+        if is_messages { String::new() } else { format!(" ({}/s)", digits(connections.accepted_per_s)) };
     let mut first = format!(
-        "{} accepted ({}/s), {} failed, {} lost",
+        "{} accepted{rate}, {} failed, {} lost",
         count(connections.accepted),
-        digits(connections.accepted_per_s),
         count(connections.failed),
         count(connections.lost)
     );

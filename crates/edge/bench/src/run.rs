@@ -49,11 +49,11 @@ pub struct Progress {
     pub phase: Phase,
     /// Connections that stand, or that were made so far with the shape `connect`.
     pub connections: u64,
-    /// Messages sent in the last second.
+    /// Messages sent a second, since it was told last.
     pub sent: u64,
-    /// Deliveries of the last second.
+    /// Deliveries a second, since then.
     pub delivered: u64,
-    /// Connections accepted in the last second.
+    /// Connections accepted a second, since then.
     pub accepted: u64,
 }
 
@@ -61,6 +61,7 @@ pub struct Progress {
 #[derive(Debug, Default)]
 struct Readings {
     set_up_ns: u64,
+    until_ns: u64,
     before: Option<Usage>,
     from: Option<Usage>,
     until: Option<Usage>,
@@ -154,17 +155,35 @@ impl Conductor<'_> {
             return self.ended();
         }
         readings.from = self.observe()?;
-        readings.ended_early = !self.pass_until(window.until_ns, Phase::Measuring);
+        let is_counted = plan.options.count.is_some();
+        let is_whole =
+            if is_counted { self.pass_count() } else { self.pass_until(window.until_ns, Phase::Measuring) };
+        readings.ended_early = !is_whole;
         if readings.ended_early {
-            self.shared.cut();
+            self.pass_rest(self.shared.cut());
         }
-        readings.until = self.observe()?;
-        self.drain();
+        readings.until_ns = self.shared.now_ns();
+        readings.until = self.observe_last(readings.ended_early)?;
+        if !is_counted || readings.ended_early {
+            self.drain();
+        }
         Ok(())
     }
 
     fn observe(&self) -> Result<Option<Usage>, Fault> {
         self.job.plan.options.pid.map(usage).transpose()
+    }
+
+    /// Of a broker that ended the run by its own end nothing can be read any more; the rest is still worth telling.
+    fn observe_last(&self, ended_early: bool) -> Result<Option<Usage>, Fault> {
+        if ended_early { Ok(self.observe().unwrap_or_default()) } else { self.observe() }
+    }
+
+    /// Waits until a moment that is near, whatever happens.
+    fn pass_rest(&mut self, ns: u64) {
+        while let left_ns @ 1.. = ns.saturating_sub(self.shared.now_ns()) {
+            self.step(Phase::Measuring, STEP.min(Duration::from_nanos(left_ns)));
+        }
     }
 
     /// Waits until every connection is ready.
@@ -207,6 +226,37 @@ impl Conductor<'_> {
         }
     }
 
+    /// Waits until everything that was asked for by number has come, or nothing comes any more; false when the run is to
+    /// end before it.
+    fn pass_count(&mut self) -> bool {
+        let options = &self.job.plan.options;
+        let count = options.count.unwrap_or(0);
+        let per_s = options.rate.or(options.connect_rate).unwrap_or(u32::MAX);
+        let patience_ns = QUIET_NS + SECOND_NS / u64::from(per_s.max(1));
+        let mut seen = (0, self.shared.now_ns());
+        loop {
+            let now_ns = self.shared.now_ns();
+            let sent = self.shared.total(|lane| &lane.sent);
+            let delivered = self.shared.total(|lane| &lane.delivered);
+            let is_through = if options.shape.has_messages() {
+                sent >= count && delivered >= self.shared.total(|lane| &lane.expected)
+            } else {
+                self.shared.all_stopped()
+            };
+            let moved = sent + delivered + self.shared.total(|lane| &lane.accepted);
+            if moved != seen.0 {
+                seen = (moved, now_ns);
+            }
+            if is_through || now_ns - seen.1 > patience_ns {
+                return true;
+            }
+            if self.is_over() {
+                return false;
+            }
+            self.step(Phase::Measuring, STEP);
+        }
+    }
+
     /// Waits for what is still on its way.
     fn drain(&mut self) {
         let start_ns = self.shared.now_ns();
@@ -220,15 +270,22 @@ impl Conductor<'_> {
                 seen = (delivered, now_ns);
             }
             let is_quiet = now_ns - seen.1 > QUIET_NS || now_ns - start_ns > DRAIN_NS;
-            if is_all_here || is_quiet || self.shared.is_finished() {
+            if is_all_here || is_quiet || self.shared.is_finished() || self.is_deserted() {
                 return;
             }
             self.step(Phase::Draining, STEP);
         }
     }
 
+    /// Whether somebody wants the end, or nobody is left.
     fn is_over(&self) -> bool {
-        self.stop.load(Ordering::Relaxed) || self.shared.is_finished()
+        self.stop.load(Ordering::Relaxed) || self.shared.is_finished() || self.is_deserted()
+    }
+
+    /// Whether every connection that was ready has ended by itself.
+    fn is_deserted(&self) -> bool {
+        let gone = self.shared.total(|lane| &lane.gone);
+        gone > 0 && gone >= self.shared.total(|lane| &lane.ready)
     }
 
     /// Why it ended, unless a thread knows better.
@@ -248,13 +305,17 @@ impl Conductor<'_> {
             delivered: self.shared.total(|lane| &lane.delivered),
             accepted: self.shared.total(|lane| &lane.accepted),
         };
-        (self.watch)(&Progress {
+        let last = &self.last;
+        // The look at it comes a little later than a second after the one before.
+        let per_s = |count: u64| count.saturating_mul(SECOND_NS) / (ns - last.ns);
+        let progress = Progress {
             phase,
             connections: self.shared.total(|lane| &lane.ready),
-            sent: now.sent - self.last.sent,
-            delivered: now.delivered - self.last.delivered,
-            accepted: now.accepted - self.last.accepted,
-        });
+            sent: per_s(now.sent - last.sent),
+            delivered: per_s(now.delivered - last.delivered),
+            accepted: per_s(now.accepted - last.accepted),
+        };
+        (self.watch)(&progress);
         self.last = now;
     }
 }
@@ -262,8 +323,14 @@ impl Conductor<'_> {
 fn outcome(job: &Job, shared: &Shared, tally: Tally, readings: &Readings) -> Result<Outcome, Fault> {
     let plan = &job.plan;
     let window = shared.window();
-    let measured_s = float(window.until_ns.saturating_sub(window.measure_ns).max(1)) / 1e9;
     let shape = plan.options.shape;
+    // What ends with a count has ended with the last that came.
+    let until_ns = match plan.options.count {
+        Some(_) if tally.last_ns > 0 && !readings.ended_early => tally.last_ns,
+        Some(_) => readings.until_ns,
+        None => window.until_ns,
+    };
+    let measured_s = float(until_ns.saturating_sub(window.measure_ns).max(1)) / 1e9;
     if shape == Shape::Connect && tally.accepted == 0 {
         let cause = tally.first_cause.unwrap_or_else(|| "the broker did not answer in time".into());
         return Err(Fault::NoConnection(cause));
@@ -323,8 +390,9 @@ fn settings(job: &Job) -> Settings {
         rate: options.rate,
         connect_rate: options.connect_rate,
         in_flight: job.plan.in_flight,
+        count: options.count,
         threads: options.threads,
-        warmup_s: options.warmup.as_secs_f64(),
+        warmup_s: float(job.plan.warmup_ns()) / 1e9,
     }
 }
 
@@ -367,11 +435,13 @@ fn notes(plan: &Plan, tally: &Tally, readings: &Readings, measured_s: f64) -> Ve
                 .to_owned(),
         );
     }
-    if tally.unsent > 0 {
-        notes.push(format!(
+    match plan.options.rate {
+        _ if tally.unsent == 0 => {}
+        Some(_) => notes.push(format!(
             "{} messages were due and not sent: the rate was not held, by the broker or by the generator",
             tally.unsent
-        ));
+        )),
+        None => notes.push(format!("{} messages that were asked for were not sent", tally.unsent)),
     }
     if tally.given_up > 0 {
         notes.push(format!(

@@ -7,9 +7,14 @@ use std::time::Instant;
 use mio::Waker;
 
 use crate::fault::Fault;
+use crate::schedule::SECOND_NS;
+
+/// How far ahead the measuring is ended, in nanoseconds: longer than any turn of a thread.
+const CUT_AHEAD_NS: u64 = SECOND_NS / 10;
 
 /// When messages flow and when they are measured, in nanoseconds since the start; `u64::MAX`: not yet known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "names of times end with their unit")]
 pub(crate) struct Window {
     /// Messages flow from here on.
     pub(crate) from_ns: u64,
@@ -40,6 +45,8 @@ pub(crate) struct Lane {
     pub(crate) delivered: AtomicU64,
     /// Connections accepted.
     pub(crate) accepted: AtomicU64,
+    /// Connections that were ready and ended by themselves.
+    pub(crate) gone: AtomicU64,
     /// The thread sends no more messages.
     pub(crate) stopped: AtomicBool,
 }
@@ -90,10 +97,13 @@ impl Shared {
         self.wake_all();
     }
 
-    /// Ends the measuring now.
-    pub(crate) fn cut(&self) {
-        self.until_ns.fetch_min(self.now_ns(), Ordering::Relaxed);
+    /// Ends the measuring a moment ahead, and says when, in nanoseconds since the start. Ahead, because a thread that has
+    /// not seen it yet would count as sent what others do not count as delivered.
+    pub(crate) fn cut(&self) -> u64 {
+        let until_ns = self.now_ns().saturating_add(CUT_AHEAD_NS);
+        let until_ns = self.until_ns.fetch_min(until_ns, Ordering::Relaxed).min(until_ns);
         self.wake_all();
+        until_ns
     }
 
     /// The phases as they stand.

@@ -80,6 +80,8 @@ pub(crate) struct Tally {
     pub(crate) lag: Times,
     /// From when a connection was due to its CONNACK.
     pub(crate) handshake: Times,
+    /// When the last delivery or visit was counted, in nanoseconds since the start.
+    pub(crate) last_ns: u64,
     /// CPU time of the thread while it was measured, in nanoseconds.
     pub(crate) cpu_ns: u64,
 }
@@ -108,6 +110,7 @@ impl Tally {
             latency: Times::new(),
             lag: Times::new(),
             handshake: Times::new(),
+            last_ns: 0,
             cpu_ns: 0,
         }
     }
@@ -130,6 +133,7 @@ impl Tally {
         self.accepted_now += other.accepted_now;
         self.failed += other.failed;
         self.lost += other.lost;
+        self.last_ns = self.last_ns.max(other.last_ns);
         self.cpu_ns += other.cpu_ns;
         self.first_cause = self.first_cause.take().or(other.first_cause);
         self.latency.merge(&other.latency);

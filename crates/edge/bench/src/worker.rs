@@ -105,6 +105,7 @@ impl<'a> Worker<'a> {
             self.flush();
             self.load.pass_credit();
         }
+        self.close_visits();
         self.load.close_books();
         let now_ns = self.load.shared.now_ns();
         let version = self.load.job.plan.options.protocol;
@@ -169,9 +170,11 @@ impl<'a> Worker<'a> {
         }
         if now_ns >= window.until_ns && self.cpu_ns.1.is_none() {
             self.cpu_ns.1 = Some(own_cpu_ns());
-            if let Some(lane) = self.load.shared.lanes.get(self.thread) {
-                lane.stopped.store(true, Ordering::Release);
-            }
+        }
+        if (now_ns >= window.until_ns || self.opening.is_through())
+            && let Some(lane) = self.load.shared.lanes.get(self.thread)
+        {
+            lane.stopped.store(true, Ordering::Release);
         }
     }
 
@@ -243,7 +246,7 @@ impl<'a> Worker<'a> {
             }
             let outcome = match connection.read(&mut scratch) {
                 Ok(None) => break,
-                Ok(Some(0)) => Err(ClientFault::Closed.into()),
+                Ok(Some(0)) => Err(Fault::closed(&self.load.job.target, connection.link.is_shaking_hands())),
                 Ok(Some(n)) => self.take(key, scratch.get(..n).unwrap_or_default()),
                 Err(error) => Err(Fault::lost(&self.load.job.target, error)),
             };
@@ -386,7 +389,8 @@ impl<'a> Worker<'a> {
     fn fail(&mut self, is_visit: bool, fault: Fault) {
         let is_setup = self.load.window.from_ns == u64::MAX;
         let is_denied = matches!(fault, Fault::Publication { .. });
-        if is_denied || is_setup && self.load.job.plan.options.shape != Shape::Connect {
+        let is_in_vain = is_visit && self.load.shared.total(|lane| &lane.accepted) == 0;
+        if is_denied || is_in_vain || is_setup && self.load.job.plan.options.shape != Shape::Connect {
             self.load.shared.abort(fault);
             return;
         }
@@ -395,6 +399,16 @@ impl<'a> Worker<'a> {
             self.load.tally.failed += 1;
         } else {
             self.load.tally.lost += 1;
+            self.load.add(|lane| &lane.gone, 1);
+        }
+    }
+
+    /// Of visits that were asked for by number, those that nobody answered have failed.
+    fn close_visits(&mut self) {
+        let unanswered = self.opening.under_way();
+        if self.load.job.plan.options.count.is_some() && unanswered > 0 {
+            self.load.tally.failed += unanswered;
+            self.load.tally.first_cause.get_or_insert_with(|| ClientFault::TimedOut.to_string());
         }
     }
 }
