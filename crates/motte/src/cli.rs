@@ -1,9 +1,13 @@
 //! What can be written on the command line. Secrets cannot: they come from a prompt or a file.
 
+mod bench;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use bench::{BenchArgs, ShapeArg};
 
 /// The fortified MQTT broker: closed until you open it.
 #[derive(Debug, Parser)]
@@ -27,6 +31,8 @@ pub(crate) enum Verb {
     Pub(PubArgs),
     /// Subscribe and print messages
     Sub(SubArgs),
+    /// Load a broker and measure what it delivers, how late, and at what cost
+    Bench(Box<BenchArgs>),
     /// Make the credential of another device, or revoke one
     Device(DeviceArgs),
     /// Change a password file

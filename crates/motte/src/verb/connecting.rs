@@ -1,4 +1,4 @@
-//! What `motte pub` and `motte sub` share: where to connect, as whom, and how.
+//! What `motte pub`, `motte sub` and `motte bench` share: where to connect, as whom, and how.
 
 use std::io::{IsTerminal, Read};
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! The verbs.
 
+mod bench;
 mod check;
 mod connecting;
 mod dev;
@@ -42,6 +43,7 @@ pub(crate) fn run(verb: Verb) -> Result<(), Fault> {
         Verb::Dev(args) => dev::run(&args),
         Verb::Pub(args) => publish::run(&args),
         Verb::Sub(args) => subscribe::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Device(args) => device::run(&args),
         Verb::Passwd(args) => passwd::run(&args),
         Verb::Explain(args) => explain::run(&args),
