@@ -46,21 +46,18 @@ pub fn report(outcome: &Outcome) -> String {
 
 /// How far a run is, as one short line.
 pub fn progress(progress: &Progress) -> String {
-    let messages = format!("{} sent/s, {} delivered/s", count(progress.sent), count(progress.delivered));
-    let accepted = format!(
-        "{}, {}/s",
-        counted(progress.connections, "connection", "connections"),
-        count(progress.accepted)
-    );
-    let (what, figures) = match progress.phase {
-        Phase::SettingUp => ("connecting", accepted),
-        Phase::WarmingUp if progress.sent == 0 => ("warming up", accepted),
-        Phase::WarmingUp => ("warming up", messages),
-        Phase::Measuring if progress.sent == 0 => ("measuring", accepted),
-        Phase::Measuring => ("measuring", messages),
-        Phase::Draining => ("awaiting the last messages", messages),
+    let what = match progress.phase {
+        Phase::SettingUp => "connecting",
+        Phase::WarmingUp => "warming up",
+        Phase::Measuring => "measuring",
+        Phase::Draining => "awaiting the last messages",
     };
-    format!("{what}: {figures}")
+    if progress.has_messages && progress.phase != Phase::SettingUp {
+        format!("{what}: {} sent/s, {} delivered/s", count(progress.sent), count(progress.delivered))
+    } else {
+        let connections = counted(progress.connections, "connection", "connections");
+        format!("{what}: {connections}, {}/s", count(progress.accepted))
+    }
 }
 
 /// What was asked, on one line.
@@ -177,6 +174,23 @@ fn head(word: &str, text: &str) -> String {
 mod tests {
     use super::*;
     use crate::outcome::tests::sample;
+
+    #[test]
+    fn progress_tells_what_counts_in_each_phase() {
+        let step = Progress {
+            phase: Phase::SettingUp,
+            has_messages: true,
+            connections: 1,
+            sent: 2_000,
+            delivered: 0,
+            accepted: 3,
+        };
+        assert_eq!(progress(&step), "connecting: 1 connection, 3/s");
+        let step = Progress { phase: Phase::Measuring, ..step };
+        assert_eq!(progress(&step), "measuring: 2,000 sent/s, 0 delivered/s");
+        assert_eq!(progress(&Progress { sent: 0, ..step }), "measuring: 0 sent/s, 0 delivered/s");
+        assert_eq!(progress(&Progress { has_messages: false, ..step }), "measuring: 1 connection, 3/s");
+    }
 
     #[test]
     fn a_report_says_what_was_asked_and_what_came_of_it() {

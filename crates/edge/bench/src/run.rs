@@ -18,6 +18,7 @@ use crate::schedule::SECOND_NS;
 use crate::shape::Shape;
 use crate::shared::{Shared, Window};
 use crate::tally::Tally;
+use crate::words::count;
 use crate::worker::{WAKER, Worker};
 
 /// How long nothing may come to stand while connections are made, in nanoseconds.
@@ -47,6 +48,8 @@ pub enum Phase {
 pub struct Progress {
     /// What it is doing.
     pub phase: Phase,
+    /// Whether messages flow in this shape.
+    pub has_messages: bool,
     /// Connections that stand, or that were made so far with the shape `connect`.
     pub connections: u64,
     /// Messages sent a second, since it was told last.
@@ -310,6 +313,7 @@ impl Conductor<'_> {
         let per_s = |count: u64| count.saturating_mul(SECOND_NS) / (ns - last.ns);
         let progress = Progress {
             phase,
+            has_messages: self.job.plan.options.shape.has_messages(),
             connections: self.shared.total(|lane| &lane.ready),
             sent: per_s(now.sent - last.sent),
             delivered: per_s(now.delivered - last.delivered),
@@ -439,27 +443,27 @@ fn notes(plan: &Plan, tally: &Tally, readings: &Readings, measured_s: f64) -> Ve
         _ if tally.unsent == 0 => {}
         Some(_) => notes.push(format!(
             "{} messages were due and not sent: the rate was not held, by the broker or by the generator",
-            tally.unsent
+            count(tally.unsent)
         )),
-        None => notes.push(format!("{} messages that were asked for were not sent", tally.unsent)),
+        None => notes.push(format!("{} messages that were asked for were not sent", count(tally.unsent))),
     }
     if tally.given_up > 0 {
         notes.push(format!(
             "{} deliveries did not come within a second and were given up, so that the closed loop went on",
-            tally.given_up
+            count(tally.given_up)
         ));
     }
     if tally.foreign > 0 {
-        notes.push(format!("{} messages came that nobody of this run had sent there", tally.foreign));
+        notes.push(format!("{} messages came that nobody of this run had sent there", count(tally.foreign)));
     }
     let troubles = [
         (tally.failed, "connections could not be made"),
         (tally.lost, "connections ended by themselves"),
         (tally.refused, "publications were refused"),
     ];
-    for (count, what) in troubles.into_iter().filter(|(count, _)| *count > 0) {
+    for (times, what) in troubles.into_iter().filter(|(times, _)| *times > 0) {
         let cause = tally.first_cause.as_deref().unwrap_or("unknown");
-        notes.push(format!("{count} {what}; the first trouble: {}", cause.replace("\n  ", "; ")));
+        notes.push(format!("{} {what}; the first trouble: {}", count(times), cause.replace("\n  ", "; ")));
     }
     notes
 }
