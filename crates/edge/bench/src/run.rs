@@ -18,7 +18,7 @@ use crate::schedule::SECOND_NS;
 use crate::shape::Shape;
 use crate::shared::{Shared, Window};
 use crate::tally::Tally;
-use crate::words::count;
+use crate::words::{count, time};
 use crate::worker::{WAKER, Worker};
 
 /// How long nothing may come to stand while connections are made, in nanoseconds.
@@ -27,6 +27,8 @@ const SETUP_PATIENCE_NS: u64 = 15 * SECOND_NS;
 const QUIET_NS: u64 = 2 * SECOND_NS;
 /// How long arrivals are awaited at most after the last message, in nanoseconds.
 const DRAIN_NS: u64 = 30 * SECOND_NS;
+/// How late messages may be sent before a reader is told, in microseconds.
+const LAG_US: f64 = 1_000.0;
 /// How often the phases are looked at.
 const STEP: Duration = Duration::from_millis(10);
 
@@ -446,6 +448,15 @@ fn notes(plan: &Plan, tally: &Tally, readings: &Readings, measured_s: f64) -> Ve
             count(tally.unsent)
         )),
         None => notes.push(format!("{} messages that were asked for were not sent", count(tally.unsent))),
+    }
+    if let (Some(lag), Some(latency)) = (Latency::of(&tally.lag), Latency::of(&tally.latency))
+        && lag.p99_us > LAG_US
+        && lag.p99_us * 2.0 > latency.p99_us
+    {
+        notes.push(format!(
+            "messages were sent late by p99 {}, which is part of their latency: this machine was busy, or connections took no more",
+            time(lag.p99_us)
+        ));
     }
     if tally.given_up > 0 {
         notes.push(format!(
