@@ -116,6 +116,12 @@ impl<'a> Load<'a> {
         }
     }
 
+    /// Whether anything that was due has still to be sent, and can be.
+    pub(crate) fn owes(&mut self, now_ns: u64) -> bool {
+        self.fall_due(now_ns);
+        self.publishers.iter().any(|publisher| publisher.owed > 0 && publisher.is_live)
+    }
+
     /// Appends what a publisher may send now; whether it may send still more.
     pub(crate) fn burst(&mut self, index: usize, connection: &mut Connection, now_ns: u64) -> bool {
         let (job, shared, window) = (self.job, self.shared, self.window);
@@ -136,7 +142,9 @@ impl<'a> Load<'a> {
                 Some(schedule) => {
                     let due_ns =
                         window.from_ns.saturating_add(schedule.due_ns(publisher.number, publisher.sent));
-                    self.tally.lag.record(now_ns.saturating_sub(due_ns));
+                    if window.measures(due_ns) {
+                        self.tally.lag.record(now_ns.saturating_sub(due_ns));
+                    }
                     due_ns
                 }
                 None => now_ns,

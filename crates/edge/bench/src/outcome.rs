@@ -83,7 +83,8 @@ pub struct Messages {
     pub out_of_order: u64,
     /// Publications that the broker refused.
     pub refused: u64,
-    /// Messages that were due by the rate, or asked for by number, and not sent.
+    /// Messages that were due by the rate, or asked for by number, and not sent; within a second after the end at the
+    /// latest.
     pub unsent: u64,
     /// Messages sent a second.
     pub sent_per_s: f64,

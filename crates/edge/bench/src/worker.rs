@@ -33,6 +33,8 @@ const SCRATCH_BYTES: usize = 256 * 1024;
 const READINGS: usize = 8;
 /// How long a thread waits at most before it looks at the phases by itself.
 const GLANCE: Duration = Duration::from_millis(50);
+/// How long after the end a message that was due before it may still be sent, in nanoseconds.
+const LATE_NS: u64 = SECOND_NS;
 /// How often Keep Alive and deliveries that do not come are looked after, in nanoseconds.
 const ROUND_NS: u64 = SECOND_NS / 4;
 
@@ -137,8 +139,17 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// Whether messages may be sent. What was due by a rate before the end may be sent a little after it.
     fn is_flowing(&self, now_ns: u64) -> bool {
-        now_ns >= self.load.window.from_ns && now_ns < self.load.window.until_ns
+        let late_ns = if self.load.job.schedule.is_some() { LATE_NS } else { 0 };
+        let window = &self.load.window;
+        now_ns >= window.from_ns && now_ns < window.until_ns.saturating_add(late_ns)
+    }
+
+    /// Whether this thread sends no more, messages or visits.
+    fn is_done(&mut self, now_ns: u64) -> bool {
+        let is_past = now_ns >= self.load.window.until_ns;
+        self.opening.is_through() || is_past && (!self.is_flowing(now_ns) || !self.load.owes(now_ns))
     }
 
     fn event(&mut self, event: &Event) {
@@ -171,7 +182,7 @@ impl<'a> Worker<'a> {
         if now_ns >= window.until_ns && self.cpu_ns.1.is_none() {
             self.cpu_ns.1 = Some(own_cpu_ns());
         }
-        if (now_ns >= window.until_ns || self.opening.is_through())
+        if self.is_done(now_ns)
             && let Some(lane) = self.load.shared.lanes.get(self.thread)
         {
             lane.stopped.store(true, Ordering::Release);

@@ -95,6 +95,7 @@ fn a_run_by_time_counts_what_was_due_in_it() {
     let site = Site::open();
     let result = site.json(&["--rate", "2000", "--seconds", "0.5", "--warmup", "0.1"]);
     assert_whole(&result, 1_000, 1_000);
+    assert_eq!(result["generator"]["lag"]["count"], 1_000);
     assert!((number(&result["measured_s"]) - 0.5).abs() < 1e-9);
 }
 
