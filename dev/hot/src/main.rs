@@ -1,16 +1,11 @@
 //! The hot path alone: bytes of packets through frame, decode, decision, route, session and encode, without a socket and
 //! without a clock. `motte-hot WORK MESSAGES` does it so many times; the instructions of two runs with different counts give
 //! the cost of one message (`cargo xtask instructions`).
-#![expect(clippy::expect_used, reason = "a fault here is one of this program, and ends it")]
-
-mod world;
 
 use std::process::ExitCode;
 
-use motte_broker::{ConnId, Input, Now};
-use motte_wire::{PacketId, ProtocolVersion, PublishHead, QoS};
-
-use crate::world::Site;
+use motte_hot::{Site, publish};
+use motte_wire::QoS;
 
 /// What can be measured: name, QoS, payload bytes, subscribers, topics.
 const WORKS: [(&str, QoS, usize, u32, u32); 6] = [
@@ -35,7 +30,7 @@ fn main() -> ExitCode {
         eprintln!("motte-hot WORK MESSAGES; WORK is one of {}", WORKS.map(|work| work.0).join(", "));
         return ExitCode::from(2);
     };
-    let mut site = Site::new();
+    let mut site = Site::new(0);
     let publisher = site.connect("publisher");
     for number in 0..subscribers {
         let conn = site.connect(&format!("subscriber-{number}"));
@@ -47,7 +42,7 @@ fn main() -> ExitCode {
         .map(|batch| {
             let mut bytes = Vec::new();
             for number in batch * BATCH..(batch + 1) * BATCH {
-                publish(&mut bytes, &format!("hot/{}", number % topics), qos, number, &payload);
+                publish(&mut bytes, &format!("hot/{}", number % topics), (qos, false), number, &payload);
             }
             bytes
         })
@@ -61,46 +56,4 @@ fn main() -> ExitCode {
     assert_eq!(site.delivered(), expected, "messages were lost, so the count would say nothing");
     println!("{expected}");
     ExitCode::SUCCESS
-}
-
-fn publish(out: &mut Vec<u8>, topic: &str, qos: QoS, number: u32, payload: &[u8]) {
-    let id = u16::try_from(number % 60_000 + 1).ok().and_then(PacketId::new);
-    let head = PublishHead {
-        version: ProtocolVersion::V311,
-        dup: false,
-        qos,
-        retain: false,
-        topic,
-        packet_id: id.filter(|_| qos != QoS::AtMostOnce),
-        alias: None,
-        message_expiry_s: None,
-        subscription_identifiers: &[],
-        forwarded: &[],
-        payload_len: payload.len(),
-    };
-    head.encode(out);
-    out.extend_from_slice(payload);
-}
-
-/// The time never moves: nothing here depends on it.
-const NOW: Now = Now { mono_ms: 1, unix_ms: 1 };
-
-impl Site {
-    /// Gives an input to the broker.
-    fn input(&mut self, input: Input<'_>) {
-        self.broker.handle(NOW, input, &mut self.world);
-    }
-
-    /// Answers of everybody to what they got, until nobody has anything to say.
-    fn answer_all(&mut self, publisher: ConnId) {
-        loop {
-            let answers = self.world.answers(publisher);
-            if answers.is_empty() {
-                return;
-            }
-            for (conn, bytes) in answers {
-                self.bytes(conn, &bytes);
-            }
-        }
-    }
 }

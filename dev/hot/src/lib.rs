@@ -1,31 +1,37 @@
-//! A shard, and clients that acknowledge what they get.
+//! A shard without sockets and without a clock, and clients that acknowledge what they get: what the measurements of the
+//! hot path and of growth have in common.
+#![expect(clippy::expect_used, reason = "a fault here is one of the measurement, and ends it")]
 
 use std::sync::Arc;
 
 use motte_access::{ClientPrincipal, CompiledPolicy, Methods, Policy, PolicyGeneration, Security};
 use motte_broker::{
-    Broker, CloseCause, ConnId, Effects, Exchange, Handover, Input, Link, Output, Question, RetainedLimits,
-    Settings, ShardId, ShardMessage, Verdict,
+    Broker, CloseCause, ConnId, Effects, Exchange, Handover, Input, Link, Now, Output, Question,
+    RetainedLimits, Settings, ShardId, ShardMessage, Verdict,
 };
 use motte_session::SessionLimits;
 use motte_topic::TopicLimits;
 use motte_wire::{
-    Ack, Connect, ControlPacket, DecodeRules, Direction, ProtocolVersion, QoS, ReasonCode, TextRules, decode,
-    frame,
+    Ack, Connect, ControlPacket, DecodeRules, Direction, PacketId, ProtocolVersion, PublishHead, QoS,
+    ReasonCode, TextRules, decode, frame,
 };
 
+/// The time never moves: nothing here depends on it.
+const NOW: Now = Now { mono_ms: 1, unix_ms: 1 };
+
 /// Everybody may do everything below `hot/`, by a rule that is asked.
-const POLICY: &str = "version = 1\n[role.hot]\nrules = [{ allow = [\"publish\", \"subscribe\"], topics = [\"hot/#\"] }]\n[authenticated]\nroles = [\"hot\"]\n";
+const POLICY: &str = "version = 1\n[role.hot]\nrules = [{ allow = [\"publish\", \"retain\", \"subscribe\"], topics = [\"hot/#\"] }]\n[authenticated]\nroles = [\"hot\"]\n";
 
 /// The broker and its world.
-pub(crate) struct Site {
-    pub(crate) broker: Broker,
-    pub(crate) world: World,
+#[derive(Debug)]
+pub struct Site {
+    broker: Broker,
+    world: World,
 }
 
 /// What the broker said to each connection, and what is left to answer.
-#[derive(Default)]
-pub(crate) struct World {
+#[derive(Debug, Default)]
+struct World {
     outputs: Vec<Output>,
     names: Vec<String>,
     asked: Vec<ConnId>,
@@ -54,7 +60,7 @@ impl Effects for World {
 
 impl World {
     /// Takes what was written to everybody; gives what they answer.
-    pub(crate) fn answers(&mut self, publisher: ConnId) -> Vec<(ConnId, Vec<u8>)> {
+    fn answers(&mut self, publisher: ConnId) -> Vec<(ConnId, Vec<u8>)> {
         let mut answers = Vec::new();
         for (slot, output) in (0_u32..).zip(&mut self.outputs) {
             if output.is_empty() {
@@ -107,22 +113,28 @@ fn respond(whole: motte_wire::Frame<'_>, answer: &mut Vec<u8>) {
 }
 
 impl Site {
-    /// A shard without anybody.
-    pub(crate) fn new() -> Self {
+    /// A shard without anybody, that keeps so many Retained Messages.
+    ///
+    /// # Panics
+    /// When the policy of this file is wrong.
+    pub fn new(retained_max: usize) -> Self {
         let policy = Policy::parse(POLICY, "hot").expect("the policy is ours");
         let broker = Broker::new(Settings {
             shard: ShardId(0),
             shards: 1,
             home_key: [1, 2],
             policy: Arc::new(CompiledPolicy::compile(&policy, PolicyGeneration(1))),
-            exchange: Exchange::new(RetainedLimits { messages_max: 10, bytes_max: 10_000 }, 1 << 30),
+            exchange: Exchange::new(
+                RetainedLimits { messages_max: retained_max, bytes_max: usize::MAX },
+                u64::MAX,
+            ),
             report_no_subscribers: true,
         });
         Self { broker, world: World::default() }
     }
 
     /// A client of 3.1.1, accepted.
-    pub(crate) fn connect(&mut self, client_id: &str) -> ConnId {
+    pub fn connect(&mut self, client_id: &str) -> ConnId {
         let slot = u32::try_from(self.world.outputs.len()).unwrap_or(u32::MAX);
         let conn = ConnId { slot, epoch: 1 };
         self.world.outputs.push(Output::default());
@@ -146,15 +158,21 @@ impl Site {
     }
 
     /// Subscribes.
-    pub(crate) fn subscribe(&mut self, conn: ConnId, filter: &str, qos: QoS) {
+    ///
+    /// # Panics
+    /// When the filter is longer than 120 bytes.
+    pub fn subscribe(&mut self, conn: ConnId, filter: &str, qos: QoS) {
         let length = u8::try_from(filter.len()).expect("a short filter");
         let body = [&[0, 1, 0, length][..], filter.as_bytes(), &[qos as u8]].concat();
         let bytes = [&[0x82, u8::try_from(body.len()).expect("a short packet")][..], &body].concat();
         self.bytes(conn, &bytes);
     }
 
-    /// Bytes from a client.
-    pub(crate) fn bytes(&mut self, conn: ConnId, bytes: &[u8]) {
+    /// Bytes from a client: whole packets.
+    ///
+    /// # Panics
+    /// When a packet is malformed.
+    pub fn bytes(&mut self, conn: ConnId, bytes: &[u8]) {
         let rules = DecodeRules { from: Direction::Client, text: TextRules::default() };
         let mut rest = bytes;
         while let Ok(Some(whole)) = frame(rest, 1 << 20) {
@@ -164,8 +182,33 @@ impl Site {
         }
     }
 
+    /// Gives an input to the broker.
+    fn input(&mut self, input: Input<'_>) {
+        self.broker.handle(NOW, input, &mut self.world);
+    }
+
+    /// Answers of everybody to what they got, until nobody has anything to say.
+    pub fn answer_all(&mut self, publisher: ConnId) {
+        loop {
+            let answers = self.world.answers(publisher);
+            if answers.is_empty() {
+                return;
+            }
+            for (conn, bytes) in answers {
+                self.bytes(conn, &bytes);
+            }
+        }
+    }
+
+    /// Throws away what was written to a client, without reading it.
+    pub fn forget_output(&mut self, conn: ConnId) {
+        if let Some(output) = self.world.outputs.get_mut(conn.slot as usize) {
+            output.advance(output.len());
+        }
+    }
+
     /// Messages that subscribers got.
-    pub(crate) fn delivered(&self) -> u64 {
+    pub fn delivered(&self) -> u64 {
         self.world.delivered
     }
 }
@@ -193,10 +236,10 @@ fn limits() -> SessionLimits {
         keep_alive_s_min: 0,
         keep_alive_s_max: 0,
         session_expiry_s_max: 0,
-        queued_messages_max: 1_000,
-        queued_bytes_max: 1 << 20,
+        queued_messages_max: 100_000,
+        queued_bytes_max: 1 << 30,
         sessions_per_identity_max: 1_000,
-        subscriptions_max: 100,
+        subscriptions_max: 10_000,
         maximum_qos: QoS::ExactlyOnce,
         retain_available: true,
         wildcard_available: true,
@@ -207,4 +250,24 @@ fn limits() -> SessionLimits {
         topic: TopicLimits { bytes_max: 1_000, levels_max: 20 },
         text: TextRules::default(),
     }
+}
+
+/// Appends a PUBLISH of 3.1.1; `number` gives its Packet Identifier.
+pub fn publish(out: &mut Vec<u8>, topic: &str, (qos, retain): (QoS, bool), number: u32, payload: &[u8]) {
+    let id = u16::try_from(number % 60_000 + 1).ok().and_then(PacketId::new);
+    let head = PublishHead {
+        version: ProtocolVersion::V311,
+        dup: false,
+        qos,
+        retain,
+        topic,
+        packet_id: id.filter(|_| qos != QoS::AtMostOnce),
+        alias: None,
+        message_expiry_s: None,
+        subscription_identifiers: &[],
+        forwarded: &[],
+        payload_len: payload.len(),
+    };
+    head.encode(out);
+    out.extend_from_slice(payload);
 }
