@@ -17,9 +17,18 @@ const MESSAGES: (u32, u32) = (2_000, 12_000);
 
 const WORKS: [&str; 6] = ["qos0", "qos0-1k", "qos0-topics", "qos0-fanout", "qos1", "qos2"];
 
+/// Why there is nothing to compare here, if so.
+pub(crate) fn not_comparable(workspace: &Workspace) -> Outcome<Option<String>> {
+    if !has_valgrind() {
+        return Ok(Some("valgrind is not installed: apt-get install valgrind".to_owned()));
+    }
+    let (kept, now) = (Kept::read(workspace)?.compiler, compiler()?);
+    Ok((kept != now).then(|| format!("counted with {kept}, this is {now}")))
+}
+
 /// Counts and compares; with `write` keeps the new counts. True when nothing got slower.
 pub(crate) fn run(workspace: &Workspace, write: bool) -> Outcome<bool> {
-    if Command::new("valgrind").arg("--version").output().is_err() {
+    if !has_valgrind() {
         return Err("valgrind is not installed: apt-get install valgrind".into());
     }
     let built = cargo()
@@ -29,13 +38,10 @@ pub(crate) fn run(workspace: &Workspace, write: bool) -> Outcome<bool> {
     if !built.success() {
         return Err("motte-hot does not build".into());
     }
-    let path = workspace.root.join(KEPT);
-    let kept: BTreeMap<String, u64> = match std::fs::read_to_string(&path) {
-        Ok(text) => toml::from_str(&text)?,
-        Err(_) => BTreeMap::new(),
-    };
-    let mut text = String::from(
-        "# Instructions for one delivered message, by `cargo xtask instructions --write`. Another compiler counts differently.\n",
+    let kept = Kept::read(workspace)?.counts;
+    let mut text = format!(
+        "# Instructions for one delivered message, by `cargo xtask instructions --write`. Another compiler counts differently.\ncompiler = \"{}\"\n\n[counts]\n",
+        compiler()?
     );
     let mut sound = true;
     println!("{:<12} {:>12} {:>12}", "work", "kept", "now");
@@ -51,7 +57,7 @@ pub(crate) fn run(workspace: &Workspace, write: bool) -> Outcome<bool> {
         writeln!(text, "{work} = {now}")?;
     }
     if write {
-        std::fs::write(&path, text)?;
+        std::fs::write(workspace.root.join(KEPT), text)?;
         println!("wrote {KEPT}");
         return Ok(true);
     }
@@ -61,6 +67,31 @@ pub(crate) fn run(workspace: &Workspace, write: bool) -> Outcome<bool> {
         );
     }
     Ok(sound)
+}
+
+/// What is kept.
+#[derive(Default, serde::Deserialize)]
+struct Kept {
+    compiler: String,
+    counts: BTreeMap<String, u64>,
+}
+
+impl Kept {
+    fn read(workspace: &Workspace) -> Outcome<Self> {
+        match std::fs::read_to_string(workspace.root.join(KEPT)) {
+            Ok(text) => Ok(toml::from_str(&text)?),
+            Err(_) => Ok(Self::default()),
+        }
+    }
+}
+
+fn has_valgrind() -> bool {
+    Command::new("valgrind").arg("--version").output().is_ok()
+}
+
+fn compiler() -> Outcome<String> {
+    let told = Command::new("rustc").arg("--version").output()?;
+    Ok(String::from_utf8_lossy(&told.stdout).trim().to_owned())
 }
 
 /// Instructions of a whole run, and messages delivered in it.

@@ -2,6 +2,7 @@
 //!
 //! Every verb reads the tree as it lies on disk; none changes it, save `statements --write`.
 
+mod bench;
 mod citation;
 mod floors;
 mod fuzz;
@@ -30,6 +31,7 @@ cargo xtask VERB
   tidy                   the style that a test can keep
   statements [--write]   the normative statements of MQTT against code and tests
                          --write renews docs/reference/statements.md
+  bench [--rounds N]     figures beside mosquitto and rumqttd (RUMQTTD=PATH), into docs/benchmarks.md
   fuzz [--seconds N]     each fuzz target for N seconds (60)
   instructions [--write] instructions of the hot path for a message against what is kept (needs valgrind)
                          --write keeps the new counts
@@ -57,6 +59,8 @@ fn run(words: &[&str]) -> Outcome<bool> {
         ["tidy"] => Ok(problem::report("tidy", &tidy::check(&Workspace::load()?)?)),
         ["statements"] => statements::run(&Workspace::load()?, false),
         ["statements", "--write"] => statements::run(&Workspace::load()?, true),
+        ["bench"] => bench::run(&Workspace::load()?, bench::ROUNDS_DEFAULT),
+        ["bench", "--rounds", rounds] => bench::run(&Workspace::load()?, rounds.parse()?),
         ["fuzz"] => fuzz::run(&Workspace::load()?, fuzz::SECONDS_DEFAULT),
         ["fuzz", "--seconds", seconds] => fuzz::run(&Workspace::load()?, seconds.parse()?),
         ["instructions"] => instructions::run(&Workspace::load()?, false),

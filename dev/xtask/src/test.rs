@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::problem::report;
 use crate::workspace::{Workspace, cargo};
-use crate::{Outcome, floors, statements, tidy};
+use crate::{Outcome, floors, instructions, statements, tidy};
 
 /// How a step ended.
 enum End {
@@ -38,11 +38,12 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> bool {
     }
     steps.cargo("doc tests", &["test", "--workspace", "--doc"]);
     if quick {
-        for name in ["interop", "licences", "advisories"] {
+        for name in ["interop", "instructions", "licences", "advisories"] {
             steps.ends.push((name, End::Skipped("--quick".to_owned()), 0));
         }
     } else {
         steps.cargo("interop", &["test", "--package", "motte-interop"]);
+        steps.step("instructions", Steps::instructions);
         steps.step("licences", Steps::licences);
         steps.step("advisories", Steps::advisories);
     }
@@ -76,6 +77,14 @@ impl Steps<'_> {
             command.env("PROPTEST_CASES", "32");
         }
         Ok(command.status()?.success())
+    }
+
+    /// A regression of the hot path that does not depend on time.
+    fn instructions(&self) -> Outcome<End> {
+        match instructions::not_comparable(self.workspace)? {
+            Some(why) => Ok(End::Skipped(why)),
+            None => instructions::run(self.workspace, false).map(passed),
+        }
     }
 
     /// Bans, licences and sources need nothing but the tree.

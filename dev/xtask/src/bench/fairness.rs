@@ -1,0 +1,144 @@
+//! What others make a client wait: a pair at a steady rate, alone and beside each kind of trouble.
+
+use std::process::{Child, Stdio};
+
+use crate::Outcome;
+use crate::bench::brokers::{Kind, Running, Site, Way};
+use crate::bench::figures::{Figures, command, run};
+use crate::bench::raw::Client;
+
+/// The pair that is watched.
+const BYSTANDER: &str =
+    "--rate 1000 --publishers 2 --subscribers 2 --seconds 2 --warmup 0.5 --prefix bystander";
+/// Subscriptions of the storm, by clients with a thousand each.
+const STORM: (u32, u32) = (100, 1_000);
+
+/// A kind of trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// A subscriber that never reads what a publisher sends it.
+    SlowConsumer,
+    /// A hundred thousand subscriptions with wildcards, made while the pair runs.
+    Subscriptions,
+    /// The policy is read again and again.
+    Reload,
+    /// Clients that come and go by TLS, as fast as they can.
+    Handshakes,
+}
+
+const TROUBLES: [(Trouble, &str); 4] = [
+    (Trouble::SlowConsumer, "a consumer that does not read, sent 5,000 messages/s of 1 KiB"),
+    (Trouble::Subscriptions, "100,000 subscriptions with wildcards being made"),
+    (Trouble::Reload, "the configuration and policy being read again, without a pause"),
+    (Trouble::Handshakes, "400 TLS connections a second"),
+];
+
+/// The pair alone and beside a trouble.
+pub(crate) struct Beside {
+    pub(crate) trouble: &'static str,
+    pub(crate) alone: Figures,
+    pub(crate) disturbed: Figures,
+}
+
+/// Measures each trouble, with a broker of its own each time.
+pub(crate) fn measure(site: &Site, rounds: usize) -> Outcome<Vec<Beside>> {
+    let words: Vec<&str> = BYSTANDER.split_whitespace().collect();
+    let mut all = Vec::new();
+    for (trouble, name) in TROUBLES {
+        let (mut alone, mut beside) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            let broker = site.start(Kind::Motte(1))?;
+            alone.push(run(site, &broker, Way::Plain, &words)?);
+            beside.push(with(trouble, site, &broker, &words)?);
+        }
+        let measured =
+            Beside { trouble: name, alone: Figures::median(&alone), disturbed: Figures::median(&beside) };
+        println!(
+            "  {name}: p99 {:.0} us alone, {:.0} us beside",
+            measured.alone.p99_us, measured.disturbed.p99_us
+        );
+        all.push(measured);
+    }
+    Ok(all)
+}
+
+/// A load in the background, ended when dropped.
+struct Load(Child);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn load(site: &Site, broker: &Running, way: Way, words: &str) -> Outcome<Load> {
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let mut command = command(site.motte(), site, broker, way, &words)?;
+    Ok(Load(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?))
+}
+
+fn with(trouble: Trouble, site: &Site, broker: &Running, words: &[&str]) -> Outcome<Figures> {
+    let port = broker.port(Way::Plain).ok_or("no plain listener")?;
+    match trouble {
+        Trouble::SlowConsumer => {
+            let mut deaf = Client::connect(port, "deaf", true)?;
+            deaf.subscribe(&["motte-bench/#".to_owned()], 0)?;
+            let _load = load(
+                site,
+                broker,
+                Way::Plain,
+                "--rate 5000 --size 1024 --publishers 1 --subscribers 1 --seconds 10 --warmup 0",
+            )?;
+            run(site, broker, Way::Plain, words)
+        }
+        Trouble::Subscriptions => std::thread::scope(|scope| {
+            let storm = scope.spawn(|| storm(port).map_err(|error| error.to_string()));
+            let figures = run(site, broker, Way::Plain, words);
+            match storm.join() {
+                Ok(Ok(())) => figures,
+                Ok(Err(error)) => Err(error.into()),
+                Err(_) => Err("the storm of subscriptions panicked".into()),
+            }
+        }),
+        Trouble::Reload => {
+            let running = std::sync::atomic::AtomicBool::new(true);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while running.load(std::sync::atomic::Ordering::Relaxed) {
+                        // Starting `kill` takes about as long as a reload.
+                        let _ = broker.reload();
+                    }
+                });
+                let figures = run(site, broker, Way::Plain, words);
+                running.store(false, std::sync::atomic::Ordering::Relaxed);
+                figures
+            })
+        }
+        Trouble::Handshakes => {
+            let _load = load(
+                site,
+                broker,
+                Way::Hybrid,
+                "--shape connect --connect-rate 400 --seconds 10 --warmup 0",
+            )?;
+            run(site, broker, Way::Plain, words)
+        }
+    }
+}
+
+fn storm(port: u16) -> Outcome<()> {
+    let (clients, each) = STORM;
+    let mut connected = Vec::new();
+    for client in 0..clients {
+        let mut one = Client::connect(port, &format!("storm-{client}"), true)?;
+        for part in 0..each / 100 {
+            let filters: Vec<String> =
+                (0..100).map(|filter| format!("other/+/{client}/{part}/{filter}/#")).collect();
+            one.subscribe(&filters, 0)?;
+        }
+        connected.push(one);
+    }
+    Ok(())
+}

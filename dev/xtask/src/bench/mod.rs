@@ -1,0 +1,38 @@
+//! `cargo xtask bench`: what the broker costs beside its peers, in one interleaved run, written to docs/benchmarks.md.
+//!
+//! Generator and brokers share the machine, so CPU time for each delivery is the figure, and ratios to a peer of the same run
+//! are what may be quoted. Nothing here is a test: no check depends on time.
+
+mod brokers;
+mod fairness;
+mod figures;
+mod growth;
+mod offline;
+mod page;
+mod plot;
+mod raw;
+mod rows;
+
+use crate::Outcome;
+use crate::workspace::{Workspace, cargo};
+
+/// Rounds of each row; medians of at least five are told.
+pub(crate) const ROUNDS_DEFAULT: usize = 5;
+
+/// Measures everything and writes the page.
+pub(crate) fn run(workspace: &Workspace, rounds: usize) -> Outcome<bool> {
+    let root = &workspace.root;
+    for package in ["motte", "motte-hot"] {
+        let built = cargo().args(["build", "--release", "--package", package]).current_dir(root).status()?;
+        if !built.success() {
+            return Err(format!("{package} does not build").into());
+        }
+    }
+    let site = brokers::Site::new(root)?;
+    let rows = rows::measure(&site, rounds)?;
+    let fairness = fairness::measure(&site, rounds)?;
+    let growth = growth::measure(root)?;
+    page::write(root, &page::Measured { rounds, peers: site.peers(), rows, fairness, growth })?;
+    println!("wrote docs/benchmarks.md and docs/plots");
+    Ok(true)
+}
