@@ -10,6 +10,7 @@ mod listener;
 mod listener_tls;
 mod meant;
 mod reading;
+mod sandbox;
 mod written;
 
 pub use error::{ConfigError, ConfigErrors};
@@ -20,3 +21,4 @@ pub use listener::{
 };
 pub use meant::{Config, LogFormat, parse, parse_development};
 pub use reading::Places;
+pub use sandbox::{Sandbox, SandboxMode};

@@ -10,6 +10,7 @@ use crate::error::{ConfigErrors, Faults};
 use crate::limits::Limits;
 use crate::listener::{Endpoint, Listener};
 use crate::reading::{Places, read};
+use crate::sandbox::Sandbox;
 use crate::written::{ConfigWritten, DevelopmentWritten, LogWritten, SysWritten};
 
 /// How events are written to standard error.
@@ -50,6 +51,8 @@ pub struct Config {
     pub metrics: Option<Endpoint>,
     /// Seconds between publications of `$SYS/` topics; 0: none.
     pub sys_interval_s: u32,
+    /// How the process confines itself.
+    pub sandbox: Sandbox,
     /// Where the configuration names its files.
     pub places: Places,
 }
@@ -70,6 +73,7 @@ impl Default for Config {
             log_level: Severity::Info,
             metrics: None,
             sys_interval_s: 10,
+            sandbox: Sandbox::default(),
             places: Places::default(),
         }
     }
@@ -137,6 +141,7 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
     if let Some(bind) = &written.metrics.bind {
         config.metrics = metrics(bind, &mut faults);
     }
+    config.sandbox = Sandbox::from_written(&written.sandbox, &mut faults);
     faults.finish()?;
     Ok(config)
 }
@@ -259,6 +264,7 @@ impl Config {
             line(format!("\n[metrics]\nbind = {}", quoted(&metrics.to_string())));
         }
         line(format!("\n[sys]\ninterval_s = {}", self.sys_interval_s));
+        line(self.sandbox.to_toml());
         line(format!("\n[limits]\n{}", self.limits.to_toml()));
         out
     }

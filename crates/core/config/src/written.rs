@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::limits::LimitsWritten;
+use crate::sandbox::SandboxWritten;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +28,8 @@ pub(crate) struct ConfigWritten {
     pub(crate) metrics: MetricsWritten,
     #[serde(default)]
     pub(crate) sys: SysWritten,
+    #[serde(default)]
+    pub(crate) sandbox: SandboxWritten,
 }
 
 /// What `motte dev --config` may hold.
