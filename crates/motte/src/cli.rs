@@ -37,6 +37,8 @@ pub(crate) enum Verb {
     Device(DeviceArgs),
     /// Change a password file
     Passwd(PasswdArgs),
+    /// See and test how a broker confines itself
+    Harden(HardenArgs),
     /// Explain an event of the log: what it means and what to do
     Explain(ExplainArgs),
 }
@@ -58,6 +60,9 @@ pub(crate) struct UpArgs {
     /// Worker threads; 0: one for each core
     #[arg(long, default_value_t = 0)]
     pub(crate) workers: u16,
+    /// How the process confines itself: required, best-effort or off; required where the kernel can, if left out
+    #[arg(long, value_parser = sandbox_mode)]
+    pub(crate) sandbox: Option<motte_config::SandboxMode>,
     /// Print the configuration and stop
     #[arg(long)]
     pub(crate) print_config: bool,
@@ -316,4 +321,39 @@ pub(crate) enum PasswdAction {
 pub(crate) struct ExplainArgs {
     /// Identifier or name of an event, MOTTE-G-0003 or gate.connect_refused; without it, all are listed
     pub(crate) event: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HardenArgs {
+    #[command(subcommand)]
+    pub(crate) action: HardenAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HardenAction {
+    /// Ask the kernel what is in force on a running broker; exit code 1 if that is not everything
+    Status {
+        /// The state directory of the broker
+        #[arg(long, default_value = "motte-state")]
+        state: PathBuf,
+        /// The process, in place of the one that uses the state directory
+        #[arg(long)]
+        pid: Option<u32>,
+        /// Write JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try to get out of the sandbox in every role; exit code 1 if anything is not refused
+    Selftest {
+        /// Write JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// One attempt of the self-test, in a process that it starts
+    #[command(hide = true)]
+    Attempt { arguments: Vec<String> },
+}
+
+fn sandbox_mode(name: &str) -> Result<motte_config::SandboxMode, String> {
+    motte_config::SandboxMode::parse(name).ok_or_else(|| "use required, best-effort or off".to_owned())
 }

@@ -1,7 +1,7 @@
 //! The process: workers, turns, timers, effects, reload and shutdown.
 //!
 //! A worker is a thread with an event loop, a shard of the broker and its connections; `turn` is what it does between two
-//! waits. `world` is how the broker's effects reach sockets and other workers. `supervise` brings everything up, passes
+//! waits. `world` is how the broker's effects reach sockets and other workers. `sealing` gives up what none of them needs. `supervise` brings everything up, passes
 //! commands on and takes everything down. Never here: rules of the protocol or of policy.
 
 mod accepting;
@@ -24,6 +24,7 @@ mod questions;
 mod reloading;
 mod rules;
 mod scrape;
+mod sealing;
 mod secrets;
 mod server;
 mod shutdown;
@@ -37,6 +38,7 @@ mod world;
 
 pub use assemble::AssembleError;
 pub use reloading::ReloadError;
+pub use sealing::{REPORT, SelfConfinement};
 pub use secrets::AskPassphrase;
 pub use server::{
     Bound, BoundAddress, ExitReason, Handle, LogSink, Options, ReadConfig, RunError, Server, StartError,

@@ -38,6 +38,9 @@ pub(crate) fn unchangeable(old: &Config, new: &Config) -> Result<(), ReloadError
     if old.metrics != new.metrics {
         return restart("metrics.bind".to_owned());
     }
+    if old.sandbox != new.sandbox {
+        return restart("sandbox".to_owned());
+    }
     if old.listeners.len() != new.listeners.len() {
         return restart("the number of listeners".to_owned());
     }

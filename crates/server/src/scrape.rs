@@ -2,13 +2,16 @@
 //! own. One request a connection, one connection at a time, every wait bounded.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use rustix::net::{Shutdown, shutdown};
 
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
 const HEADERS_MAX: usize = 32;
@@ -44,13 +47,17 @@ impl BoundScrape {
     /// # Errors
     /// When the system refuses another thread.
     pub(crate) fn serve(self, page: impl Fn() -> String + Send + 'static) -> io::Result<Scrape> {
-        let Self { listener, place } = self;
+        let Self { listener, .. } = self;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        let descriptor = match &listener {
+            Listener::Tcp(listener) => OwnedFd::from(listener.try_clone()?),
+            Listener::Unix(listener, _) => OwnedFd::from(listener.try_clone()?),
+        };
         let thread = std::thread::Builder::new()
             .name("motte-metrics".into())
             .spawn(move || serve(&listener, &stopped, &page))?;
-        Ok(Scrape { thread, stop, place })
+        Ok(Scrape { thread, stop, descriptor })
     }
 }
 
@@ -58,7 +65,8 @@ impl BoundScrape {
 pub(crate) struct Scrape {
     thread: JoinHandle<()>,
     stop: Arc<AtomicBool>,
-    place: Place,
+    /// The listening socket.
+    descriptor: OwnedFd,
 }
 
 impl Scrape {
@@ -82,12 +90,8 @@ impl Scrape {
     /// Stops serving.
     pub(crate) fn stop(self) {
         self.stop.store(true, Ordering::Release);
-        // A connection of our own ends the wait for the next one.
-        let woken = match &self.place {
-            Place::Tcp(address) => TcpStream::connect_timeout(address, PATIENCE).map(drop),
-            Place::Unix(path) => UnixStream::connect(path).map(drop),
-        };
-        if woken.is_ok() {
+        // Ends the wait for the next connection. A confined process could not wake itself by connecting.
+        if shutdown(&self.descriptor, Shutdown::Both).is_ok() {
             let _ = self.thread.join();
         }
     }
@@ -118,7 +122,8 @@ fn serve(listener: &Listener, stop: &AtomicBool, page: &dyn Fn() -> String) {
                 answer(&mut stream, page)
             }),
         };
-        if answered.is_err_and(|error| error.raw_os_error().is_some()) {
+        let failed = answered.is_err_and(|error| error.raw_os_error().is_some());
+        if failed && !stop.load(Ordering::Acquire) {
             // Out of descriptors, most likely: wait instead of spinning.
             std::thread::park_timeout(Duration::from_millis(50));
         }
@@ -180,6 +185,8 @@ fn status_of(request: &[u8]) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
 
     fn ask(place: &Place, request: &[u8]) -> String {

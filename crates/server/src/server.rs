@@ -13,6 +13,7 @@ use motte_config::Config;
 use crate::assemble::{self, AssembleError};
 use crate::log::Sink;
 use crate::reloading::ReloadError;
+use crate::sealing::SelfConfinement;
 use crate::secrets::{AskPassphrase, Passphrases};
 use crate::state::StateError;
 use crate::supervise::Supervisor;
@@ -38,6 +39,9 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The process could not confine itself as required.
+    #[error("{0}")]
+    Confine(String),
     /// The system refuses threads, descriptors or randomness.
     #[error("the system refuses {what}: {cause}")]
     System {
@@ -96,6 +100,8 @@ pub struct Options {
     pub policy: Option<CompiledPolicy>,
     /// How a person is asked for the passphrase of a key, where the configuration says so.
     pub ask_passphrase: Option<AskPassphrase>,
+    /// That the process may confine itself; without it nothing is given up.
+    pub confine: Option<SelfConfinement>,
     /// Where events are written; stderr unless given.
     pub log_sink: Option<LogSink>,
     /// What happened before the start and belongs into the log, such as credentials that were made.

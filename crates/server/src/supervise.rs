@@ -27,6 +27,7 @@ use crate::questions::Questions;
 use crate::reloading::{self, ReloadError};
 use crate::rules::Rules;
 use crate::scrape::{BoundScrape, Place, Scrape};
+use crate::sealing::Sealed;
 use crate::secrets::Passphrases;
 use crate::server::{
     Bound, BoundAddress, Command, ExitReason, Handle, Options, ReadConfig, RunError, StartError, drain,
@@ -58,12 +59,13 @@ pub(crate) struct Supervisor {
     scrape: Option<Scrape>,
     state: Option<StateDirectory>,
     signals: Option<SignalHandle>,
+    sealed: Sealed,
     addresses: Vec<Bound>,
     sockets: Vec<PathBuf>,
 }
 
 impl Supervisor {
-    /// Brings everything up. Threads start last, so that a failure leaves nothing running.
+    /// Brings everything up. Threads start last, so that a failure leaves nothing running, and all of them are confined.
     pub(crate) fn prepare(
         config: Config,
         options: Options,
@@ -90,6 +92,12 @@ impl Supervisor {
         let scrape = bind_scrape(&config)?;
         addresses.extend(scrape.as_ref().map(|scrape| bound_metrics(scrape.place())));
 
+        // Catching them takes a pair of sockets, which the confined process cannot make.
+        let signals =
+            options.signals.then(catch_signals).transpose().map_err(StartError::system("signals"))?;
+
+        let (sealed, told) = Sealed::seal(&config, options.confine)?;
+        events.extend(told);
         let sink = options.log_sink.unwrap_or_else(|| Box::new(io::stderr()));
         let (log, log_thread) =
             log::start(config.log_format, config.log_level, sink).map_err(StartError::system("a thread"))?;
@@ -117,11 +125,8 @@ impl Supervisor {
         let threads: io::Result<Vec<_>> =
             made.workers.into_iter().map(|worker| spawn(worker, handle.clone())).collect();
         let workers = threads.map_err(StartError::system("a thread"))?;
-        let signals = if options.signals {
-            Some(watch_signals(handle).map_err(StartError::system("signals"))?)
-        } else {
-            None
-        };
+        let signals = signals.map(|signals| watch_signals(signals, handle)).transpose();
+        let signals = signals.map_err(StartError::system("a thread"))?;
         door::announce(&addresses, &log);
         Ok(Self {
             config,
@@ -140,6 +145,7 @@ impl Supervisor {
             scrape,
             state,
             signals,
+            sealed,
             addresses,
             sockets,
         })
@@ -180,6 +186,7 @@ impl Supervisor {
             None => self.config.clone(),
         };
         reloading::unchangeable(&self.config, &config)?;
+        self.sealed.reaches(&config)?;
         let generation = self.rules.policy.generation().0;
         let policy = if self.fixed_policy {
             Ok(Arc::clone(&self.rules.policy))
@@ -193,6 +200,7 @@ impl Supervisor {
         self.exchange.memory().set_max(config.limits.memory_bytes_max);
         self.exchange.retained_mut().set_limits(retained_limits(&config));
         self.config = config;
+        self.sealed.look_again();
         for inbox in self.inboxes.iter() {
             inbox.put(Letter::Reload(Arc::clone(&self.rules)));
         }
@@ -275,9 +283,10 @@ impl Supervisor {
             scrape.stop();
         }
         for socket in &self.sockets {
-            // It may be gone already; the next start replaces it in any case.
+            // It may be gone already, or in a directory that is closed by now; the next start replaces it in any case.
             let _ = std::fs::remove_file(socket);
         }
+        self.sealed.end();
         if matches!(ended, Ok(ExitReason::Stopped)) {
             for worker in self.workers {
                 // A worker that panics says so through its guard.
@@ -369,8 +378,11 @@ fn page(reports: Reports, exchange: Exchange, clock: Clock) -> impl Fn() -> Stri
     }
 }
 
-fn watch_signals(handle: Handle) -> io::Result<SignalHandle> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+fn catch_signals() -> io::Result<Signals> {
+    Signals::new([SIGTERM, SIGINT, SIGHUP])
+}
+
+fn watch_signals(mut signals: Signals, handle: Handle) -> io::Result<SignalHandle> {
     let closing = signals.handle();
     std::thread::Builder::new().name("motte-signals".into()).spawn(move || {
         for signal in &mut signals {

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use motte_access::{CompiledPolicy, PolicyGeneration};
-use motte_config::{Config, Endpoint, Kind, Listener, LogFormat, WebSocket};
-use motte_server::{Options, Server};
+use motte_config::{Config, Endpoint, Kind, Listener, LogFormat, SandboxMode, WebSocket};
+use motte_server::{Options, SelfConfinement, Server};
 
 use crate::cli::DevArgs;
 use crate::verb::Fault;
@@ -28,6 +28,7 @@ pub(crate) fn run(args: &DevArgs) -> Result<(), Fault> {
     let options = Options {
         signals: true,
         policy: Some(CompiledPolicy::development_allow_all(PolicyGeneration(1))),
+        confine: Some(SelfConfinement::default()),
         read_config: Some(Box::new(move || Ok(again.clone()))),
         ..Options::default()
     };
@@ -48,6 +49,8 @@ fn config(args: &DevArgs) -> Result<Config, Fault> {
     // Everybody comes from this machine.
     config.limits.connections_per_address_max = config.limits.connections_max;
     config.workers = args.workers;
+    // Development goes on on every kernel.
+    config.sandbox.mode = Some(SandboxMode::BestEffort);
     if args.json {
         config.log_format = LogFormat::Json;
     }

@@ -6,6 +6,7 @@ mod connecting;
 mod dev;
 mod device;
 mod explain;
+mod harden;
 mod passwd;
 mod publish;
 mod serve;
@@ -46,6 +47,7 @@ pub(crate) fn run(verb: Verb) -> Result<(), Fault> {
         Verb::Bench(args) => bench::run(&args),
         Verb::Device(args) => device::run(&args),
         Verb::Passwd(args) => passwd::run(&args),
+        Verb::Harden(args) => harden::run(&args),
         Verb::Explain(args) => explain::run(&args),
     }
 }

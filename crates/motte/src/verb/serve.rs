@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use motte_config::Config;
-use motte_server::{AskPassphrase, ExitReason, Options, Server};
+use motte_server::{AskPassphrase, ExitReason, Options, SelfConfinement, Server};
 
 use crate::cli::ServeArgs;
 use crate::verb::Fault;
@@ -14,6 +14,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Fault> {
     let path = args.config.clone();
     let options = Options {
         signals: true,
+        confine: Some(SelfConfinement { read: vec![args.config.clone()] }),
         ask_passphrase: Some(ask_passphrase()),
         read_config: Some(Box::new(move || load(&path).map_err(|fault| fault.to_string()))),
         ..Options::default()

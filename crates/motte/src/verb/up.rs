@@ -7,7 +7,7 @@ use motte_config::{
     AuthMethod, Certificate, ClientCertificates, Config, Endpoint, Kind, Listener, ListenerTls, LogFormat,
     TlsVersion,
 };
-use motte_server::{Bound, Options, Server};
+use motte_server::{Bound, Options, SelfConfinement, Server};
 
 use crate::cli::UpArgs;
 use crate::state::{Made, State};
@@ -27,6 +27,7 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Fault> {
         signals: true,
         // For people the screen below says what was made.
         before: if args.json { std::mem::take(&mut made.events) } else { Vec::new() },
+        confine: Some(SelfConfinement::default()),
         read_config: Some(Box::new(move || Ok(again.clone()))),
         ..Options::default()
     };
@@ -43,6 +44,7 @@ fn config(args: &UpArgs, state: &State) -> Config {
         policy_files: vec![state.path("policy.toml")],
         ..Config::default()
     };
+    config.sandbox.mode = args.sandbox;
     if args.json {
         config.log_format = LogFormat::Json;
     }

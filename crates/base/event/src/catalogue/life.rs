@@ -40,4 +40,10 @@ events! { "life":
     revocation_list_expired "MOTTE-L-0013" Error (file: &str = "file of the list")
         "A revocation list is past its end. Client certificates of its authority are refused, because nobody knows which were revoked since."
         "Fetch the authority's current list and reload.";
+    confined "MOTTE-L-0014" Notice (role: &str = "part that the process plays", in_force: &str = "what the kernel says is in force")
+        "The process gave up files, ports, programs and kernel calls that it does not need."
+        "Nothing. `motte harden status` reads it anew.";
+    confinement_incomplete "MOTTE-L-0015" Warning (role: &str = "part that the process plays", not_in_force: &str = "what is not in force, and what would bring it")
+        "The process runs less confined than it could be: whoever takes it over gets what is listed here."
+        "Follow what is listed; then set sandbox.mode = \"required\", which refuses such a start.";
 }

@@ -1,0 +1,175 @@
+//! The process confines itself once it listens and has read what it needs, before it starts a thread or takes a byte from
+//! a stranger. What it must read again at a reload stays readable, and nothing else.
+
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use motte_config::{Config, SandboxMode};
+use motte_confine::{ConfineError, Confined, Confinement, Denied, Mode, Role};
+use motte_event::{Event, life};
+
+use crate::reloading::ReloadError;
+use crate::server::StartError;
+
+/// In the state directory: what the process found to be in force on itself, for `motte harden status`.
+pub const REPORT: &str = "sandbox.json";
+
+/// That the process may confine itself as `[sandbox]` of its configuration says. For a process that has one thread and is
+/// nothing but this server: what is given up is gone for everything in it.
+#[derive(Debug, Clone, Default)]
+pub struct SelfConfinement {
+    /// Files that are read at a reload beside those of the configuration, such as the configuration itself.
+    pub read: Vec<PathBuf>,
+}
+
+/// What is left to the process.
+#[derive(Default)]
+pub(crate) struct Sealed {
+    confined: Option<Confined>,
+    /// Directories, and files of the root directory, that can be read; all of them real paths.
+    open: BTreeSet<PathBuf>,
+    report: Option<PathBuf>,
+}
+
+impl Sealed {
+    /// Gives up what is not needed, where it is asked for, and tells what came of it.
+    ///
+    /// # Errors
+    /// When the configuration requires more than is to be had. The process may be confined in part then and has to end.
+    pub(crate) fn seal(
+        config: &Config,
+        asked: Option<SelfConfinement>,
+    ) -> Result<(Self, Option<Event>), StartError> {
+        let Some(asked) = asked else { return Ok((Self::default(), None)) };
+        let mut open = places(config.files_read().into_iter().chain(asked.read.iter().map(AsRef::as_ref)));
+        open.extend(credentials(config));
+        let mut confinement = Confinement::new(Role::Core);
+        confinement.mode = mode(config);
+        if config.sandbox.audit {
+            confinement.denied = Denied::Log;
+        }
+        confinement.read = open.iter().cloned().collect();
+        confinement.read_write.extend(config.state_dir.clone());
+        open.extend(config.state_dir.as_ref().and_then(|dir| dir.canonicalize().ok()));
+        let confined = confinement.enforce().map_err(|error| StartError::Confine(explained(&error)))?;
+        let event = told(&confined);
+        let report = config.state_dir.as_ref().map(|dir| dir.join(REPORT));
+        let sealed = Self { confined: Some(confined), open, report };
+        sealed.write_report();
+        Ok((sealed, Some(event)))
+    }
+
+    /// Refuses a new configuration that names files which the process cannot reach any more.
+    pub(crate) fn reaches(&self, config: &Config) -> Result<(), ReloadError> {
+        let sealed =
+            self.confined.as_ref().is_some_and(|confined| confined.in_force().landlock.abi.is_some());
+        if !sealed {
+            return Ok(());
+        }
+        for file in config.files_read() {
+            let closed = |place: &PathBuf| !self.open.iter().any(|open| place.starts_with(open));
+            if let Some(place) = places([file].into_iter()).iter().find(|place| closed(place)) {
+                let what = format!(
+                    "the place of {}: the sandbox closed {} at the start, when no file of it was named. It",
+                    file.display(),
+                    place.display()
+                );
+                return Err(ReloadError::Restart { what });
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the kernel again, for the report.
+    pub(crate) fn look_again(&mut self) {
+        // Unreadable: then the report of the last look stays.
+        if self.confined.as_mut().is_some_and(|confined| confined.read_back().is_ok()) {
+            self.write_report();
+        }
+    }
+
+    /// Takes the report away; the process is about to end.
+    pub(crate) fn end(&self) {
+        if let Some(report) = &self.report {
+            let _ = std::fs::remove_file(report);
+        }
+    }
+
+    fn write_report(&self) {
+        let (Some(confined), Some(path)) = (&self.confined, &self.report) else { return };
+        let text = confined.in_force().to_json();
+        let write = || -> io::Result<()> {
+            let mut options = OpenOptions::new();
+            let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(path)?;
+            file.write_all(text.as_bytes())
+        };
+        // A disk that is full is told of by what has to be kept; half a report is read as none.
+        let _ = write();
+    }
+}
+
+/// As configured; otherwise required where the kernel can do it all.
+fn mode(config: &Config) -> Mode {
+    match config.sandbox.mode {
+        Some(SandboxMode::Required) => Mode::Required,
+        Some(SandboxMode::BestEffort) => Mode::BestEffort,
+        Some(SandboxMode::Off) => Mode::Off,
+        None if motte_confine::lacking().is_empty() => Mode::Required,
+        None => Mode::BestEffort,
+    }
+}
+
+fn told(confined: &Confined) -> Event {
+    let in_force = confined.in_force();
+    let role = in_force.role.unwrap_or(Role::Core).name();
+    if in_force.is_full() {
+        return life::confined(role, &in_force.summary());
+    }
+    let mut short = in_force.shortfalls();
+    if in_force.mode == Some(Mode::Off) {
+        short.insert(0, "sandbox.mode is off".to_owned());
+    }
+    short.extend(in_force.missing.iter().map(|missing| format!("remedy: {}", missing.remedy)));
+    life::confinement_incomplete(role, &short.join("; "))
+}
+
+fn explained(error: &ConfineError) -> String {
+    let remedy = match error {
+        ConfineError::Missing(_) | ConfineError::NotInForce(_) => {
+            "\n  remedy: bring what is missing, or write [sandbox] mode = \"best-effort\" and start with less"
+        }
+        ConfineError::Threads(_)
+        | ConfineError::Path { .. }
+        | ConfineError::Step { .. }
+        | ConfineError::Unreadable { .. } => "",
+    };
+    format!("the process cannot be confined: {error}{remedy}")
+}
+
+/// Where files lie: of each the directory in which it is named and the one in which it really is, so that a file and a link
+/// can be replaced by new ones. A file of the root directory stands for itself.
+fn places<'a>(files: impl Iterator<Item = &'a Path>) -> BTreeSet<PathBuf> {
+    let mut places = BTreeSet::new();
+    for file in files {
+        places.extend(place(file));
+        places.extend(file.canonicalize().ok().as_deref().and_then(place));
+    }
+    places
+}
+
+fn place(file: &Path) -> Option<PathBuf> {
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = parent.canonicalize().ok()?;
+    if parent == Path::new("/") { file.canonicalize().ok() } else { Some(parent) }
+}
+
+/// The directory of systemd's credentials, where one of them is used.
+fn credentials(config: &Config) -> Option<PathBuf> {
+    let certificates = config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    let mut certificates = certificates.flat_map(|tls| &tls.certificates);
+    certificates.any(|one| one.passphrase_credential.is_some()).then_some(())?;
+    PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).canonicalize().ok()
+}
