@@ -5,5 +5,6 @@
 
 mod clients;
 mod process;
+mod sealed;
 mod site;
 mod tls;

@@ -66,6 +66,8 @@ pub(crate) const GROUPS: &[Group] = &[
             SYS_sched_getaffinity,
             SYS_sched_yield,
             SYS_set_robust_list,
+            // A thread lowers its own priority; raising one takes a capability that nobody has.
+            SYS_setpriority if [[is(0, libc::PRIO_PROCESS), is(1, 0)]],
         ],
     },
     Group {
@@ -128,7 +130,6 @@ pub(crate) const GROUPS: &[Group] = &[
         roles: EVERYONE,
         calls: calls![
             SYS_close,
-            SYS_dup,
             SYS_fcntl if [
                 [is(1, libc::F_DUPFD_CLOEXEC.cast_unsigned())],
                 [is(1, libc::F_GETFD.cast_unsigned())],
@@ -139,7 +140,6 @@ pub(crate) const GROUPS: &[Group] = &[
             SYS_fstat,
             SYS_ioctl if [[is(1, FIONBIO)], [is(1, FIOCLEX)], [is(1, FIONREAD)], [is(1, TCGETS)]],
             SYS_lseek,
-            SYS_pipe2,
             SYS_pread64,
             SYS_pwrite64,
             SYS_read,
@@ -181,12 +181,10 @@ pub(crate) const GROUPS: &[Group] = &[
         roles: EVERYONE,
         calls: calls![
             SYS_fallocate,
-            SYS_fchmod,
             SYS_fdatasync,
             SYS_flock,
             SYS_fsync,
             SYS_ftruncate,
-            SYS_linkat,
             SYS_mkdirat,
             SYS_renameat,
             SYS_renameat2,
@@ -256,6 +254,7 @@ pub(crate) const GROUPS: &[Group] = &[
             SYS_kill,
             SYS_pidfd_open,
             SYS_pidfd_send_signal,
+            SYS_pipe2,
             SYS_rt_sigtimedwait,
             SYS_set_tid_address,
             SYS_setpgid,
@@ -303,7 +302,6 @@ const OLDER: &[Call] = calls![
     SYS_rename,
     SYS_rmdir,
     SYS_stat,
-    SYS_time,
     SYS_unlink,
 ];
 #[cfg(not(target_arch = "x86_64"))]
@@ -339,3 +337,81 @@ pub(crate) const DECLINED: &[Declined] = &[
         ]],
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has(role: Role, number: i64) -> bool {
+        GROUPS
+            .iter()
+            .any(|group| group.roles.contains(&role) && group.calls.iter().any(|call| call.number == number))
+    }
+
+    #[test]
+    fn no_role_has_a_call_that_leads_out() {
+        let never = calls![
+            SYS_add_key,
+            SYS_bpf,
+            SYS_chroot,
+            SYS_delete_module,
+            SYS_finit_module,
+            SYS_init_module,
+            SYS_io_uring_setup,
+            SYS_kexec_load,
+            SYS_keyctl,
+            SYS_memfd_create,
+            SYS_mount,
+            SYS_move_mount,
+            SYS_open_by_handle_at,
+            SYS_open_tree,
+            SYS_perf_event_open,
+            SYS_pidfd_getfd,
+            SYS_pivot_root,
+            SYS_pkey_mprotect,
+            SYS_process_madvise,
+            SYS_process_vm_readv,
+            SYS_process_vm_writev,
+            SYS_ptrace,
+            SYS_reboot,
+            SYS_request_key,
+            SYS_setns,
+            SYS_shmat,
+            SYS_swapon,
+            SYS_umount2,
+            SYS_unshare,
+            SYS_userfaultfd,
+        ];
+        for call in never {
+            let having: Vec<_> = EVERYONE.iter().filter(|role| has(**role, call.number)).collect();
+            assert!(having.is_empty(), "{}: {having:?}", call.name);
+        }
+    }
+
+    #[test]
+    fn core_makes_no_socket_and_none_but_the_supervisor_starts_programs() {
+        for call in calls![SYS_socket, SYS_socketpair, SYS_connect, SYS_bind, SYS_listen] {
+            assert!(!has(Core, call.number) && !has(Keyd, call.number), "{}", call.name);
+        }
+        for call in calls![SYS_execve, SYS_execveat, SYS_kill, SYS_setuid, SYS_seccomp] {
+            let having = LEAVES.iter().any(|role| has(*role, call.number));
+            assert!(!having, "{}", call.name);
+        }
+        assert!(!has(Keyd, libc::SYS_accept4) && !has(Egress, libc::SYS_accept4));
+    }
+
+    #[test]
+    fn what_makes_memory_executable_is_conditional_in_every_leaf() {
+        for role in LEAVES {
+            for group in GROUPS.iter().filter(|group| group.roles.contains(role)) {
+                for call in group
+                    .calls
+                    .iter()
+                    .filter(|call| [libc::SYS_mmap, libc::SYS_mprotect].contains(&call.number))
+                {
+                    assert_eq!(call.given, [[NOT_EXECUTABLE]], "{role} {}", call.name);
+                }
+            }
+        }
+    }
+}

@@ -106,6 +106,10 @@ fn each_fault_is_named_with_its_place_and_remedy() {
             &["two listeners are called `a`", "127.0.0.1:1883 is bound twice"],
         ),
         (
+            format!("{}[sandbox]\nmode = \"maybe\"", listener(tcp)),
+            &["sandbox mode maybe is not known", "use required, best-effort or off"],
+        ),
+        (
             format!("{}[metrics]\nbind = \"0.0.0.0:9464\"", listener(tcp)),
             &["metrics would be open to the network"],
         ),
