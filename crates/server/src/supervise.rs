@@ -93,9 +93,7 @@ impl Supervisor {
         addresses.extend(scrape.as_ref().map(|scrape| bound_metrics(scrape.place())));
 
         // Catching them takes a pair of sockets, which the confined process cannot make.
-        let signals =
-            options.signals.then(catch_signals).transpose().map_err(StartError::system("signals"))?;
-
+        let signals = catch_signals(options.signals)?;
         let (sealed, told) = Sealed::seal(&config, options.confine)?;
         events.extend(told);
         let sink = options.log_sink.unwrap_or_else(|| Box::new(io::stderr()));
@@ -125,8 +123,7 @@ impl Supervisor {
         let threads: io::Result<Vec<_>> =
             made.workers.into_iter().map(|worker| spawn(worker, handle.clone())).collect();
         let workers = threads.map_err(StartError::system("a thread"))?;
-        let signals = signals.map(|signals| watch_signals(signals, handle)).transpose();
-        let signals = signals.map_err(StartError::system("a thread"))?;
+        let signals = signals.map(|signals| watch_signals(signals, handle)).transpose()?;
         door::announce(&addresses, &log);
         Ok(Self {
             config,
@@ -378,13 +375,14 @@ fn page(reports: Reports, exchange: Exchange, clock: Clock) -> impl Fn() -> Stri
     }
 }
 
-fn catch_signals() -> io::Result<Signals> {
-    Signals::new([SIGTERM, SIGINT, SIGHUP])
+fn catch_signals(wanted: bool) -> Result<Option<Signals>, StartError> {
+    let signals = wanted.then(|| Signals::new([SIGTERM, SIGINT, SIGHUP])).transpose();
+    signals.map_err(StartError::system("signals"))
 }
 
-fn watch_signals(mut signals: Signals, handle: Handle) -> io::Result<SignalHandle> {
+fn watch_signals(mut signals: Signals, handle: Handle) -> Result<SignalHandle, StartError> {
     let closing = signals.handle();
-    std::thread::Builder::new().name("motte-signals".into()).spawn(move || {
+    let watch = move || {
         for signal in &mut signals {
             match signal {
                 SIGHUP => handle.reload_soon(),
@@ -392,6 +390,8 @@ fn watch_signals(mut signals: Signals, handle: Handle) -> io::Result<SignalHandl
                 _ => handle.stop_because("SIGTERM"),
             }
         }
-    })?;
+    };
+    let thread = std::thread::Builder::new().name("motte-signals".into());
+    thread.spawn(watch).map_err(StartError::system("a thread"))?;
     Ok(closing)
 }

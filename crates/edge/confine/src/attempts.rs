@@ -38,9 +38,9 @@ pub(crate) struct Bait {
 }
 
 impl Bait {
-    /// What lies in a directory and behind a port.
-    pub(crate) fn new(dir: PathBuf, port: u16) -> io::Result<Self> {
-        Ok(Self { dir, port, program: std::env::current_exe()? })
+    /// What lies in a directory and behind a port, and a program that exists.
+    pub(crate) fn new(dir: PathBuf, port: u16, program: PathBuf) -> Self {
+        Self { dir, port, program }
     }
 
     /// The directory that the process may write to.

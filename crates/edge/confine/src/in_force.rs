@@ -143,7 +143,7 @@ impl InForce {
             match &probe.outcome {
                 ProbeOutcome::Refused | ProbeOutcome::NotTried(_) => {}
                 ProbeOutcome::Permitted(how) => {
-                    short.push(format!("Landlock let through: {} ({how})", probe.attempt))
+                    short.push(format!("Landlock let through: {} ({how})", probe.attempt));
                 }
             }
         }

@@ -34,7 +34,8 @@ pub(crate) fn no_dumps() -> Result<(), ConfineError> {
         .map_err(|error| ConfineError::step("dumpable flag", error))
 }
 
-/// Lowers limits, soft and hard; that of open files to what it is now. `tasks_max` is RLIMIT_NPROC: it counts the threads of all processes of the user.
+/// Lowers limits, soft and hard; that of open files to what it is now. `tasks_max` is RLIMIT_NPROC: it counts the threads of
+/// all processes of the user.
 ///
 /// # Errors
 /// [`ConfineError::Step`].

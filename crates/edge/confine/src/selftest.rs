@@ -56,12 +56,12 @@ pub fn to_text(findings: &[Finding]) -> String {
 }
 
 /// Makes every attempt in every role. `program` gives the command whose process calls [`answer`] with the arguments that
-/// are added here.
+/// are added here; `temporary` is a directory to lay out what the attempts reach for, in a directory of its own.
 ///
 /// # Errors
 /// When the bait cannot be laid out or a process cannot be started.
-pub fn run(mode: Mode, mut program: impl FnMut() -> Command) -> io::Result<Vec<Finding>> {
-    let stage = Stage::new()?;
+pub fn run(mode: Mode, temporary: &Path, mut program: impl FnMut() -> Command) -> io::Result<Vec<Finding>> {
+    let stage = Stage::new(temporary)?;
     let mut findings = Vec::new();
     for role in Role::ALL {
         for (number, attempt) in ATTEMPTS.iter().enumerate() {
@@ -75,11 +75,11 @@ pub fn run(mode: Mode, mut program: impl FnMut() -> Command) -> io::Result<Vec<F
     Ok(findings)
 }
 
-/// Confines this process and makes one attempt; gives the line to print.
+/// Confines this process, whose program is `itself`, and makes one attempt; gives the line to print.
 ///
 /// # Errors
 /// When the arguments are not those of [`run`], or the process could not confine itself.
-pub fn answer(arguments: &[String]) -> Result<String, String> {
+pub fn answer(arguments: &[String], itself: PathBuf) -> Result<String, String> {
     let [role, number, mode, port, dir] = arguments else {
         return Err("this is for the self-test alone".to_owned());
     };
@@ -88,7 +88,7 @@ pub fn answer(arguments: &[String]) -> Result<String, String> {
         number.parse::<usize>().ok().and_then(|number| ATTEMPTS.get(number)).ok_or("no such attempt")?;
     let mode = [Mode::Required, Mode::BestEffort, Mode::Off].into_iter().find(|one| mode_name(*one) == mode);
     let port = port.parse().map_err(|_| "not a port")?;
-    let bait = Bait::new(PathBuf::from(dir), port).map_err(|error| error.to_string())?;
+    let bait = Bait::new(PathBuf::from(dir), port, itself);
     let mut confinement = Confinement::new(role);
     confinement.mode = mode.ok_or("no such mode")?;
     confinement.read_write.push(bait.state());
@@ -148,11 +148,11 @@ struct Stage {
 }
 
 impl Stage {
-    fn new() -> io::Result<Self> {
+    fn new(temporary: &Path) -> io::Result<Self> {
         let tcp = TcpListener::bind("127.0.0.1:0")?;
         let port = tcp.local_addr()?.port();
         // The port is nobody else's now, so the name is not either.
-        let dir = std::env::temp_dir().join(format!("motte-selftest-{}-{port}", std::process::id()));
+        let dir = temporary.join(format!("motte-selftest-{}-{port}", std::process::id()));
         DirBuilder::new().mode(0o700).create(&dir)?;
         let laid_out = Self::lay_out(&dir, port);
         let (socket, abstract_socket) = laid_out.inspect_err(|_| remove(&dir))?;

@@ -83,9 +83,11 @@ impl Gauge {
 
     fn new(process: u32, is_self: bool) -> Result<Self, ConfineError> {
         let folder = PathBuf::from(format!("/proc/{process}"));
-        let owner = match fs::metadata(&folder) {
+        let path = folder.join("status");
+        // The folder is always the user's; the files in it are root's when the process is not dumpable.
+        let owner = match fs::metadata(&path) {
             Ok(metadata) => metadata.uid(),
-            Err(source) => return Err(ConfineError::Unreadable { path: folder, source }),
+            Err(source) => return Err(ConfineError::Unreadable { path, source }),
         };
         Ok(Self {
             process,

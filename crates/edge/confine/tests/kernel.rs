@@ -2,7 +2,12 @@
 //!
 //! A process confines itself once and for good, and while it has one thread; so this program starts itself anew for each
 //! test and has no test harness around it.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -26,9 +31,14 @@ const TESTS: &[(&str, fn())] = &[
     ("mode off gives nothing up, and says so", off),
 ];
 
+/// What a child does with its arguments.
+type Act = fn(&[String]);
+
 /// What a child does, by name.
-const CHILDREN: &[(&str, fn(&[String]))] = &[
-    ("answer", |arguments| println!("{}", selftest::answer(arguments).unwrap())),
+const CHILDREN: &[(&str, Act)] = &[
+    ("answer", |arguments| {
+        println!("{}", selftest::answer(arguments, std::env::current_exe().unwrap()).unwrap());
+    }),
     ("report", |arguments| {
         let mut confinement = Confinement::new(Role::parse(&arguments[0]).unwrap());
         confinement.mode = if arguments[1] == "off" { Mode::Off } else { Mode::Required };
@@ -135,7 +145,7 @@ fn all_is_refused() {
         [],
         "this kernel cannot do what `required` asks for: Linux 6.12 with Landlock and seccomp"
     );
-    let findings = selftest::run(Mode::Required, || itself("answer")).unwrap();
+    let findings = selftest::run(Mode::Required, &std::env::temp_dir(), || itself("answer")).unwrap();
     let holes: Vec<&Finding> = findings.iter().filter(|finding| finding.is_hole()).collect();
     assert!(holes.is_empty(), "{}", selftest::to_text(&findings));
     // Strangers reach core: there nothing is part of its work.
@@ -144,7 +154,7 @@ fn all_is_refused() {
 }
 
 fn nothing_is_refused_without() {
-    let findings = selftest::run(Mode::Off, || itself("answer")).unwrap();
+    let findings = selftest::run(Mode::Off, &std::env::temp_dir(), || itself("answer")).unwrap();
     // These need no privilege and no particular kernel.
     for attempt in [
         "read a foreign file",

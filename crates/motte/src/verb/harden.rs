@@ -1,6 +1,6 @@
 //! `motte harden`: how a broker confines itself, as the kernel tells it, and as attempts show it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use motte_confine::selftest;
@@ -14,7 +14,7 @@ pub(crate) fn run(args: &HardenArgs) -> Result<(), Fault> {
         HardenAction::Status { state, pid, json } => status(state, *pid, *json),
         HardenAction::Selftest { json } => self_test(*json),
         HardenAction::Attempt { arguments } => {
-            println!("{}", selftest::answer(arguments).map_err(Fault::new)?);
+            println!("{}", selftest::answer(arguments, itself()?).map_err(Fault::new)?);
             Ok(())
         }
     }
@@ -53,14 +53,13 @@ fn status(state: &Path, pid: Option<u32>, json: bool) -> Result<(), Fault> {
 }
 
 fn self_test(json: bool) -> Result<(), Fault> {
-    let itself =
-        std::env::current_exe().map_err(|error| Fault::new(format!("cannot find motte itself: {error}")))?;
+    let itself = itself()?;
     let program = || {
         let mut command = Command::new(&itself);
         command.args(["harden", "attempt"]);
         command
     };
-    let findings = selftest::run(Mode::BestEffort, program).map_err(|error| {
+    let findings = selftest::run(Mode::BestEffort, &std::env::temp_dir(), program).map_err(|error| {
         Fault::with_remedy(
             format!("the self-test cannot be laid out: {error}"),
             "check the directory for temporary files",
@@ -84,4 +83,8 @@ fn self_test(json: bool) -> Result<(), Fault> {
         ));
     }
     Err(Fault::new(format!("{what}; this kernel lacks {}", missing.join("; "))))
+}
+
+fn itself() -> Result<PathBuf, Fault> {
+    std::env::current_exe().map_err(|error| Fault::new(format!("cannot find motte itself: {error}")))
 }
