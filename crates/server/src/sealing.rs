@@ -42,8 +42,8 @@ impl Sealed {
     pub(crate) fn seal(
         config: &Config,
         asked: Option<SelfConfinement>,
-    ) -> Result<(Self, Option<Event>), StartError> {
-        let Some(asked) = asked else { return Ok((Self::default(), None)) };
+    ) -> Result<(Self, Vec<Event>), StartError> {
+        let Some(asked) = asked else { return Ok((Self::default(), Vec::new())) };
         let mut open = places(config.files_read().into_iter().chain(asked.read.iter().map(AsRef::as_ref)));
         open.extend(credentials(config));
         let mut confinement = Confinement::new(Role::Core);
@@ -55,11 +55,11 @@ impl Sealed {
         confinement.read_write.extend(config.state_dir.clone());
         open.extend(config.state_dir.as_ref().and_then(|dir| dir.canonicalize().ok()));
         let confined = confinement.enforce().map_err(|error| StartError::Confine(explained(&error)))?;
-        let event = told(&confined);
+        let events = told(&confined);
         let report = config.state_dir.as_ref().map(|dir| dir.join(REPORT));
         let sealed = Self { confined: Some(confined), open, report };
         sealed.write_report();
-        Ok((sealed, Some(event)))
+        Ok((sealed, events))
     }
 
     /// Refuses a new configuration that names files which the process cannot reach any more.
@@ -122,18 +122,18 @@ fn mode(config: &Config) -> Mode {
     }
 }
 
-fn told(confined: &Confined) -> Event {
+/// What is in force, or each thing that is not.
+fn told(confined: &Confined) -> Vec<Event> {
     let in_force = confined.in_force();
     let role = in_force.role.unwrap_or(Role::Core).name();
     if in_force.is_full() {
-        return life::confined(role, &in_force.summary());
+        return vec![life::confined(role, &in_force.summary())];
     }
-    let mut short = in_force.shortfalls();
     if in_force.mode == Some(Mode::Off) {
-        short.insert(0, "sandbox.mode is off".to_owned());
+        return vec![life::confinement_incomplete(role, "nothing at all: sandbox.mode is off")];
     }
-    short.extend(in_force.missing.iter().map(|missing| format!("remedy: {}", missing.remedy)));
-    life::confinement_incomplete(role, &short.join("; "))
+    let lacking = in_force.missing.iter().map(ToString::to_string);
+    lacking.chain(in_force.faults()).map(|what| life::confinement_incomplete(role, &what)).collect()
 }
 
 fn explained(error: &ConfineError) -> String {

@@ -1,9 +1,11 @@
 //! The broker confines itself, under the kernel that runs this, and goes on serving.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
 use motte_testkit::{Broker, binary, finish, wait_until};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use serde_json::Value;
 
 use crate::site::{CONFIG, Site};
@@ -128,10 +130,9 @@ fn a_reload_reads_through_links_and_refuses_what_was_closed_at_the_start() {
 
 #[test]
 fn what_is_not_in_force_is_said_at_the_start() {
-    for (sandbox, expected) in [
-        ("mode = \"off\"", "sandbox.mode is off; no_new_privs is not set"),
-        ("audit = true", "seccomp only logs"),
-    ] {
+    for (sandbox, expected) in
+        [("mode = \"off\"", "sandbox.mode is off"), ("audit = true", "seccomp only logs")]
+    {
         let site = Site::start_with(&format!("{CONFIG}[sandbox]\n{sandbox}\n"));
         let short = site.broker.event("life.confinement_incomplete").field("not_in_force");
         assert!(short.contains(expected), "{short}");
@@ -167,4 +168,43 @@ fn the_self_test_finds_no_way_out() {
     let core = findings.iter().filter(|finding| finding["role"] == "core");
     let refused = core.clone().filter(|finding| finding["outcome"] == "refused");
     assert_eq!((refused.count(), report["not_refused"].as_u64()), (core.count(), Some(0)));
+}
+
+/// Does something on a kernel that does not know Landlock: whoever this thread starts lives on it.
+fn without_landlock<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    let hidden = move || {
+        let rules = BTreeMap::from([(libc::SYS_landlock_create_ruleset, Vec::new())]);
+        let unknown = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
+        let architecture = std::env::consts::ARCH.try_into().expect("an architecture of ours");
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, unknown, architecture).expect("sound");
+        seccompiler::apply_filter(&BpfProgram::try_from(filter).expect("sound")).expect("seccomp is there");
+        act()
+    };
+    std::thread::scope(|scope| scope.spawn(hidden).join().expect("as in this thread"))
+}
+
+#[test]
+fn a_kernel_without_landlock_stops_the_start_or_is_told_of() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let up = |mode: &'static str| {
+        let mut command = Command::new(binary());
+        command.current_dir(dir.path()).args(["up", "--port", "0", "--sandbox", mode]);
+        finish(&mut command)
+    };
+    let (good, text) = without_landlock(|| up("required"));
+    assert!(
+        !good && text.contains("this kernel cannot confine the process: Landlock (remedy: Linux 5.13"),
+        "{text}"
+    );
+    assert!(text.contains("mode = \"best-effort\""), "{text}");
+
+    let broker = without_landlock(|| Broker::up(dir.path()));
+    let short = broker.event("life.confinement_incomplete").field("not_in_force");
+    assert!(short.starts_with("Landlock (remedy: Linux 5.13"), "{short}");
+    let (good, text) = harden(dir.path(), &["status"]);
+    assert!(!good && text.contains("this kernel lacks Landlock") && text.contains("seccomp"), "{text}");
+    assert!(broker.terminate(), "it serves and stops");
+
+    let (good, text) = without_landlock(|| harden(dir.path(), &["selftest"]));
+    assert!(!good && text.contains("NOT REFUSED") && text.contains("this kernel lacks Landlock"), "{text}");
 }

@@ -67,7 +67,7 @@ pub(crate) const GROUPS: &[Group] = &[
             SYS_sched_yield,
             SYS_set_robust_list,
             // A thread lowers its own priority; raising one takes a capability that nobody has.
-            SYS_setpriority if [[is(0, libc::PRIO_PROCESS), is(1, 0)]],
+            SYS_setpriority if [[is(0, PRIO_PROCESS), is(1, 0)]],
         ],
     },
     Group {
@@ -312,6 +312,8 @@ const OLDER_CHILDREN: &[Call] = calls![SYS_arch_prctl, SYS_dup2, SYS_vfork];
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER_CHILDREN: &[Call] = &[];
 
+/// Of setpriority; libc gives it another type for each C library.
+const PRIO_PROCESS: u32 = 0;
 /// Requests of ioctl; libc gives them the type of its C library.
 const TCGETS: u32 = 0x5401;
 const FIONREAD: u32 = 0x541b;

@@ -33,9 +33,10 @@ const NEEDS: [(ABI, &str, &str); 5] = [
     (ABI::V6, "Landlock: signals and abstract Unix sockets", "Linux 6.12 or newer"),
 ];
 
-/// What of Landlock this kernel lacks.
+/// What of Landlock this kernel lacks. Without Landlock that is all that is said.
 pub(crate) fn lacking() -> Vec<Missing> {
-    NEEDS
+    let needs = if is_known(ABI::V1) { &NEEDS[..] } else { &NEEDS[..1] };
+    needs
         .iter()
         .filter(|(abi, ..)| !is_known(*abi))
         .map(|(_, feature, remedy)| Missing { feature: (*feature).to_owned(), remedy: (*remedy).to_owned() })

@@ -116,6 +116,12 @@ pub enum ProbeOutcome {
 impl InForce {
     /// What a full confinement has and this process has not, as sentences; empty when all is in force.
     pub fn shortfalls(&self) -> Vec<String> {
+        let lacking = self.missing.iter().map(|missing| format!("this kernel lacks {}", missing.feature));
+        lacking.chain(self.faults()).collect()
+    }
+
+    /// The [`shortfalls`](Self::shortfalls) that do not follow from what the kernel lacks.
+    pub fn faults(&self) -> Vec<String> {
         let mut short = Vec::new();
         let mut need = |holds: bool, what: &str| {
             if !holds {
@@ -124,7 +130,8 @@ impl InForce {
         };
         need(self.no_new_privileges, "no_new_privs is not set");
         need(self.dumpable == Some(false), "memory is dumpable, or it cannot be told");
-        need(self.seccomp != SeccompMode::Off, "seccomp is off");
+        let is_lacking = self.missing.iter().any(|missing| missing.feature == "seccomp");
+        need(self.seccomp != SeccompMode::Off || is_lacking, "seccomp is off");
         let audits = matches!(self.denied, Some(Denied::Log));
         need(!audits, "seccomp only logs");
         let capabilities = &self.capabilities;
@@ -138,7 +145,8 @@ impl InForce {
         );
         let core = self.limits.iter().find(|limit| limit.name == CORE_FILES);
         need(core.is_some_and(|limit| limit.hard == Some(0)), "core files are permitted");
-        need(self.landlock.abi.is_some(), "Landlock is not in force, or it cannot be told");
+        let is_lacking = self.missing.iter().any(|missing| missing.feature.starts_with("Landlock"));
+        need(self.landlock.abi.is_some() || is_lacking, "Landlock is not in force, or it cannot be told");
         for probe in &self.landlock.probes {
             match &probe.outcome {
                 ProbeOutcome::Refused | ProbeOutcome::NotTried(_) => {}
@@ -147,7 +155,6 @@ impl InForce {
                 }
             }
         }
-        short.extend(self.missing.iter().map(|missing| format!("this kernel lacks {}", missing.feature)));
         short
     }
 

@@ -43,7 +43,7 @@ events! { "life":
     confined "MOTTE-L-0014" Notice (role: &str = "part that the process plays", in_force: &str = "what the kernel says is in force")
         "The process gave up files, ports, programs and kernel calls that it does not need."
         "Nothing. `motte harden status` reads it anew.";
-    confinement_incomplete "MOTTE-L-0015" Warning (role: &str = "part that the process plays", not_in_force: &str = "what is not in force, and what would bring it")
-        "The process runs less confined than it could be: whoever takes it over gets what is listed here."
-        "Follow what is listed; then set sandbox.mode = \"required\", which refuses such a start.";
+    confinement_incomplete "MOTTE-L-0015" Warning (role: &str = "part that the process plays", not_in_force: &str = "what is not in force, with what would bring it")
+        "Something that confines the process is not in force: whoever takes it over is not held back by it."
+        "Follow the remedy that is named; then set sandbox.mode = \"required\", which refuses such a start.";
 }
