@@ -21,6 +21,16 @@ pub enum ReloadError {
         /// What.
         what: String,
     },
+    /// A file lies where the confined process cannot read any more.
+    #[error(
+        "{file} lies in {directory}, which the sandbox closed at the start: no file in it was named then\n  remedy: restart motte, or put the file where the others are"
+    )]
+    Closed {
+        /// The file as named.
+        file: String,
+        /// Its directory.
+        directory: String,
+    },
     /// The server stops or has stopped.
     #[error("the server stops")]
     Stopped,

@@ -72,12 +72,8 @@ impl Sealed {
         for file in config.files_read() {
             let closed = |place: &PathBuf| !self.open.iter().any(|open| place.starts_with(open));
             if let Some(place) = places([file].into_iter()).iter().find(|place| closed(place)) {
-                let what = format!(
-                    "the place of {}: the sandbox closed {} at the start, when no file of it was named. It",
-                    file.display(),
-                    place.display()
-                );
-                return Err(ReloadError::Restart { what });
+                let (file, directory) = (file.display().to_string(), place.display().to_string());
+                return Err(ReloadError::Closed { file, directory });
             }
         }
         Ok(())

@@ -120,7 +120,7 @@ fn a_reload_reads_through_links_and_refuses_what_was_closed_at_the_start() {
     std::fs::write(at("motte.toml"), config(&foreign.display().to_string())).expect("ours");
     broker.hang_up();
     let cause = broker.event("life.reload_refused").field("cause");
-    assert!(cause.contains("sandbox closed") && cause.contains("needs a restart"), "{cause}");
+    assert!(cause.contains("which the sandbox closed") && cause.contains("restart motte"), "{cause}");
 
     std::fs::write(at("motte.toml"), config("live/policy.toml").replace("required", "off")).expect("ours");
     broker.hang_up();
