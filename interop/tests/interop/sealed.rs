@@ -197,6 +197,13 @@ fn a_kernel_without_landlock_stops_the_start_or_is_told_of() {
         "{text}"
     );
     assert!(text.contains("mode = \"best-effort\""), "{text}");
+    let made = Broker::up(dir.path());
+    made.event("life.confined");
+    assert!(made.terminate());
+    std::fs::write(dir.path().join("motte.toml"), format!("{CONFIG}{REQUIRED}")).expect("ours");
+    let check =
+        || finish(Command::new(binary()).current_dir(dir.path()).args(["check", "--config", "motte.toml"]));
+    assert!(check().0 && !without_landlock(check).0, "a check tells it before the start does");
 
     let broker = without_landlock(|| Broker::up(dir.path()));
     let short = broker.event("life.confinement_incomplete").field("not_in_force");

@@ -97,13 +97,14 @@ fn main() {
     if arguments.iter().any(|word| word == "--version") {
         return;
     }
-    let wanted = |name: &str| {
-        arguments.iter().filter(|word| !word.starts_with('-')).all(|word| name.contains(word.as_str()))
-    };
-    for (name, test) in TESTS.iter().filter(|(name, _)| wanted(name)) {
+    let words: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
+    let (run, left_out): (Vec<_>, Vec<_>) =
+        TESTS.iter().partition(|(name, _)| words.iter().all(|word| name.contains(word.as_str())));
+    for (name, test) in &run {
         test();
         println!("test {name} ... ok");
     }
+    println!("test result: ok. {} passed; {} filtered out", run.len(), left_out.len());
 }
 
 fn itself(child: &str) -> Command {
