@@ -14,6 +14,7 @@ mod connection;
 mod door;
 mod handshakes;
 mod inbox;
+mod keyring;
 mod limits;
 mod log;
 mod metrics;
@@ -24,9 +25,9 @@ mod questions;
 mod reloading;
 mod rules;
 mod scrape;
-mod secrets;
 mod server;
 mod shutdown;
+mod sockets;
 mod starting;
 mod state;
 mod supervise;
@@ -36,10 +37,12 @@ mod worker;
 mod world;
 
 pub use assemble::AssembleError;
+pub use log::write_events;
+pub use motte_roles::AskPassphrase;
 pub use reloading::ReloadError;
-pub use secrets::AskPassphrase;
 pub use server::{
     Bound, BoundAddress, ExitReason, Handle, LogSink, Options, ReadConfig, RunError, Server, StartError,
     check, run,
 };
+pub use sockets::Sockets;
 pub use state::StateError;

@@ -18,5 +18,5 @@ pub use listener::{
     AuthMethod, Certificate, CertificateIdentity, ClientCertificates, Endpoint, Kind, Listener, ListenerTls,
     ProxyProtocol, TlsVersion, WebSocket,
 };
-pub use meant::{Config, LogFormat, parse, parse_development};
+pub use meant::{Config, KeyPlace, LogFormat, parse, parse_development};
 pub use reading::Places;

@@ -27,6 +27,8 @@ pub(crate) struct ConfigWritten {
     pub(crate) metrics: MetricsWritten,
     #[serde(default)]
     pub(crate) sys: SysWritten,
+    #[serde(default)]
+    pub(crate) roles: RolesWritten,
 }
 
 /// What `motte dev --config` may hold.
@@ -67,6 +69,12 @@ pub(crate) struct LogWritten {
 #[serde(deny_unknown_fields)]
 pub(crate) struct MetricsWritten {
     pub(crate) bind: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RolesWritten {
+    pub(crate) keys: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
