@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Installs the foreign clients that the interop tests use: mosquitto, paho (Python) and MQTT.js (Node), the latter two into
-# target/interop; and valgrind, which counts the instructions of the hot path. Needs root for Debian's packages; run it once, from anywhere.
+# target/interop; a token in software (SoftHSM); and valgrind, which counts the instructions of the hot path. Needs root for
+# Debian's packages; run it once, from anywhere.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 missing=()
-for pair in mosquitto_pub:mosquitto-clients openssl:openssl python3:python3-venv node:nodejs npm:npm valgrind:valgrind; do
+for pair in mosquitto_pub:mosquitto-clients openssl:openssl python3:python3-venv node:nodejs npm:npm valgrind:valgrind \
+    softhsm2-util:softhsm2; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
 if [ "${#missing[@]}" -gt 0 ]; then

@@ -2,6 +2,7 @@
 
 mod gates;
 mod packets;
+mod roles;
 mod snapshots;
 mod texts;
 
@@ -24,6 +25,7 @@ pub fn of(target: &str) -> Vec<Input> {
         "credentials" => gates::credentials(),
         "proxy_header" => gates::proxy_headers(),
         "websocket" => gates::websockets(),
+        "roles" => roles::messages(),
         _ => Vec::new(),
     }
 }

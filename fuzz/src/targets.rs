@@ -6,6 +6,7 @@ pub mod frame;
 pub mod packet;
 pub mod policy;
 pub mod proxy_header;
+pub mod roles;
 pub mod snapshot;
 pub mod topic_filter;
 pub mod websocket;
@@ -50,7 +51,7 @@ pub mod packet_v5 {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "frame", run: frame::run },
     Target { name: "packet_v31", run: packet_v31::run },
     Target { name: "packet_v311", run: packet_v311::run },
@@ -62,4 +63,5 @@ pub const TARGETS: [Target; 11] = [
     Target { name: "credentials", run: credentials::run },
     Target { name: "proxy_header", run: proxy_header::run },
     Target { name: "websocket", run: websocket::run },
+    Target { name: "roles", run: roles::run },
 ];

@@ -5,7 +5,7 @@ mod bench;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use bench::{BenchArgs, ShapeArg};
 
@@ -41,9 +41,35 @@ pub(crate) enum Verb {
     Harden(HardenArgs),
     /// Explain an event of the log: what it means and what to do
     Explain(ExplainArgs),
+    /// A process of a running broker; only `serve` and `up` start it
+    #[command(hide = true)]
+    Role(RoleArgs),
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct RoleArgs {
+    /// Which
+    pub(crate) role: RoleName,
+    /// How it confines itself
+    #[arg(long, value_parser = sandbox_mode, default_value = "required")]
+    pub(crate) sandbox: motte_config::SandboxMode,
+    /// Kernel calls that are not its own are logged and not refused
+    #[arg(long)]
+    pub(crate) audit: bool,
+    /// The state directory, in which it tells what is in force
+    #[arg(long)]
+    pub(crate) state: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum RoleName {
+    /// Listeners, parsing, routing, store
+    Core,
+    /// Private keys
+    Keyd,
+}
+
+#[derive(Debug, Clone, Args)]
 pub(crate) struct UpArgs {
     /// Directory for everything that is made and kept
     #[arg(long, default_value = "motte-state")]

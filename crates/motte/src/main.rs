@@ -1,6 +1,7 @@
 //! The `motte` command: one module a verb, each reads top to bottom.
 
 mod cli;
+mod role;
 mod state;
 mod verb;
 
@@ -18,7 +19,9 @@ fn main() -> ExitCode {
     match verb::run(cli.verb) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            eprintln!("motte: {fault}");
+            if !fault.is_told() {
+                eprintln!("motte: {fault}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -9,17 +9,16 @@ use motte_config::{
 };
 use motte_event::{Event, life};
 use motte_identity::{Authenticator, CertificateName, PasswordFile, Requirements};
-use motte_transport::{ClientAuth, ServerTls, Stages, TlsOptions, WebSocketOptions, key_file_fault};
+use motte_roles::{KeyId, read_text};
+use motte_transport::{ClientAuth, ServerTls, Stages, TlsOptions, WebSocketOptions};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use crate::admission::Bounds;
 use crate::clock::unix_ms;
+use crate::keyring::{Keyring, Keys};
 use crate::rules::{ListenerRules, Rules};
-use crate::secrets::Passphrases;
 
-/// Files larger than this are not what they are said to be.
-const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Days before expiry from which a certificate is warned about.
 const EXPIRY_WARNING_DAYS: u64 = 30;
 
@@ -33,6 +32,8 @@ pub struct AssembleError(pub Vec<String>);
 pub(crate) struct Assembled {
     pub(crate) rules: Rules,
     pub(crate) events: Vec<Event>,
+    /// Keys that are used and kept elsewhere.
+    pub(crate) keys: Vec<KeyId>,
 }
 
 /// What is wrong so far.
@@ -58,10 +59,11 @@ pub(crate) fn assemble(
     config: &Config,
     workers: usize,
     policy: Result<Arc<CompiledPolicy>, PolicyGeneration>,
-    passphrases: &mut Passphrases,
+    keyring: &mut Keyring,
 ) -> Result<Assembled, AssembleError> {
     let mut faults = Faults { places: &config.places, found: Vec::new() };
     let mut events = Vec::new();
+    let mut keys = keyring.keys(config).map_err(|fault| AssembleError(vec![fault]))?;
     let policy = match policy {
         Ok(fixed) => {
             events.extend(config.listeners.iter().map(|l| motte_event::rule::permitted_everything(&l.name)));
@@ -76,7 +78,7 @@ pub(crate) fn assemble(
         if let Some(until) = listener.plaintext_until {
             events.push(life::plaintext_exception(&listener.name, &until.to_string()));
         }
-        if let Some(stages) = stages(listener, passphrases, &mut events, &mut faults) {
+        if let Some(stages) = stages(listener, &mut keys, &mut events, &mut faults) {
             listeners.push(Arc::new(listener_rules(listener, stages, &authenticator)));
         }
     }
@@ -94,7 +96,7 @@ pub(crate) fn assemble(
                 limits: Arc::new(crate::limits::session_limits(limits)),
                 backlog_max: backlog_max(limits.memory_bytes_max, workers),
             };
-            Ok(Assembled { rules, events })
+            Ok(Assembled { rules, events, keys: keys.used() })
         }
         _ => Err(AssembleError(faults.found)),
     }
@@ -195,12 +197,12 @@ fn read_passwords(config: &Config, faults: &mut Faults<'_>) -> Option<PasswordFi
 
 fn stages(
     listener: &Listener,
-    passphrases: &mut Passphrases,
+    keys: &mut Keys<'_>,
     events: &mut Vec<Event>,
     faults: &mut Faults<'_>,
 ) -> Option<Stages> {
     let tls = match &listener.tls {
-        Some(written) => Some(tls(&listener.name, written, passphrases, events, faults)?),
+        Some(written) => Some(tls(&listener.name, written, keys, events, faults)?),
         None => None,
     };
     let websocket = listener.websocket.as_ref().map(|written| {
@@ -213,7 +215,7 @@ fn stages(
 fn tls(
     listener: &str,
     written: &ListenerTls,
-    passphrases: &mut Passphrases,
+    keys: &mut Keys<'_>,
     events: &mut Vec<Event>,
     faults: &mut Faults<'_>,
 ) -> Option<ServerTls> {
@@ -223,7 +225,7 @@ fn tls(
         .iter()
         .filter_map(|one| {
             let chain = certificates(&one.chain, faults);
-            let key = private_key(one, passphrases, faults);
+            let key = keys.of(one).map_err(|fault| faults.about(&one.key, &fault)).ok();
             let chain = chain?;
             events.extend(chain.first().and_then(|leaf| expiry(leaf, &one.chain)));
             Some((chain, key?))
@@ -274,23 +276,6 @@ fn certificates(path: &Path, faults: &mut Faults<'_>) -> Option<Vec<CertificateD
         .ok()
 }
 
-fn private_key(
-    certificate: &motte_config::Certificate,
-    passphrases: &mut Passphrases,
-    faults: &mut Faults<'_>,
-) -> Option<PrivateKeyDer<'static>> {
-    let path = &certificate.key;
-    if let Some(fault) = key_file_fault(path) {
-        faults.about(path, &fault);
-        return None;
-    }
-    let pem = motte_seal::SecretString::new(text(path, "key file", faults)?);
-    let passphrase = passphrases.of(certificate).map_err(|fault| faults.about(path, &fault)).ok()?;
-    motte_pki::private_key(pem.expose(), passphrase.as_deref())
-        .map_err(|error| faults.about(path, &format!("{}: {error}", path.display())))
-        .ok()
-}
-
 fn revocation_lists(
     path: &Path,
     faults: &mut Faults<'_>,
@@ -323,25 +308,5 @@ fn expiry(leaf: &CertificateDer<'_>, path: &Path) -> Option<Event> {
 
 /// The text of a file, within bounds.
 fn text(path: &Path, what: &str, faults: &mut Faults<'_>) -> Option<String> {
-    let read = || -> std::io::Result<String> {
-        let length = std::fs::metadata(path)?.len();
-        if length > FILE_BYTES_MAX {
-            return Err(std::io::Error::other(format!(
-                "{length} bytes are more than this file can sensibly have"
-            )));
-        }
-        std::fs::read_to_string(path)
-    };
-    read()
-        .map_err(|error| {
-            let remedy = match error.kind() {
-                std::io::ErrorKind::NotFound => "create it, or correct the path in the configuration",
-                std::io::ErrorKind::PermissionDenied => "let the user that runs motte read it",
-                std::io::ErrorKind::InvalidData => "it must be UTF-8 text",
-                _ => "see what the system says",
-            };
-            let fault = format!("cannot read the {what} {}: {error}\n  remedy: {remedy}", path.display());
-            faults.about(path, &fault);
-        })
-        .ok()
+    read_text(path, what).map_err(|fault| faults.about(path, &fault)).ok()
 }

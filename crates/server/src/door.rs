@@ -1,4 +1,4 @@
-//! Listening sockets: bound before anything runs, one set for each worker.
+//! Listening sockets at work: each with its rules, one set for each worker.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
-use motte_config::Endpoint;
+use motte_config::{Config, Endpoint};
 use motte_event::life;
-use motte_transport::{BindError, Bound as TransportBound, Listener, Socket};
+use motte_roles::Place;
+use motte_transport::{Listener, Listening, Socket};
 
 use crate::log::Log;
 use crate::rules::{ListenerRules, Rules};
-use crate::server::{Bound, BoundAddress};
+use crate::server::Bound;
+use crate::sockets::Sockets;
 
 /// How long a door stays shut after the system refused a connection, in milliseconds.
 const SHUT_MS: u64 = 100;
@@ -81,57 +83,37 @@ pub(crate) struct Doors {
     by_worker: Vec<Vec<Door>>,
     addresses: Vec<Bound>,
     sockets: Vec<PathBuf>,
+    metrics: Option<Listening>,
 }
 
 impl Doors {
-    /// Binds every endpoint of every listener; TCP ports once for each worker, Unix sockets for the first.
-    ///
-    /// # Errors
-    /// Everything that could not be bound, with its remedy.
-    pub(crate) fn bind(rules: &Rules, workers: usize) -> Result<Self, Vec<String>> {
-        let by_worker = (0..workers).map(|_| Vec::new()).collect();
-        let mut doors = Self { by_worker, addresses: Vec::new(), sockets: Vec::new() };
-        let mut faults = Vec::new();
-        for listener in &rules.listeners {
-            for endpoint in &listener.written.bind {
-                if let Err(error) = doors.bind_one(listener, endpoint) {
-                    faults.push(format!("listener {}: {error}", listener.name));
+    /// Gives each socket the rules of its listener and to its worker.
+    pub(crate) fn new(config: &Config, rules: &Rules, workers: usize, sockets: Sockets) -> Self {
+        let addresses = sockets.addresses().to_vec();
+        let mut doors = Self {
+            by_worker: (0..workers).map(|_| Vec::new()).collect(),
+            addresses,
+            sockets: Vec::new(),
+            metrics: None,
+        };
+        for (place, listening) in sockets.all {
+            match place {
+                Place::Metrics => doors.metrics = Some(listening),
+                Place::Listener { listener, worker, .. } => {
+                    let rules = rules.listeners.get(usize::from(listener));
+                    let own = doors.by_worker.get_mut(usize::from(worker));
+                    if let (Some(rules), Some(own)) = (rules, own) {
+                        own.push(Door::new(rules, listening.into()));
+                    }
                 }
             }
         }
-        if faults.is_empty() { Ok(doors) } else { Err(faults) }
-    }
-
-    fn bind_one(&mut self, rules: &Arc<ListenerRules>, endpoint: &Endpoint) -> Result<(), BindError> {
-        let address = match endpoint {
-            Endpoint::Unix(path) => {
-                let listener = Listener::unix(path)?;
-                if let Some(first) = self.by_worker.first_mut() {
-                    first.push(Door::new(rules, listener));
-                }
-                self.sockets.push(path.clone());
-                BoundAddress::Path(path.clone())
-            }
-            Endpoint::Tcp(address) => {
-                let shared = self.by_worker.len() > 1;
-                if shared && address.port() != 0 {
-                    // A port shared among our workers could be shared with somebody else's; so it must be free first.
-                    drop(Listener::tcp(*address, false)?);
-                }
-                let mut bound = *address;
-                for doors in &mut self.by_worker {
-                    let listener = Listener::tcp(bound, shared)?;
-                    if let Ok(TransportBound::Tcp(address)) = listener.bound() {
-                        bound = address;
-                    }
-                    doors.push(Door::new(rules, listener));
-                }
-                BoundAddress::Socket(bound)
-            }
-        };
-        let kind = rules.written.kind.name().to_owned();
-        self.addresses.push(Bound { listener: rules.name.to_string(), kind, address });
-        Ok(())
+        let endpoints = config.listeners.iter().flat_map(|listener| &listener.bind);
+        doors.sockets.extend(endpoints.filter_map(|endpoint| match endpoint {
+            Endpoint::Unix(path) => Some(path.clone()),
+            Endpoint::Tcp(_) => None,
+        }));
+        doors
     }
 
     /// Where the doors are.
@@ -142,6 +124,11 @@ impl Doors {
     /// Unix sockets, to be removed at the end.
     pub(crate) fn sockets(&self) -> &[PathBuf] {
         &self.sockets
+    }
+
+    /// The socket of the metrics, if there is one.
+    pub(crate) fn take_metrics(&mut self) -> Option<Listening> {
+        self.metrics.take()
     }
 
     /// The doors of each worker.

@@ -7,8 +7,10 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::time::Instant;
 
 use motte_broker::ConnId;
+use motte_roles::{ANSWER_DEADLINE, KeyClient};
 use motte_transport::{Progress, Refusal, Stream};
 use rustix::process::setpriority_process;
 
@@ -27,6 +29,8 @@ pub(crate) struct Job {
     pub(crate) stream: Stream,
     /// Where it goes back to.
     pub(crate) inbox: Inbox,
+    /// Since when it waits.
+    pub(crate) since: Instant,
 }
 
 /// A stream that comes back, and how far it got.
@@ -66,16 +70,17 @@ impl Drop for Handle {
 }
 
 impl Handshakes {
-    /// Starts the threads, at least one.
+    /// Starts the threads, at least one. Where keys are in a process of their own, a thread may have to wait for it, so there
+    /// are at least two.
     ///
     /// # Errors
     /// When the system refuses another thread.
-    pub(crate) fn start(threads: usize) -> io::Result<Self> {
+    pub(crate) fn start(threads: usize, keys: Option<&KeyClient>) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        for number in 0..threads.max(1) {
-            let shared = Arc::clone(&shared);
+        for number in 0..threads.max(if keys.is_some() { 2 } else { 1 }) {
+            let (shared, keys) = (Arc::clone(&shared), keys.cloned());
             let thread = std::thread::Builder::new().name(format!("motte-handshake-{number}"));
-            drop(thread.spawn(move || run(&shared))?);
+            drop(thread.spawn(move || run(&shared, keys.as_ref()))?);
         }
         Ok(Self { handle: Arc::new(Handle { shared }) })
     }
@@ -88,12 +93,19 @@ impl Handshakes {
     }
 }
 
-fn run(shared: &Shared) {
+fn run(shared: &Shared, keys: Option<&KeyClient>) {
     // Of this thread alone. Refused: then handshakes and messages have the same right to the cores.
     let _ = setpriority_process(None, NICENESS);
-    while let Some(Job { conn, wanted, mut stream, inbox }) = next(shared) {
-        // Its deadline may have come in a storm; then the time is for those that still wait.
-        let outcome = if wanted.strong_count() > 0 { stream.advance() } else { Err(Refusal::Gone) };
+    while let Some(Job { conn, wanted, mut stream, inbox, since }) = next(shared) {
+        let outcome = if wanted.strong_count() == 0 {
+            // Its deadline may have come in a storm; then the time is for those that still wait.
+            Err(Refusal::Gone)
+        } else if keys.is_some_and(|keys| !keys.wait_attached(since + ANSWER_DEADLINE)) {
+            // Everybody who came while the key process was away has waited as long, not one after the other.
+            Err(Refusal::Unsigned("the key process did not come back in time".to_owned()))
+        } else {
+            stream.advance()
+        };
         inbox.put(Letter::Stepped(Box::new(Stepped { conn, stream, outcome })));
     }
 }

@@ -14,6 +14,7 @@ mod connection;
 mod door;
 mod handshakes;
 mod inbox;
+mod keyring;
 mod limits;
 mod log;
 mod metrics;
@@ -25,9 +26,9 @@ mod reloading;
 mod rules;
 mod scrape;
 mod sealing;
-mod secrets;
 mod server;
 mod shutdown;
+mod sockets;
 mod starting;
 mod state;
 mod supervise;
@@ -37,11 +38,15 @@ mod worker;
 mod world;
 
 pub use assemble::AssembleError;
+pub use log::write_events;
+pub use motte_roles::AskPassphrase;
 pub use reloading::ReloadError;
-pub use sealing::{REPORT, SelfConfinement};
-pub use secrets::AskPassphrase;
+pub use sealing::{
+    Sealed, SelfConfinement, check_sandbox, confine_mode, make_state_dir, places, report_of, sandbox_mode,
+};
 pub use server::{
     Bound, BoundAddress, ExitReason, Handle, LogSink, Options, ReadConfig, RunError, Server, StartError,
     check, run,
 };
+pub use sockets::Sockets;
 pub use state::StateError;

@@ -100,6 +100,19 @@ fn write_all(format: LogFormat, receiver: &Receiver<Entry>, dropped: &AtomicU64,
     }
 }
 
+/// Writes events to standard error at once, for a process that has no log of its own.
+pub fn write_events(format: LogFormat, events: &[Event]) {
+    let mut writer = Writer {
+        format,
+        sink: Box::new(std::io::stderr()),
+        window_ms: unix_ms(),
+        seen: FxHashMap::default(),
+    };
+    for event in events {
+        writer.line(&Entry { at_ms: unix_ms(), event: event.clone() });
+    }
+}
+
 struct Writer {
     format: LogFormat,
     sink: Sink,

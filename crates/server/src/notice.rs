@@ -29,6 +29,7 @@ pub(crate) fn handshake_failed(rules: &ListenerRules, stream: &Stream, refusal: 
     match refusal {
         Refusal::Proxy(cause) => Some(gate::proxy_header_refused(&address, &rules.name, cause)),
         Refusal::Tls(cause) => Some(gate::tls_failed(&address, &rules.name, cause)),
+        Refusal::Unsigned(cause) => Some(gate::handshake_unsigned(&address, &rules.name, cause)),
         Refusal::WebSocket(cause) => Some(gate::websocket_refused(&address, &rules.name, cause)),
         Refusal::Gone => None,
     }

@@ -1,6 +1,7 @@
 //! The transport's handshakes, up to where MQTT begins.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use motte_broker::{ConnId, Input};
 use motte_event::Event;
@@ -33,7 +34,7 @@ impl Worker {
         let wanted = Arc::downgrade(&lent);
         connection.lent = Some(lent);
         let stream = connection.stream.lend();
-        self.world.handshakes.step(Job { conn: id, wanted, stream, inbox });
+        self.world.handshakes.step(Job { conn: id, wanted, stream, inbox, since: Instant::now() });
         false
     }
 

@@ -42,6 +42,9 @@ pub(crate) fn unchangeable(old: &Config, new: &Config) -> Result<(), ReloadError
     if old.state_dir != new.state_dir {
         return restart("state_dir".to_owned());
     }
+    if old.keys != new.keys {
+        return restart("roles.keys".to_owned());
+    }
     if old.workers != new.workers {
         return restart("workers".to_owned());
     }

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use motte_config::Endpoint;
+use motte_transport::Listening;
 use rustix::net::{Shutdown, shutdown};
 
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
@@ -25,21 +27,44 @@ pub(crate) enum Place {
     Unix(PathBuf),
 }
 
-enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
-}
-
 /// The bound listener, before it serves.
 pub(crate) struct BoundScrape {
-    listener: Listener,
+    listening: Listening,
     place: Place,
 }
 
 impl BoundScrape {
-    /// Where it listens, with the port the system chose.
-    pub(crate) fn place(&self) -> &Place {
-        &self.place
+    /// Binds.
+    ///
+    /// # Errors
+    /// What the system says about the address, with the remedy.
+    pub(crate) fn bind(endpoint: &Endpoint) -> Result<Listening, String> {
+        let bound = match endpoint {
+            Endpoint::Tcp(address) => TcpListener::bind(address).map(Listening::Tcp),
+            Endpoint::Unix(path) => bind_unix(path).map(Listening::Unix),
+        };
+        bound.map_err(|error| {
+            let place = match endpoint {
+                Endpoint::Tcp(address) => address.to_string(),
+                Endpoint::Unix(path) => path.display().to_string(),
+            };
+            format!(
+                "metrics cannot listen on {place}: {error}\n  remedy: choose another address in metrics.bind, or stop what listens there"
+            )
+        })
+    }
+
+    /// Of a bound listener.
+    ///
+    /// # Errors
+    /// When the system does not say where it listens.
+    pub(crate) fn new(listening: Listening, endpoint: &Endpoint) -> io::Result<Self> {
+        let place = match (&listening, endpoint) {
+            (Listening::Tcp(listener), _) => Place::Tcp(listener.local_addr()?),
+            (Listening::Unix(_), Endpoint::Unix(path)) => Place::Unix(path.clone()),
+            (Listening::Unix(_), Endpoint::Tcp(_)) => return Err(io::ErrorKind::AddrNotAvailable.into()),
+        };
+        Ok(Self { listening, place })
     }
 
     /// Serves what `page` gives from now on.
@@ -47,16 +72,16 @@ impl BoundScrape {
     /// # Errors
     /// When the system refuses another thread.
     pub(crate) fn serve(self, page: impl Fn() -> String + Send + 'static) -> io::Result<Scrape> {
-        let Self { listener, .. } = self;
+        let Self { listening, place } = self;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let descriptor = match &listener {
-            Listener::Tcp(listener) => OwnedFd::from(listener.try_clone()?),
-            Listener::Unix(listener, _) => OwnedFd::from(listener.try_clone()?),
+        let descriptor = match &listening {
+            Listening::Tcp(listener) => OwnedFd::from(listener.try_clone()?),
+            Listening::Unix(listener) => OwnedFd::from(listener.try_clone()?),
         };
         let thread = std::thread::Builder::new()
             .name("motte-metrics".into())
-            .spawn(move || serve(&listener, &stopped, &page))?;
+            .spawn(move || serve(&listening, &place, &stopped, &page))?;
         Ok(Scrape { thread, stop, descriptor })
     }
 }
@@ -70,23 +95,6 @@ pub(crate) struct Scrape {
 }
 
 impl Scrape {
-    /// Binds.
-    ///
-    /// # Errors
-    /// What the system says about the address.
-    pub(crate) fn bind(place: &Place) -> io::Result<BoundScrape> {
-        Ok(match place {
-            Place::Tcp(address) => {
-                let listener = TcpListener::bind(address)?;
-                let place = Place::Tcp(listener.local_addr()?);
-                BoundScrape { listener: Listener::Tcp(listener), place }
-            }
-            Place::Unix(path) => {
-                BoundScrape { listener: Listener::Unix(bind_unix(path)?, path.clone()), place: place.clone() }
-            }
-        })
-    }
-
     /// Stops serving.
     pub(crate) fn stop(self) {
         self.stop.store(true, Ordering::Release);
@@ -108,15 +116,15 @@ fn bind_unix(path: &PathBuf) -> io::Result<UnixListener> {
     }
 }
 
-fn serve(listener: &Listener, stop: &AtomicBool, page: &dyn Fn() -> String) {
+fn serve(listening: &Listening, place: &Place, stop: &AtomicBool, page: &dyn Fn() -> String) {
     while !stop.load(Ordering::Acquire) {
-        let answered = match listener {
-            Listener::Tcp(listener) => listener.accept().and_then(|(mut stream, _)| {
+        let answered = match listening {
+            Listening::Tcp(listener) => listener.accept().and_then(|(mut stream, _)| {
                 stream.set_read_timeout(Some(PATIENCE))?;
                 stream.set_write_timeout(Some(PATIENCE))?;
                 answer(&mut stream, page)
             }),
-            Listener::Unix(listener, _) => listener.accept().and_then(|(mut stream, _)| {
+            Listening::Unix(listener) => listener.accept().and_then(|(mut stream, _)| {
                 stream.set_read_timeout(Some(PATIENCE))?;
                 stream.set_write_timeout(Some(PATIENCE))?;
                 answer(&mut stream, page)
@@ -128,7 +136,7 @@ fn serve(listener: &Listener, stop: &AtomicBool, page: &dyn Fn() -> String) {
             std::thread::park_timeout(Duration::from_millis(50));
         }
     }
-    if let Listener::Unix(_, path) = listener {
+    if let Place::Unix(path) = place {
         let _ = std::fs::remove_file(path);
     }
 }
@@ -200,8 +208,9 @@ mod tests {
 
     #[test]
     fn only_get_metrics_is_answered_with_the_page() {
-        let bound = Scrape::bind(&Place::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
-        let place = bound.place().clone();
+        let endpoint = Endpoint::Tcp("127.0.0.1:0".parse().unwrap());
+        let bound = BoundScrape::new(BoundScrape::bind(&endpoint).unwrap(), &endpoint).unwrap();
+        let place = bound.place.clone();
         let scrape = bound.serve(|| "a 1\n".to_owned()).unwrap();
         let page = ask(&place, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
         assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.ends_with("\r\n\r\na 1\n"), "{page}");

@@ -14,8 +14,18 @@ use motte_event::{Event, life};
 use crate::reloading::ReloadError;
 use crate::server::StartError;
 
-/// In the state directory: what the process found to be in force on itself, for `motte harden status`.
-pub const REPORT: &str = "sandbox.json";
+/// In the state directory: what a process found to be in force on itself, for `motte harden status`.
+pub fn report_of(role: Role) -> String {
+    format!("sandbox-{role}.json")
+}
+
+/// Makes the state directory, if there is to be one and it is not there.
+///
+/// # Errors
+/// What the system says.
+pub fn make_state_dir(config: &Config) -> Result<(), StartError> {
+    config.state_dir.as_deref().map_or(Ok(()), |directory| Ok(crate::state::make(directory)?))
+}
 
 /// That the process may confine itself as `[sandbox]` of its configuration says. For a process that has one thread and is
 /// nothing but this server: what is given up is gone for everything in it.
@@ -27,27 +37,26 @@ pub struct SelfConfinement {
 
 /// What is left to the process.
 #[derive(Default)]
-pub(crate) struct Sealed {
+pub struct Sealed {
     confined: Option<Confined>,
+    /// What came of it, until it is told.
+    events: Vec<Event>,
     /// Directories, and files of the root directory, that can be read; all of them real paths.
     open: BTreeSet<PathBuf>,
     report: Option<PathBuf>,
 }
 
 impl Sealed {
-    /// Gives up what is not needed, where it is asked for, and tells what came of it.
+    /// Gives up what is not needed. The calling process has one thread.
     ///
     /// # Errors
     /// When the configuration requires more than is to be had. The process may be confined in part then and has to end.
-    pub(crate) fn seal(
-        config: &Config,
-        asked: Option<SelfConfinement>,
-    ) -> Result<(Self, Vec<Event>), StartError> {
-        let Some(asked) = asked else { return Ok((Self::default(), Vec::new())) };
+    pub fn seal(config: &Config, asked: &SelfConfinement) -> Result<Self, StartError> {
+        make_state_dir(config)?;
         let mut open = places(config.files_read().into_iter().chain(asked.read.iter().map(AsRef::as_ref)));
         open.extend(credentials(config));
         let mut confinement = Confinement::new(Role::Core);
-        confinement.mode = mode(config);
+        confinement.mode = confine_mode(sandbox_mode(config));
         if config.sandbox.audit {
             confinement.denied = Denied::Log;
         }
@@ -56,10 +65,15 @@ impl Sealed {
         open.extend(config.state_dir.as_ref().and_then(|dir| dir.canonicalize().ok()));
         let confined = confinement.enforce().map_err(|error| StartError::Confine(explained(&error)))?;
         let events = told(&confined);
-        let report = config.state_dir.as_ref().map(|dir| dir.join(REPORT));
-        let sealed = Self { confined: Some(confined), open, report };
+        let report = config.state_dir.as_ref().map(|dir| dir.join(report_of(Role::Core)));
+        let sealed = Self { confined: Some(confined), events, open, report };
         sealed.write_report();
-        Ok((sealed, events))
+        Ok(sealed)
+    }
+
+    /// What came of it, once.
+    pub(crate) fn events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
     }
 
     /// Refuses a new configuration that names files which the process cannot reach any more.
@@ -107,14 +121,27 @@ impl Sealed {
     }
 }
 
-/// As configured; otherwise required where the kernel can do it all.
-fn mode(config: &Config) -> Mode {
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealed").field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
+/// How a process confines itself: as configured; otherwise required where the kernel can do it all.
+pub fn sandbox_mode(config: &Config) -> SandboxMode {
     match config.sandbox.mode {
-        Some(SandboxMode::Required) => Mode::Required,
-        Some(SandboxMode::BestEffort) => Mode::BestEffort,
-        Some(SandboxMode::Off) => Mode::Off,
-        None if motte_confine::lacking().is_empty() => Mode::Required,
-        None => Mode::BestEffort,
+        Some(mode) => mode,
+        None if motte_confine::lacking().is_empty() => SandboxMode::Required,
+        None => SandboxMode::BestEffort,
+    }
+}
+
+/// The same to the crate that does it.
+pub fn confine_mode(mode: SandboxMode) -> Mode {
+    match mode {
+        SandboxMode::Required => Mode::Required,
+        SandboxMode::BestEffort => Mode::BestEffort,
+        SandboxMode::Off => Mode::Off,
     }
 }
 
@@ -132,6 +159,18 @@ fn told(confined: &Confined) -> Vec<Event> {
     lacking.chain(in_force.faults()).map(|what| life::confinement_incomplete(role, &what)).collect()
 }
 
+/// Whether the kernel can do what the configuration requires.
+///
+/// # Errors
+/// When not, with everything that it lacks.
+pub fn check_sandbox(config: &Config) -> Result<(), StartError> {
+    let lacking = motte_confine::lacking();
+    if sandbox_mode(config) != SandboxMode::Required || lacking.is_empty() {
+        return Ok(());
+    }
+    Err(StartError::Confine(explained(&ConfineError::Missing(lacking))))
+}
+
 fn explained(error: &ConfineError) -> String {
     let remedy = match error {
         ConfineError::Missing(_) | ConfineError::NotInForce(_) => {
@@ -147,7 +186,7 @@ fn explained(error: &ConfineError) -> String {
 
 /// Where files lie: of each the directory in which it is named and the one in which it really is, so that a file and a link
 /// can be replaced by new ones. A file of the root directory stands for itself.
-fn places<'a>(files: impl Iterator<Item = &'a Path>) -> BTreeSet<PathBuf> {
+pub fn places<'a>(files: impl Iterator<Item = &'a Path>) -> BTreeSet<PathBuf> {
     let mut places = BTreeSet::new();
     for file in files {
         places.extend(place(file));

@@ -3,18 +3,21 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use motte_access::{CompiledPolicy, PolicyGeneration};
 use motte_config::Config;
+use motte_event::Event;
+use motte_roles::{AskPassphrase, KeyClient, Place};
 
 use crate::assemble::{self, AssembleError};
+use crate::keyring::Keyring;
 use crate::log::Sink;
 use crate::reloading::ReloadError;
-use crate::sealing::SelfConfinement;
-use crate::secrets::{AskPassphrase, Passphrases};
+use crate::sealing::{Sealed, SelfConfinement};
 use crate::state::StateError;
 use crate::supervise::Supervisor;
 
@@ -102,10 +105,16 @@ pub struct Options {
     pub ask_passphrase: Option<AskPassphrase>,
     /// That the process may confine itself; without it nothing is given up.
     pub confine: Option<SelfConfinement>,
+    /// What a process that has confined itself already has left.
+    pub sealed: Option<Sealed>,
+    /// The process that keeps the keys; without one, keys are read and used here.
+    pub keys: Option<KeyClient>,
+    /// Listening sockets that another process bound; without them, they are bound here.
+    pub sockets: Option<Vec<(Place, OwnedFd)>>,
     /// Where events are written; stderr unless given.
     pub log_sink: Option<LogSink>,
     /// What happened before the start and belongs into the log, such as credentials that were made.
-    pub before: Vec<motte_event::Event>,
+    pub before: Vec<Event>,
 }
 
 impl std::fmt::Debug for Options {
@@ -149,6 +158,8 @@ pub(crate) enum Command {
     Stop(&'static str),
     /// SIGHUP, or a call that wants to know how it went.
     Reload(Option<SyncSender<Result<(), ReloadError>>>),
+    /// Something happened outside that belongs into the log.
+    Tell(Event),
     /// A worker ended by itself.
     WorkerEnded { shard: u16, cause: String },
 }
@@ -170,12 +181,20 @@ impl Handle {
         self.stop_because("a call");
     }
 
-    pub(crate) fn stop_because(&self, cause: &'static str) {
+    /// As [`Handle::stop`], with the cause for the log.
+    pub fn stop_because(&self, cause: &'static str) {
         let _ = self.commands.send(Command::Stop(cause));
     }
 
-    pub(crate) fn reload_soon(&self) {
+    /// As [`Handle::reload`], without waiting for it.
+    pub fn reload_soon(&self) {
         let _ = self.commands.send(Command::Reload(None));
+    }
+
+    /// Writes an event of the surroundings to the log.
+    pub fn tell(&self, event: Event) {
+        // A supervisor that is gone writes nothing more.
+        let _ = self.commands.send(Command::Tell(event));
     }
 
     pub(crate) fn worker_ended(&self, shard: u16, cause: String) {
@@ -244,8 +263,8 @@ impl Server {
 /// # Errors
 /// All faults, each with file, place and remedy.
 pub fn check(config: &Config, ask_passphrase: Option<AskPassphrase>) -> Result<(), AssembleError> {
-    let mut passphrases = Passphrases::new(ask_passphrase);
-    assemble::assemble(config, 1, Err(PolicyGeneration(1)), &mut passphrases).map(|_| ())
+    let mut keyring = Keyring::new(None, ask_passphrase);
+    assemble::assemble(config, 1, Err(PolicyGeneration(1)), &mut keyring).map(|_| ())
 }
 
 /// Starts a server and waits until it ends.

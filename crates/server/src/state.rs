@@ -46,6 +46,12 @@ pub enum StateError {
     },
 }
 
+/// Makes the directory (mode 0700) where there is none.
+pub(crate) fn make(path: &Path) -> Result<(), StateError> {
+    let fail = |cause| StateError::File { what: "create", path: path.to_owned(), cause };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fail)
+}
+
 /// A state directory, locked for this process as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct StateDirectory {
@@ -60,7 +66,7 @@ impl StateDirectory {
             let path = path.to_owned();
             move |cause| StateError::File { what, path, cause }
         };
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fail("create", path))?;
+        make(path)?;
         let lock_path = path.join(LOCK);
         let lock = OpenOptions::new()
             .create(true)

@@ -1,6 +1,7 @@
 //! The supervisor: brings the parts up in order, passes commands on, and takes everything down in order.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use motte_access::PolicyGeneration;
 use motte_broker::{Exchange, Export, RetainedLimits, SHARDS_MAX};
-use motte_config::{Config, Endpoint};
+use motte_config::Config;
 use motte_event::{Event, keep, life};
+use motte_roles::{KeyClient, Place};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalHandle, Signals};
@@ -21,18 +23,17 @@ use crate::clock::Clock;
 use crate::door::{self, Doors};
 use crate::handshakes::Handshakes;
 use crate::inbox::{Inbox, Letter};
+use crate::keyring::Keyring;
 use crate::log::{self, Log, LogThread};
 use crate::metrics::{ProcessFacts, Reports, exposition};
 use crate::questions::Questions;
 use crate::reloading::{self, ReloadError};
 use crate::rules::Rules;
-use crate::scrape::{BoundScrape, Place, Scrape};
-use crate::sealing::Sealed;
-use crate::secrets::Passphrases;
-use crate::server::{
-    Bound, BoundAddress, Command, ExitReason, Handle, Options, ReadConfig, RunError, StartError, drain,
-};
+use crate::scrape::{BoundScrape, Scrape};
+use crate::sealing::{Sealed, SelfConfinement};
+use crate::server::{Bound, Command, ExitReason, Handle, Options, ReadConfig, RunError, StartError, drain};
 use crate::shutdown::{FINISH_MS, SETTLE_ROUNDS, Step, What};
+use crate::sockets::Sockets;
 use crate::starting::{Makings, furnish, spawn};
 use crate::state::StateDirectory;
 
@@ -46,7 +47,7 @@ pub(crate) struct Supervisor {
     config: Config,
     read_config: Option<ReadConfig>,
     fixed_policy: bool,
-    passphrases: Passphrases,
+    keyring: Keyring,
     rules: Arc<Rules>,
     commands: Receiver<Command>,
     inboxes: Arc<[Inbox]>,
@@ -76,26 +77,27 @@ impl Supervisor {
         let workers = workers(&config);
         let fixed_policy = options.policy.is_some();
         let policy = options.policy.map(Arc::new).ok_or(PolicyGeneration(1));
-        let mut passphrases = Passphrases::new(options.ask_passphrase);
-        let Assembled { rules, mut events } = assemble::assemble(&config, workers, policy, &mut passphrases)?;
+        let mut keyring = Keyring::new(options.keys, options.ask_passphrase);
+        let assembled = assemble::assemble(&config, workers, policy, &mut keyring)?;
+        let Assembled { rules, mut events, keys } = assembled;
+        keyring.in_force(keys);
         let rules = Arc::new(rules);
         events.insert(0, life::started(env!("CARGO_PKG_VERSION"), workers as u64));
         events.extend(raise_open_files(&config));
 
-        let doors = Doors::bind(&rules, workers).map_err(StartError::Bind)?;
-        let (mut addresses, sockets) = (doors.addresses().to_vec(), doors.sockets().to_vec());
+        let mut doors = open_doors(&config, &rules, workers, options.sockets)?;
+        let scrape = scrape_of(&config, &mut doors)?;
+        let (addresses, sockets) = (doors.addresses().to_vec(), doors.sockets().to_vec());
         let state = config.state_dir.as_deref().map(StateDirectory::open).transpose()?;
         let snapshot = state.as_ref().map(StateDirectory::load).transpose()?.flatten();
 
         let exchange = Exchange::new(retained_limits(&config), config.limits.memory_bytes_max);
         let reports = Reports::new(workers);
-        let scrape = bind_scrape(&config)?;
-        addresses.extend(scrape.as_ref().map(|scrape| bound_metrics(scrape.place())));
 
         // Catching them takes a pair of sockets, which the confined process cannot make.
         let signals = catch_signals(options.signals)?;
-        let (sealed, told) = Sealed::seal(&config, options.confine)?;
-        events.extend(told);
+        let mut sealed = seal(&config, options.sealed, options.confine)?;
+        events.extend(sealed.events());
         let sink = options.log_sink.unwrap_or_else(|| Box::new(io::stderr()));
         let (log, log_thread) =
             log::start(config.log_format, config.log_level, sink).map_err(StartError::system("a thread"))?;
@@ -110,13 +112,11 @@ impl Supervisor {
             reports: &reports,
             log: &log,
             questions: &questions,
-            handshakes: &handshakes(&config, workers)?,
+            handshakes: &handshakes(&config, workers, keyring.client())?,
         };
         let mut made = makings.workers(doors)?;
         events.extend(furnish(&mut made, snapshot.zip(state.as_ref()), &config, &rules, clock, &exchange));
-        for event in options.before.into_iter().chain(events) {
-            log.event(event);
-        }
+        options.before.into_iter().chain(events).for_each(|event| log.event(event));
         let scrape = scrape.map(|bound| bound.serve(page(reports, exchange.clone(), clock))).transpose();
         let scrape = scrape.map_err(StartError::system("a thread"))?;
         let inboxes = made.inboxes;
@@ -129,7 +129,7 @@ impl Supervisor {
             config,
             read_config: options.read_config,
             fixed_policy,
-            passphrases,
+            keyring,
             rules,
             commands,
             inboxes,
@@ -168,6 +168,7 @@ impl Supervisor {
                         let _ = asker.try_send(outcome);
                     }
                 }
+                Ok(Command::Tell(event)) => self.log.event(event),
                 Ok(Command::WorkerEnded { shard, cause }) => break Err(RunError::Worker { shard, cause }),
                 Ok(Command::Stop(cause)) => break self.stop(cause),
                 // All handles are gone: nobody can ask any more, so this is the end as well.
@@ -190,8 +191,8 @@ impl Supervisor {
         } else {
             Err(PolicyGeneration(generation + 1))
         };
-        let Assembled { rules, events } =
-            assemble::assemble(&config, self.inboxes.len(), policy, &mut self.passphrases)?;
+        let Assembled { rules, events, keys } =
+            assemble::assemble(&config, self.inboxes.len(), policy, &mut self.keyring)?;
         self.rules = Arc::new(rules);
         self.admission.set_bounds(self.rules.bounds);
         self.exchange.memory().set_max(config.limits.memory_bytes_max);
@@ -201,6 +202,7 @@ impl Supervisor {
         for inbox in self.inboxes.iter() {
             inbox.put(Letter::Reload(Arc::clone(&self.rules)));
         }
+        self.keyring.in_force(keys);
         for event in events {
             self.log.event(event);
         }
@@ -266,6 +268,7 @@ impl Supervisor {
                         let _ = asker.try_send(Err(ReloadError::Stopped));
                     }
                     Command::Reload(None) => {}
+                    Command::Tell(event) => self.log.event(event),
                 }
             }
         }
@@ -299,7 +302,7 @@ impl Supervisor {
 }
 
 /// How many workers: as configured, or one for each core.
-fn workers(config: &Config) -> usize {
+pub(crate) fn workers(config: &Config) -> usize {
     let wanted = usize::from(config.workers);
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = if wanted == 0 { cores() } else { wanted };
@@ -307,12 +310,12 @@ fn workers(config: &Config) -> usize {
 }
 
 /// The threads that take handshakes: as many as configured, or one for two workers.
-fn handshakes(config: &Config, workers: usize) -> Result<Handshakes, StartError> {
+fn handshakes(config: &Config, workers: usize, keys: Option<&KeyClient>) -> Result<Handshakes, StartError> {
     let threads = match usize::from(config.handshake_threads) {
         0 => workers.div_ceil(2),
         wanted => wanted,
     };
-    Handshakes::start(threads).map_err(StartError::system("a thread"))
+    Handshakes::start(threads, keys).map_err(StartError::system("a thread"))
 }
 
 fn retained_limits(config: &Config) -> RetainedLimits {
@@ -333,29 +336,25 @@ fn raise_open_files(config: &Config) -> Option<Event> {
     (current < wanted).then(|| life::open_files_low(current, wanted))
 }
 
-fn bound_metrics(place: &Place) -> Bound {
-    let address = match place {
-        Place::Tcp(address) => BoundAddress::Socket(*address),
-        Place::Unix(path) => BoundAddress::Path(path.clone()),
+/// Listening sockets, bound here unless they were handed over.
+fn open_doors(
+    config: &Config,
+    rules: &Rules,
+    workers: usize,
+    handed_over: Option<Vec<(Place, OwnedFd)>>,
+) -> Result<Doors, StartError> {
+    let sockets = match handed_over {
+        Some(descriptors) => Sockets::handed_over(config, descriptors)?,
+        None => Sockets::bind(config)?,
     };
-    Bound { listener: "metrics".to_owned(), kind: "http".to_owned(), address }
+    Ok(Doors::new(config, rules, workers, sockets))
 }
 
-fn metrics_fault(place: &Place, error: &io::Error) -> String {
-    let place = bound_metrics(place).address;
-    format!(
-        "metrics cannot listen on {place}: {error}\n  remedy: choose another address in metrics.bind, or stop what listens there"
-    )
-}
-
-/// Binds the listener of the metrics, if there is to be one.
-fn bind_scrape(config: &Config) -> Result<Option<BoundScrape>, StartError> {
-    let Some(endpoint) = &config.metrics else { return Ok(None) };
-    let place = match endpoint {
-        Endpoint::Tcp(address) => Place::Tcp(*address),
-        Endpoint::Unix(path) => Place::Unix(path.clone()),
-    };
-    Scrape::bind(&place).map(Some).map_err(|error| StartError::Bind(vec![metrics_fault(&place, &error)]))
+/// The listener of the metrics, if there is one.
+fn scrape_of(config: &Config, doors: &mut Doors) -> Result<Option<BoundScrape>, StartError> {
+    let metrics = config.metrics.as_ref().zip(doors.take_metrics());
+    let scrape = metrics.map(|(endpoint, listening)| BoundScrape::new(listening, endpoint)).transpose();
+    scrape.map_err(StartError::system("a socket"))
 }
 
 /// The page of metrics.
@@ -372,6 +371,19 @@ fn page(reports: Reports, exchange: Exchange, clock: Clock) -> impl Fn() -> Stri
             retained_bytes,
         };
         exposition(&reports.sum(), &facts)
+    }
+}
+
+/// Confines the process, unless it has done so already.
+fn seal(
+    config: &Config,
+    sealed: Option<Sealed>,
+    asked: Option<SelfConfinement>,
+) -> Result<Sealed, StartError> {
+    match (sealed, asked) {
+        (Some(sealed), _) => Ok(sealed),
+        (None, Some(asked)) => Sealed::seal(config, &asked),
+        (None, None) => Ok(Sealed::default()),
     }
 }
 

@@ -18,7 +18,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+pub use rustix::process::{Pid, Signal};
+
+use rustix::process::kill_process;
 
 /// How long a condition may take to come true.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -98,6 +100,13 @@ impl Broker {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -n {open_files}; exec \"$0\" \"$@\"")]);
         command.arg(binary()).args(arguments);
+        Self::spawn(dir, command)
+    }
+
+    /// As [`Broker::start`], with a variable of the environment.
+    pub fn start_with(dir: &Path, (name, value): (&str, &Path), arguments: &[&str]) -> Self {
+        let mut command = Command::new(binary());
+        command.env(name, value).args(arguments);
         Self::spawn(dir, command)
     }
 
@@ -207,13 +216,42 @@ impl Broker {
         self.child.id()
     }
 
-    fn pid(&self) -> Pid {
+    /// The process that was started.
+    pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    }
+
+    /// The process of this broker with this role, `core` or `keyd`; waits until it runs.
+    pub fn role(&self, role: &str) -> Pid {
+        let mut found = None;
+        let parent = self.pid().as_raw_nonzero();
+        wait_until(&format!("a process with the role {role}"), || {
+            let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+            let children = children.expect("the broker runs");
+            found = children.split_whitespace().find_map(|child| {
+                let words = std::fs::read(format!("/proc/{child}/cmdline")).ok()?;
+                let words: Vec<&[u8]> = words.split(|byte| *byte == 0).collect();
+                (words.get(1..3) == Some(&[b"role", role.as_bytes()])).then(|| child.parse().ok())?
+            });
+            found.is_some()
+        });
+        found.and_then(Pid::from_raw).expect("it was found")
+    }
+
+    /// Sends a signal to the process with this role.
+    pub fn signal(&self, role: &str, signal: Signal) {
+        kill_process(self.role(role), signal).expect("it runs");
     }
 
     /// Asks for a reload (SIGHUP).
     pub fn hang_up(&self) {
         kill_process(self.pid(), Signal::HUP).expect("the broker runs");
+    }
+
+    /// Ends the process that was started at once (SIGKILL) and waits for it.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the broker runs");
+        self.child.wait().expect("it is ours");
     }
 
     /// Stops it cleanly (SIGTERM) and waits; true when it ended with success.

@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, reason = "tests fail by panicking")]
 
 mod clients;
+mod keys;
 mod process;
 mod sealed;
 mod site;

@@ -43,24 +43,33 @@ fn a_sealed_broker_serves_reloads_and_stops_cleanly() {
     let in_force = site.broker.event("life.confined").field("in_force");
     assert!(in_force.contains("Landlock ABI") && in_force.contains("no capabilities"), "{in_force}");
 
-    let (process, threads) = (site.broker.process(), of_threads(site.broker.process(), "Seccomp").len());
+    let process = |role: &str| {
+        let pid = if role == "supervisor" { site.broker.pid() } else { site.broker.role(role) };
+        u32::try_from(pid.as_raw_nonzero().get()).expect("a process")
+    };
+    let roles = ["supervisor", "core", "keyd"].map(|role| (role, process(role)));
+    let threads = of_threads(process("core"), "Seccomp").len();
     assert!(threads > 4, "workers run: {threads}");
-    for (field, wanted) in [
-        ("Seccomp", "2"),
-        ("NoNewPrivs", "1"),
-        ("CapEff", "0000000000000000"),
-        ("CapPrm", "0000000000000000"),
-        ("CapInh", "0000000000000000"),
-    ] {
-        let found = of_threads(process, field);
-        assert!(found.iter().all(|value| value == wanted), "{field}: {found:?}");
+    for (role, process) in roles {
+        for (field, wanted) in [
+            ("Seccomp", "2"),
+            ("NoNewPrivs", "1"),
+            ("CapEff", "0000000000000000"),
+            ("CapPrm", "0000000000000000"),
+            ("CapInh", "0000000000000000"),
+        ] {
+            let found = of_threads(process, field);
+            assert!(found.iter().all(|value| value == wanted), "{role} {field}: {found:?}");
+        }
     }
     let (good, text) = harden(site.dir.path(), &["status", "--json"]);
     assert!(good, "{text}");
     let report: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(report["shortfalls"], Value::Array(Vec::new()));
-    assert_eq!(report["in_force"]["process"], process);
-    assert_eq!(report["in_force"]["role"], "core");
+    for (number, (role, process)) in roles.into_iter().enumerate() {
+        assert_eq!(report["processes"][number]["process"], process);
+        assert_eq!(report["processes"][number]["role"], role);
+    }
 
     let publish =
         || finish(site.motte("pub", "device-1").args(["-t", "devices/device-1/x", "-m", "x", "-q", "1"])).0;

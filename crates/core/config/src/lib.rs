@@ -19,6 +19,6 @@ pub use listener::{
     AuthMethod, Certificate, CertificateIdentity, ClientCertificates, Endpoint, Kind, Listener, ListenerTls,
     ProxyProtocol, TlsVersion, WebSocket,
 };
-pub use meant::{Config, LogFormat, parse, parse_development};
+pub use meant::{Config, KeyPlace, LogFormat, parse, parse_development};
 pub use reading::Places;
 pub use sandbox::{Sandbox, SandboxMode};

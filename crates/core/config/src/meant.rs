@@ -11,7 +11,7 @@ use crate::limits::Limits;
 use crate::listener::{Endpoint, Listener};
 use crate::reading::{Places, read};
 use crate::sandbox::Sandbox;
-use crate::written::{ConfigWritten, DevelopmentWritten, LogWritten, SysWritten};
+use crate::written::{ConfigWritten, DevelopmentWritten, LogWritten, RolesWritten, SysWritten};
 
 /// How events are written to standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,15 @@ pub enum LogFormat {
     Text,
     /// JSON objects, one a line.
     Json,
+}
+
+/// Where private keys are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// In a process of their own.
+    Process,
+    /// In the process that serves.
+    Inside,
 }
 
 /// Everything that a broker is told.
@@ -53,6 +62,8 @@ pub struct Config {
     pub sys_interval_s: u32,
     /// How the process confines itself.
     pub sandbox: Sandbox,
+    /// Where private keys are.
+    pub keys: KeyPlace,
     /// Where the configuration names its files.
     pub places: Places,
 }
@@ -74,6 +85,7 @@ impl Default for Config {
             metrics: None,
             sys_interval_s: 10,
             sandbox: Sandbox::default(),
+            keys: KeyPlace::Process,
             places: Places::default(),
         }
     }
@@ -138,6 +150,7 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
     config.policy_files = written.policy.files;
     apply_log(&written.log, &mut config, &mut faults);
     apply_sys(&written.sys, &mut config);
+    apply_roles(&written.roles, &mut config, &mut faults);
     if let Some(bind) = &written.metrics.bind {
         config.metrics = metrics(bind, &mut faults);
     }
@@ -194,6 +207,18 @@ fn apply_sys(written: &SysWritten, config: &mut Config) {
     }
 }
 
+fn apply_roles(written: &RolesWritten, config: &mut Config, faults: &mut Faults<'_>) {
+    let Some(keys) = &written.keys else { return };
+    match keys.get_ref().as_str() {
+        "process" => config.keys = KeyPlace::Process,
+        "inside" => config.keys = KeyPlace::Inside,
+        other => {
+            let what = format!("keys = \"{other}\" is not known");
+            faults.add(keys.span().start, what, "use process or inside");
+        }
+    }
+}
+
 fn metrics(bind: &toml::Spanned<String>, faults: &mut Faults<'_>) -> Option<Endpoint> {
     let text = bind.get_ref();
     let endpoint = match text.strip_prefix("unix:") {
@@ -220,7 +245,8 @@ impl Config {
     /// Makes relative paths relative to `base`, the directory of the configuration file.
     pub fn resolve_paths(&mut self, base: &Path) {
         let resolve = |path: &mut PathBuf| {
-            if path.is_relative() {
+            // A key in a token has an address, not a path.
+            if path.is_relative() && !path.to_str().is_some_and(|text| text.starts_with("pkcs11:")) {
                 *path = base.join(&*path);
             }
         };
@@ -265,6 +291,8 @@ impl Config {
         }
         line(format!("\n[sys]\ninterval_s = {}", self.sys_interval_s));
         line(self.sandbox.to_toml());
+        let keys = if self.keys == KeyPlace::Inside { "inside" } else { "process" };
+        line(format!("\n[roles]\nkeys = \"{keys}\""));
         line(format!("\n[limits]\n{}", self.limits.to_toml()));
         out
     }

@@ -30,6 +30,8 @@ pub(crate) struct ConfigWritten {
     pub(crate) sys: SysWritten,
     #[serde(default)]
     pub(crate) sandbox: SandboxWritten,
+    #[serde(default)]
+    pub(crate) roles: RolesWritten,
 }
 
 /// What `motte dev --config` may hold.
@@ -70,6 +72,12 @@ pub(crate) struct LogWritten {
 #[serde(deny_unknown_fields)]
 pub(crate) struct MetricsWritten {
     pub(crate) bind: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RolesWritten {
+    pub(crate) keys: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -13,10 +13,11 @@ mod websocket;
 mod wire;
 
 pub use client::{ClientError, ClientStream, ClientTarget, ClientTls};
-pub use listen::{BindError, Bound, Listener};
+pub use listen::{BindError, Bound, Listener, Listening};
 pub use proxy_header::{ProxyHeader, parse_proxy_header};
+pub use rustls::sign::SigningKey;
 pub use rustls_pki_types::PrivateKeyDer;
 pub use socket::Socket;
 pub use stream::{Progress, Refusal, Stages, Stream, TlsFacts};
-pub use tls::{ClientAuth, ServerTls, TlsError, TlsOptions, key_file_fault};
+pub use tls::{ClientAuth, ServerTls, TlsError, TlsOptions};
 pub use websocket::{Upgrade, UpgradeAnswer, WebSocketBytes, WebSocketOptions};

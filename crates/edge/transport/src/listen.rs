@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -36,16 +37,16 @@ pub enum Bound {
     Unix(PathBuf),
 }
 
-/// A listening socket.
+/// A listening socket that nobody watches yet; it can be given to another process.
 #[derive(Debug)]
-pub enum Listener {
+pub enum Listening {
     /// TCP.
-    Tcp(TcpListener),
+    Tcp(std::net::TcpListener),
     /// A Unix socket.
-    Unix(UnixListener),
+    Unix(std::os::unix::net::UnixListener),
 }
 
-impl Listener {
+impl Listening {
     /// Listens on an address. With `shared`, several sockets may listen there and the system spreads connections.
     ///
     /// # Errors
@@ -67,7 +68,7 @@ impl Listener {
             socket.listen(BACKLOG)?;
             Ok(socket.into())
         };
-        Ok(Self::Tcp(TcpListener::from_std(open().map_err(fault)?)))
+        open().map(Self::Tcp).map_err(fault)
     }
 
     /// Listens on a Unix socket that only this user reaches. A socket that nobody listens on any more is replaced.
@@ -86,7 +87,8 @@ impl Listener {
         if stale {
             std::fs::remove_file(path).map_err(fault)?;
         }
-        let listener = UnixListener::bind(path).map_err(fault)?;
+        let listener = std::os::unix::net::UnixListener::bind(path).map_err(fault)?;
+        listener.set_nonblocking(true).map_err(fault)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(fault)?;
         Ok(Self::Unix(listener))
     }
@@ -105,6 +107,34 @@ impl Listener {
         }
     }
 
+    /// The descriptor.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
+impl From<Listening> for Listener {
+    fn from(listening: Listening) -> Self {
+        match listening {
+            Listening::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener)),
+            Listening::Unix(listener) => Self::Unix(UnixListener::from_std(listener)),
+        }
+    }
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A Unix socket.
+    Unix(UnixListener),
+}
+
+impl Listener {
     /// Accepts a connection; `None` when none waits.
     ///
     /// # Errors

@@ -45,12 +45,25 @@ pub enum Refusal {
     /// The TLS handshake failed.
     #[error("{0}")]
     Tls(String),
+    /// Nobody signed the TLS handshake.
+    #[error("{0}")]
+    Unsigned(String),
     /// The WebSocket handshake failed.
     #[error("{0}")]
     WebSocket(&'static str),
     /// The peer went away.
     #[error("the peer closed the connection")]
     Gone,
+}
+
+impl Refusal {
+    /// rustls reports as `Other` only what a key that signs elsewhere told it.
+    pub(crate) fn from_tls(error: &io::Error) -> Self {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::Other(cause)) => Self::Unsigned(cause.to_string()),
+            _ => Self::Tls(error.to_string()),
+        }
+    }
 }
 
 /// What TLS agreed on.

@@ -1,16 +1,14 @@
 //! TLS for servers: 1.3 and 1.2, authenticated encryption with forward secrecy only, the hybrid post-quantum group first.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Arc;
 
 use motte_pki::Facts;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 
 /// Whether clients show certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +25,7 @@ pub enum ClientAuth {
 #[derive(Debug)]
 pub struct TlsOptions {
     /// Chains and their keys; the client's server name chooses, the first is the default.
-    pub certificates: Vec<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    pub certificates: Vec<(Vec<CertificateDer<'static>>, Arc<dyn SigningKey>)>,
     /// Whether 1.2 is offered.
     pub v12: bool,
     /// Whether 1.3 is offered.
@@ -105,7 +103,7 @@ impl ServerTls {
             versions.push(&rustls::version::TLS12);
         }
         let verifier = verifier(&options, &provider)?;
-        let resolver = Arc::new(Names::new(options.certificates, &provider)?);
+        let resolver = Arc::new(Names::new(options.certificates)?);
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions)
             .map_err(TlsError::Nothing)?;
@@ -209,17 +207,19 @@ struct Names {
 }
 
 impl Names {
-    fn new(
-        certificates: Vec<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-        provider: &CryptoProvider,
-    ) -> Result<Self, TlsError> {
+    fn new(certificates: Vec<(Vec<CertificateDer<'static>>, Arc<dyn SigningKey>)>) -> Result<Self, TlsError> {
         let mut keys = Vec::new();
         for (chain, key) in certificates {
             let facts = chain.first().and_then(|leaf| motte_pki::inspect(leaf));
             if facts.is_none() {
                 return Err(TlsError::Certificate);
             }
-            let certified = CertifiedKey::from_der(chain, key, provider).map_err(TlsError::Key)?;
+            let certified = CertifiedKey::new(chain, key);
+            match certified.keys_match() {
+                // A key that does not tell its public half cannot be compared.
+                Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
+                Err(error) => return Err(TlsError::Key(error)),
+            }
             keys.push((facts, Arc::new(certified)));
         }
         if keys.is_empty() { Err(TlsError::Certificate) } else { Ok(Self { keys }) }
@@ -233,16 +233,4 @@ impl ResolvesServerCert for Names {
         });
         named.or_else(|| self.keys.first()).map(|(_, key)| Arc::clone(key))
     }
-}
-
-/// What is wrong with a key file's permissions, with the command that mends it; `None`: nothing.
-pub fn key_file_fault(path: &Path) -> Option<String> {
-    let mode = std::fs::metadata(path).ok()?.mode() & 0o777;
-    (mode & 0o077 != 0).then(|| {
-        format!(
-            "{} can be read by others (mode {mode:04o})\n  remedy: chmod 600 {}",
-            path.display(),
-            path.display()
-        )
-    })
 }

@@ -280,7 +280,7 @@ impl TlsSocket {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     self.socket.shutdown();
-                    return Err(Refusal::Tls(error.to_string()));
+                    return Err(Refusal::from_tls(&error));
                 }
                 Err(_) => return Err(Refusal::Gone),
             }

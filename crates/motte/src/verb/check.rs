@@ -1,7 +1,5 @@
 //! `motte check`: a configuration and everything it names, without starting.
 
-use motte_config::SandboxMode;
-
 use crate::cli::ServeArgs;
 use crate::verb::Fault;
 use crate::verb::serve::{ask_passphrase, load};
@@ -9,10 +7,8 @@ use crate::verb::serve::{ask_passphrase, load};
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Fault> {
     let config = load(&args.config)?;
     motte_server::check(&config, Some(ask_passphrase())).map_err(|error| Fault::new(error.to_string()))?;
+    motte_server::check_sandbox(&config).map_err(|error| Fault::new(error.to_string()))?;
     let lacking = motte_confine::lacking();
-    if config.sandbox.mode == Some(SandboxMode::Required) && !lacking.is_empty() {
-        return Err(Fault::new(format!("{}", motte_confine::ConfineError::Missing(lacking))));
-    }
     println!("{}: good", args.config.display());
     for listener in &config.listeners {
         let addresses: Vec<String> = listener.bind.iter().map(ToString::to_string).collect();

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use motte_client::{Accepted, Client, ConnectOptions, OutMessage, WillOptions};
 use motte_pki::{certificates, private_key};
+use motte_roles::key_file_fault;
 use motte_seal::SecretString;
-use motte_transport::{ClientStream, ClientTarget, ClientTls, key_file_fault};
+use motte_transport::{ClientStream, ClientTarget, ClientTls};
 use motte_wire::{ProtocolVersion, QoS};
 
 use crate::cli::{ConnectArgs, CredentialArgs};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use motte_confine::selftest;
-use motte_confine::{InForce, Mode};
+use motte_confine::{InForce, Mode, Role};
 
 use crate::cli::{HardenAction, HardenArgs};
 use crate::verb::Fault;
@@ -21,35 +21,42 @@ pub(crate) fn run(args: &HardenArgs) -> Result<(), Fault> {
 }
 
 fn status(state: &Path, pid: Option<u32>, json: bool) -> Result<(), Fault> {
-    let path = state.join(motte_server::REPORT);
-    let own = std::fs::read_to_string(&path).ok().and_then(|text| InForce::from_json(&text));
-    let Some(process) = pid.or(own.as_ref().map(|own| own.process)) else {
-        let what = format!("no broker runs on {}: it has no {}", state.display(), motte_server::REPORT);
-        return Err(Fault::with_remedy(
-            what,
-            "name the state directory with --state, or the process with --pid",
-        ));
-    };
-    let read = InForce::of(process).map_err(|error| Fault::new(error.to_string()))?;
-    if pid.is_none() && own.as_ref().is_some_and(|own| own.started != read.started) {
-        let what = format!("the broker that wrote {} is gone", path.display());
-        return Err(Fault::with_remedy(what, "start it again, or name the process with --pid"));
+    let told: Vec<InForce> = [Role::Supervisor, Role::Core, Role::Keyd]
+        .into_iter()
+        .filter_map(|role| std::fs::read_to_string(state.join(motte_server::report_of(role))).ok())
+        .filter_map(|text| InForce::from_json(&text))
+        .filter(|own| pid.is_none_or(|pid| pid == own.process))
+        .collect();
+    let mut found = Vec::new();
+    for own in &told {
+        let read = InForce::of(own.process).ok().filter(|read| read.started == own.started);
+        // What a process wrote that is gone says nothing.
+        found.extend(read.map(|read| read.with_own(own)));
     }
-    let in_force = match &own {
-        Some(own) => read.with_own(own),
-        None => read,
+    if let (Some(pid), true) = (pid, found.is_empty()) {
+        found.push(InForce::of(pid).map_err(|error| Fault::new(error.to_string()))?);
+    }
+    if found.is_empty() {
+        let what = format!("no broker runs on {}: no process tells there what is in force", state.display());
+        let remedy = "name the state directory with --state, or the process with --pid";
+        return Err(Fault::with_remedy(what, remedy));
+    }
+    let short = |one: &InForce| {
+        let role = one.role.map_or("process", Role::name);
+        one.shortfalls().into_iter().map(|what| format!("{role}: {what}")).collect::<Vec<_>>()
     };
-    let short = in_force.shortfalls();
+    let all: Vec<String> = found.iter().flat_map(short).collect();
     if json {
-        let report = serde_json::json!({ "in_force": in_force, "shortfalls": short });
-        println!("{report:#}");
+        println!("{:#}", serde_json::json!({ "processes": found, "shortfalls": all }));
     } else {
-        print!("{in_force}");
-        if short.is_empty() {
-            println!("everything is in force");
+        for (number, one) in found.iter().enumerate() {
+            print!("{}{one}", if number == 0 { "" } else { "\n" });
+        }
+        if all.is_empty() {
+            println!("\neverything is in force");
         }
     }
-    if short.is_empty() { Ok(()) } else { Err(Fault::new(format!("not in force: {}", short.join("; ")))) }
+    if all.is_empty() { Ok(()) } else { Err(Fault::new(format!("not in force: {}", all.join("; ")))) }
 }
 
 fn self_test(json: bool) -> Result<(), Fault> {

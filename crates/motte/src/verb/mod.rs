@@ -2,14 +2,14 @@
 
 mod bench;
 mod check;
-mod connecting;
+pub(crate) mod connecting;
 mod dev;
 mod device;
 mod explain;
 mod harden;
 mod passwd;
 mod publish;
-mod serve;
+pub(crate) mod serve;
 mod subscribe;
 mod up;
 
@@ -22,6 +22,16 @@ pub(crate) struct Fault(String);
 impl Fault {
     pub(crate) fn new(what: impl Into<String>) -> Self {
         Self(what.into())
+    }
+
+    /// Another process of this broker said already what is wrong.
+    pub(crate) fn told() -> Self {
+        Self(String::new())
+    }
+
+    /// Whether it was said already.
+    pub(crate) fn is_told(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(crate) fn with_remedy(what: impl std::fmt::Display, remedy: &str) -> Self {
@@ -49,5 +59,6 @@ pub(crate) fn run(verb: Verb) -> Result<(), Fault> {
         Verb::Passwd(args) => passwd::run(&args),
         Verb::Harden(args) => harden::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Role(args) => crate::role::run(&args),
     }
 }

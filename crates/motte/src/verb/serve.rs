@@ -2,16 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use motte_config::Config;
-use motte_server::{AskPassphrase, ExitReason, Options, SelfConfinement, Server};
+use motte_config::{Config, KeyPlace, Places};
+use motte_roles::{AskPassphrase, Configuration};
+use motte_server::{ExitReason, Options, SelfConfinement, Server};
 
 use crate::cli::ServeArgs;
+use crate::role::supervise::{self, Plan};
 use crate::verb::Fault;
 use crate::verb::connecting::{prompt, read};
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Fault> {
     let config = load(&args.config)?;
     let path = args.config.clone();
+    if config.keys == KeyPlace::Process {
+        let read = Box::new(move || configuration(&path));
+        return supervise::run(Plan { read, ask: ask_passphrase(), ready: Box::new(|_| {}) });
+    }
     let options = Options {
         signals: true,
         confine: Some(SelfConfinement { read: vec![args.config.clone()] }),
@@ -30,12 +36,27 @@ pub(crate) fn ask_passphrase() -> AskPassphrase {
 
 /// Reads a configuration file. Paths in it are meant from where the file is.
 pub(crate) fn load(path: &Path) -> Result<Config, Fault> {
-    let text = read(path)?;
+    meant(&configuration(path)?)
+}
+
+/// The text of a configuration file.
+fn configuration(path: &Path) -> Result<Configuration, Fault> {
+    Ok(Configuration {
+        text: read(path)?,
+        file: path.display().to_string(),
+        base: path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf),
+    })
+}
+
+/// A configuration from its text. One without a file has no places that could be named.
+pub(crate) fn meant(written: &Configuration) -> Result<Config, Fault> {
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
-    let mut config = motte_config::parse(&text, &path.display().to_string(), today)
+    let mut config = motte_config::parse(&written.text, &written.file, today)
         .map_err(|errors| Fault::new(errors.to_string()))?;
-    let base = path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-    config.resolve_paths(&base);
+    config.resolve_paths(&written.base);
+    if written.file.is_empty() {
+        config.places = Places::default();
+    }
     Ok(config)
 }
 

@@ -1,18 +1,20 @@
 //! `motte up`: a secured broker from nothing.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use motte_config::{
     AuthMethod, Certificate, ClientCertificates, Config, Endpoint, Kind, Listener, ListenerTls, LogFormat,
     TlsVersion,
 };
-use motte_server::{Bound, Options, SelfConfinement, Server};
+use motte_roles::Configuration;
+use motte_server::Bound;
 
 use crate::cli::UpArgs;
+use crate::role::supervise::{self, Plan};
 use crate::state::{Made, State};
 use crate::verb::Fault;
-use crate::verb::serve::wait;
+use crate::verb::serve::ask_passphrase;
 
 pub(crate) fn run(args: &UpArgs) -> Result<(), Fault> {
     let state = State::at(&args.state);
@@ -21,19 +23,18 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Fault> {
         print!("{}", config.to_toml());
         return Ok(());
     }
-    let mut made = state.open(&args.names)?;
-    let again = config.clone();
-    let options = Options {
-        signals: true,
-        // For people the screen below says what was made.
-        before: if args.json { std::mem::take(&mut made.events) } else { Vec::new() },
-        confine: Some(SelfConfinement::default()),
-        read_config: Some(Box::new(move || Ok(again.clone()))),
-        ..Options::default()
-    };
-    let server = Server::start(config, options).map_err(|error| Fault::new(error.to_string()))?;
-    print_screen(args, &state, &made, server.addresses());
-    wait(server)
+    let made = state.open(&args.names)?;
+    // For people the screen below says what was made.
+    if args.json {
+        motte_server::write_events(config.log_format, &made.events);
+    }
+    let written = Configuration { text: config.to_toml(), file: String::new(), base: PathBuf::new() };
+    let args = args.clone();
+    supervise::run(Plan {
+        read: Box::new(move || Ok(written.clone())),
+        ask: ask_passphrase(),
+        ready: Box::new(move |addresses| print_screen(&args, &state, &made, addresses)),
+    })
 }
 
 fn config(args: &UpArgs, state: &State) -> Config {

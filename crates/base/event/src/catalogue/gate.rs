@@ -64,4 +64,7 @@ events! { "gate":
     accept_failed "MOTTE-G-0021" Error (listener: &str = "listener", cause: &str = "error of the system")
         "The system could not accept a connection, mostly because the process has no file descriptors left."
         "Raise the limit on open files (LimitNOFILE=), or lower limits.connections_max below it.";
+    handshake_unsigned "MOTTE-G-0022" Error (address: &str = "peer address", listener: &str = "listener", cause: &str = "why there was no signature")
+        "A TLS handshake ended because the key process did not sign it. Connections that stand are not touched."
+        "Look for life.keys_ended and life.keys_faulty near it: they say what is wrong with the key process or its files.";
 }

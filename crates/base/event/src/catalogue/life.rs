@@ -40,10 +40,19 @@ events! { "life":
     revocation_list_expired "MOTTE-L-0013" Error (file: &str = "file of the list")
         "A revocation list is past its end. Client certificates of its authority are refused, because nobody knows which were revoked since."
         "Fetch the authority's current list and reload.";
-    confined "MOTTE-L-0014" Notice (role: &str = "part that the process plays", in_force: &str = "what the kernel says is in force")
+    confined "MOTTE-L-0017" Notice (role: &str = "part that the process plays", in_force: &str = "what the kernel says is in force")
         "The process gave up files, ports, programs and kernel calls that it does not need."
         "Nothing. `motte harden status` reads it anew.";
-    confinement_incomplete "MOTTE-L-0015" Warning (role: &str = "part that the process plays", not_in_force: &str = "what is not in force, with what would bring it")
+    confinement_incomplete "MOTTE-L-0018" Warning (role: &str = "part that the process plays", not_in_force: &str = "what is not in force, with what would bring it")
         "Something that confines the process is not in force: whoever takes it over is not held back by it."
         "Follow the remedy that is named; then set sandbox.mode = \"required\", which refuses such a start.";
+    keys_ended "MOTTE-L-0014" Error (cause: &str = "how it ended", again_ms: u64 = "milliseconds until it is started again")
+        "The key process ended and is started again. Until then new TLS handshakes wait, a bounded time; connections that stand are not touched."
+        "Nothing, if it happens once. Again and again is a defect of motte or of its surroundings, such as too little memory: see how it ended.";
+    keys_ready "MOTTE-L-0015" Notice ()
+        "The key process runs, has read its keys and signs TLS handshakes."
+        "Nothing.";
+    keys_faulty "MOTTE-L-0016" Error (faults: &str = "files and what is wrong with them")
+        "The key process was started again and could not read a key that it had before. Handshakes that need it fail."
+        "Mend what the faults name and reload.";
 }

@@ -1,0 +1,224 @@
+//! The key process as the core sees it: many ask at once, each answer finds who asked, no wait is without end.
+
+use std::collections::HashMap;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::key::{KeyEntry, KeyId};
+use crate::link::{Link, LinkError};
+use crate::message::{Answer, Refusal, Request, Role};
+
+/// Time for a signature, with the wait for a key process that is being started anew.
+pub const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
+/// Time for the public halves of all keys.
+const KEYS_DEADLINE: Duration = Duration::from_secs(30);
+/// Time for the first words of a link.
+const GREETING: Duration = Duration::from_secs(5);
+
+/// Why there is no signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// It does not run, or does not answer.
+    #[error("the key process did not answer in time")]
+    Silent,
+    /// It says no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It answered something that was not asked.
+    #[error("the key process gave an answer of another kind")]
+    Nonsense,
+}
+
+/// Called when the key process is there but does not answer.
+type OnSilence = Box<dyn Fn() + Send + Sync>;
+
+struct Live {
+    link: Link,
+    waiting: HashMap<u64, SyncSender<Answer>>,
+}
+
+impl Live {
+    /// Ends the thread that reads answers. Whoever waits for one hears that none comes.
+    fn end(self) {
+        // A socket that cannot be shut down is closed next.
+        let _ = self.link.socket().shutdown(std::net::Shutdown::Both);
+    }
+}
+
+#[derive(Default)]
+struct State {
+    live: Option<Live>,
+    /// Of the link; an older link's end says nothing about the present one.
+    number: u64,
+    next: u64,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    attached: Condvar,
+    on_silence: OnSilence,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A way to the key process; a clone is another way to the same.
+#[derive(Clone)]
+pub struct KeyClient {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for KeyClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyClient")
+    }
+}
+
+impl KeyClient {
+    /// Without a key process so far. `on_silence` is called when one is there and does not answer.
+    pub fn new(on_silence: OnSilence) -> Self {
+        let shared = Shared { state: Mutex::default(), attached: Condvar::new(), on_silence };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Asks the key process at the other end of this socket from now on.
+    ///
+    /// # Errors
+    /// When it is none, or the system refuses a thread.
+    pub fn attach(&self, socket: UnixStream) -> Result<(), LinkError> {
+        let link = Link::new(socket);
+        link.socket().set_read_timeout(Some(GREETING))?;
+        link.socket().set_write_timeout(Some(ANSWER_DEADLINE))?;
+        link.greet(Role::Core, Role::Keyd)?;
+        link.socket().set_read_timeout(None)?;
+        let answers = link.another()?;
+        let number = {
+            let mut state = self.shared.lock();
+            state.number += 1;
+            if let Some(former) = state.live.replace(Live { link, waiting: HashMap::new() }) {
+                former.end();
+            }
+            state.number
+        };
+        self.shared.attached.notify_all();
+        let shared = Arc::clone(&self.shared);
+        std::thread::Builder::new().name("motte-keys".into()).spawn(move || {
+            while let Ok((answer, _)) = answers.receive::<Answer>() {
+                let id = match &answer {
+                    Answer::Signed { id, .. } | Answer::Refused { id, .. } | Answer::Keys { id, .. } => *id,
+                };
+                let asker = shared.lock().live.as_mut().and_then(|live| live.waiting.remove(&id));
+                if let Some(asker) = asker {
+                    // Whoever asked may have stopped waiting.
+                    let _ = asker.try_send(answer);
+                }
+            }
+            detach(&shared, number);
+        })?;
+        Ok(())
+    }
+
+    /// Waits until a key process is there; false when none is by then.
+    pub fn wait_attached(&self, until: Instant) -> bool {
+        self.attached(until).is_some()
+    }
+
+    fn attached(&self, until: Instant) -> Option<MutexGuard<'_, State>> {
+        let mut state = self.shared.lock();
+        while state.live.is_none() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            let waited = self.shared.attached.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Some(state)
+    }
+
+    /// Signs a message of a handshake. A key process that ends meanwhile is asked again when it is back.
+    ///
+    /// # Errors
+    /// [`KeyError`], after [`ANSWER_DEADLINE`] at the latest.
+    pub fn sign(&self, key: KeyId, scheme: u16, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let ask = |id| Request::Sign { id, key, scheme, message: message.to_vec() };
+        match self.ask(ask, ANSWER_DEADLINE)? {
+            Answer::Signed { signature, .. } => Ok(signature),
+            Answer::Refused { cause, .. } => Err(cause.into()),
+            Answer::Keys { .. } => Err(KeyError::Nonsense),
+        }
+    }
+
+    /// The public halves of all keys, by file.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn public_keys(&self) -> Result<Vec<KeyEntry>, KeyError> {
+        match self.ask(|id| Request::PublicKeys { id }, KEYS_DEADLINE)? {
+            Answer::Keys { keys, .. } => Ok(keys),
+            Answer::Refused { cause, .. } => Err(cause.into()),
+            Answer::Signed { .. } => Err(KeyError::Nonsense),
+        }
+    }
+
+    /// Says which keys are in use, so that those of earlier configurations can be forgotten.
+    pub fn keep(&self, keys: Vec<KeyId>) {
+        if let Some(live) = &self.shared.lock().live {
+            // It is only housekeeping; a link that fails here fails the next signature as well.
+            let _ = live.link.send(&Request::Keep { keys });
+        }
+    }
+
+    fn ask(&self, request: impl Fn(u64) -> Request, time: Duration) -> Result<Answer, KeyError> {
+        let until = Instant::now() + time;
+        loop {
+            let (answer, number) = {
+                let mut state = self.attached(until).ok_or(KeyError::Silent)?;
+                state.next += 1;
+                let (id, number) = (state.next, state.number);
+                let (sender, answer) = sync_channel(1);
+                let Some(live) = &mut state.live else { continue };
+                live.waiting.insert(id, sender);
+                if let Err(error) = live.link.send(&request(id)) {
+                    // Gone, or so far behind that a part of a message may have been sent: of no more use in both cases.
+                    if let Some(live) = state.live.take() {
+                        live.end();
+                    }
+                    drop(state);
+                    if error.is_timeout() {
+                        (self.shared.on_silence)();
+                    }
+                    continue;
+                }
+                (answer, number)
+            };
+            match answer.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(answer) => return Ok(answer),
+                // The link ended with the question on its way.
+                Err(RecvTimeoutError::Disconnected) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    if detach(&self.shared, number) {
+                        (self.shared.on_silence)();
+                    }
+                    return Err(KeyError::Silent);
+                }
+            }
+        }
+    }
+}
+
+/// Gives a link up, unless another one has taken its place; whoever waits for an answer of it hears so.
+fn detach(shared: &Shared, number: u64) -> bool {
+    let mut state = shared.lock();
+    if state.number != number {
+        return false;
+    }
+    let Some(live) = state.live.take() else { return false };
+    live.end();
+    true
+}

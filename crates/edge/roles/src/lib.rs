@@ -1,0 +1,29 @@
+//! The processes of a broker: what they say to each other, the key process, and its keys as the core uses them.
+//!
+//! `message` and `task` are the messages, typed and bounded; `link` carries them over a pair of sockets; `source` reads a key file, `token` finds a key in a token;
+//! `service` is the key process, the only one that does so; `client` and `remote` are the keys as the core sees them.
+//! Each side takes the other's bytes for hostile. No message gives a private key out.
+
+mod client;
+mod cursor;
+mod der;
+mod key;
+mod link;
+mod message;
+mod passphrase;
+mod remote;
+mod service;
+mod source;
+mod task;
+mod token;
+
+pub use client::{ANSWER_DEADLINE, KeyClient, KeyError};
+pub use cursor::Malformed;
+pub use key::{KEYS_MAX, KeyEntry, KeyId, Passphrase, PublicKey, SIGNED_BYTES_MAX, Source};
+pub use link::{Link, LinkError};
+pub use message::{Answer, Hello, Message, Order, Outcome, Refusal, Request, Role, VERSION};
+pub use passphrase::{AskPassphrase, Passphrases};
+pub use remote::RemoteKey;
+pub use service::serve_keys;
+pub use source::{key_file_fault, read_key, read_text};
+pub use task::{Configuration, Place, Report, Task};

@@ -1,0 +1,288 @@
+//! The key process: reads key files when the supervisor says so, and signs handshakes for the core. It never gives a key out.
+
+use std::collections::HashMap;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use rustls::sign::SigningKey;
+use rustls::{SignatureAlgorithm, SignatureScheme};
+
+use crate::key::{KeyEntry, KeyId, PublicKey, Source};
+use crate::link::{Link, LinkError};
+use crate::message::{Answer, Order, Outcome, Refusal, Request, Role};
+use crate::source::read_key;
+
+/// Threads that sign.
+const SIGNERS: usize = 2;
+/// Signatures that may wait.
+const WAITING_MAX: usize = 256;
+/// Signatures in a second; far above what two threads can do with RSA, and a bound for whoever took the core over.
+const SIGNATURES_PER_S_MAX: u32 = 10_000;
+/// A core that takes no answer for so long is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Every scheme a key may be asked for, in the order of preference.
+const SCHEMES: [SignatureScheme; 10] = [
+    SignatureScheme::RSA_PSS_SHA512,
+    SignatureScheme::RSA_PSS_SHA384,
+    SignatureScheme::RSA_PSS_SHA256,
+    SignatureScheme::RSA_PKCS1_SHA512,
+    SignatureScheme::RSA_PKCS1_SHA384,
+    SignatureScheme::RSA_PKCS1_SHA256,
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ECDSA_NISTP384_SHA384,
+    SignatureScheme::ECDSA_NISTP521_SHA512,
+    SignatureScheme::ED25519,
+];
+
+/// The keys.
+#[derive(Default)]
+struct Keys {
+    /// One for each file of the present configuration.
+    entries: Vec<KeyEntry>,
+    /// These, and those of earlier configurations that may still be in use.
+    by_id: HashMap<KeyId, Arc<dyn SigningKey>>,
+}
+
+type Shared = Arc<RwLock<Keys>>;
+
+/// Serves the supervisor at the other end until it is gone; `credentials` is the directory that systemd gave, if it did.
+///
+/// # Errors
+/// When the other end is not the supervisor, or speaks nonsense.
+pub fn serve_keys(
+    supervisor: &Link,
+    credentials: Option<&Path>,
+    before: &mut dyn FnMut(&[Source]) -> std::io::Result<()>,
+) -> Result<(), LinkError> {
+    supervisor.greet(Role::Keyd, Role::Supervisor)?;
+    let keys = Shared::default();
+    let mut served: Option<Link> = None;
+    let mut is_first = true;
+    loop {
+        match supervisor.receive() {
+            Ok((Order::Load { sources }, _)) => {
+                if std::mem::take(&mut is_first) {
+                    before(&sources)?;
+                }
+                let outcome = load(&keys, &sources, credentials);
+                supervisor.send(&outcome)?;
+            }
+            Ok((Order::Serve, descriptor)) => {
+                // One core at a time: another one takes its place.
+                if let Some(former) = served.take() {
+                    let _ = former.socket().shutdown(std::net::Shutdown::Both);
+                }
+                let Some(descriptor) = descriptor else { continue };
+                let link = Link::new(UnixStream::from(descriptor));
+                served = Some(link.another()?);
+                let keys = Arc::clone(&keys);
+                std::thread::Builder::new().name("motte-keyd".into()).spawn(move || {
+                    // A core that is gone or speaks nonsense is not served any longer; the supervisor sends the next.
+                    let _ = serve_core(&link, &keys);
+                    let _ = link.socket().shutdown(std::net::Shutdown::Both);
+                })?;
+            }
+            Err(LinkError::Closed) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Reads all key files anew.
+fn load(keys: &Shared, sources: &[Source], credentials: Option<&Path>) -> Outcome {
+    let read: Vec<_> = sources
+        .iter()
+        .map(|source| {
+            let key = read_key(source, credentials);
+            (source.path.clone(), key.and_then(|key| public(&key).map(|facts| (facts, key))))
+        })
+        .collect();
+    let faults: Vec<&str> =
+        read.iter().filter_map(|(_, key)| key.as_ref().err()).map(String::as_str).collect();
+    let faults = faults.join("\n");
+    let good = u16::try_from(read.iter().filter(|(_, key)| key.is_ok()).count()).unwrap_or(u16::MAX);
+    let mut keys = keys.write().unwrap_or_else(PoisonError::into_inner);
+    if keys.by_id.len() > 4 * crate::key::KEYS_MAX {
+        // Nobody said what is still in use for many reloads.
+        keys.by_id.clear();
+    }
+    keys.entries.clear();
+    for (path, key) in read {
+        let outcome = key.map(|(facts, key)| {
+            keys.by_id.insert(facts.id, key);
+            facts
+        });
+        keys.entries.push(KeyEntry { path, outcome });
+    }
+    Outcome::Loaded { good, faults }
+}
+
+/// What may be known of a key.
+fn public(key: &Arc<dyn SigningKey>) -> Result<PublicKey, String> {
+    let spki = key.public_key().ok_or_else(|| "a key whose public half is not known".to_owned())?;
+    let schemes = SCHEMES.iter().filter(|scheme| key.choose_scheme(&[**scheme]).is_some());
+    Ok(PublicKey {
+        id: KeyId::of(&spki),
+        spki: spki.to_vec(),
+        algorithm: algorithm_byte(key.algorithm()),
+        schemes: schemes.map(|scheme| u16::from(*scheme)).collect(),
+    })
+}
+
+fn algorithm_byte(algorithm: SignatureAlgorithm) -> u8 {
+    u8::from(algorithm)
+}
+
+struct Job {
+    id: u64,
+    key: KeyId,
+    scheme: u16,
+    message: Vec<u8>,
+}
+
+/// Answers one core until it is gone.
+fn serve_core(link: &Link, keys: &Shared) -> Result<(), LinkError> {
+    link.socket().set_write_timeout(Some(PATIENCE))?;
+    link.greet(Role::Keyd, Role::Core)?;
+    let answers = Arc::new(Mutex::new(link.another()?));
+    let (jobs, waiting) = sync_channel(WAITING_MAX);
+    let waiting = Arc::new(Mutex::new(waiting));
+    for number in 0..SIGNERS {
+        let (waiting, keys, answers) = (Arc::clone(&waiting), Arc::clone(keys), Arc::clone(&answers));
+        std::thread::Builder::new()
+            .name(format!("motte-sign-{number}"))
+            .spawn(move || sign_all(&waiting, &keys, &answers))?;
+    }
+    let mut pace = Pace::new();
+    loop {
+        match link.receive()?.0 {
+            Request::Sign { id, key, scheme, message } => {
+                take(Job { id, key, scheme, message }, &mut pace, &jobs, &answers)?;
+            }
+            Request::PublicKeys { id } => {
+                let entries = keys.read().unwrap_or_else(PoisonError::into_inner).entries.clone();
+                say(&answers, &Answer::Keys { id, keys: entries })?;
+            }
+            Request::Keep { keys: kept } => {
+                let mut keys = keys.write().unwrap_or_else(PoisonError::into_inner);
+                let Keys { entries, by_id } = &mut *keys;
+                let present = |id: &KeyId| {
+                    entries.iter().filter_map(|entry| entry.outcome.as_ref().ok()).any(|key| key.id == *id)
+                };
+                by_id.retain(|id, _| kept.contains(id) || present(id));
+            }
+        }
+    }
+}
+
+fn say(answers: &Mutex<Link>, answer: &Answer) -> Result<(), LinkError> {
+    answers.lock().unwrap_or_else(PoisonError::into_inner).send(answer)
+}
+
+/// Queues a signature, or refuses it at once.
+fn take(job: Job, pace: &mut Pace, jobs: &SyncSender<Job>, answers: &Mutex<Link>) -> Result<(), LinkError> {
+    let id = job.id;
+    let refuse = |cause| say(answers, &Answer::Refused { id, cause });
+    if !is_handshake(&job.message) {
+        return refuse(Refusal::Purpose);
+    }
+    if !pace.permits(Instant::now()) || jobs.try_send(job).is_err() {
+        return refuse(Refusal::Busy);
+    }
+    Ok(())
+}
+
+fn sign_all(waiting: &Mutex<Receiver<Job>>, keys: &Shared, answers: &Mutex<Link>) {
+    loop {
+        let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = next else { return };
+        let answer = match sign(keys, &job) {
+            Ok(signature) => Answer::Signed { id: job.id, signature },
+            Err(cause) => Answer::Refused { id: job.id, cause },
+        };
+        if say(answers, &answer).is_err() {
+            return;
+        }
+    }
+}
+
+fn sign(keys: &Shared, job: &Job) -> Result<Vec<u8>, Refusal> {
+    let key = keys.read().unwrap_or_else(PoisonError::into_inner).by_id.get(&job.key).cloned();
+    let key = key.ok_or(Refusal::NoKey)?;
+    let signer = key.choose_scheme(&[SignatureScheme::from(job.scheme)]).ok_or(Refusal::Scheme)?;
+    signer.sign(&job.message).map_err(|_| Refusal::Failed)
+}
+
+/// Whether this is what a server signs in a handshake: the CertificateVerify of TLS 1.3, or the parameters of an
+/// elliptic-curve key exchange of TLS 1.2 behind the two randoms. So whoever takes the core over gets no signature under a
+/// certificate, a client's proof or a document.
+fn is_handshake(message: &[u8]) -> bool {
+    const SERVER_13: &[u8] = b"TLS 1.3, server CertificateVerify\0";
+    const NAMED_CURVE: u8 = 3;
+    let (Some(start), Some(rest)) = (message.get(..64), message.get(64..)) else { return false };
+    if start.iter().all(|byte| *byte == b' ') && rest.starts_with(SERVER_13) {
+        return matches!(rest.len() - SERVER_13.len(), 32 | 48);
+    }
+    match rest {
+        [NAMED_CURVE, _, _, length, point @ ..] => !point.is_empty() && point.len() == usize::from(*length),
+        _ => false,
+    }
+}
+
+/// How many signatures are still permitted in this second.
+struct Pace {
+    second: Instant,
+    left: u32,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { second: Instant::now(), left: SIGNATURES_PER_S_MAX }
+    }
+
+    fn permits(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.second) >= Duration::from_secs(1) {
+            *self = Self { second: now, left: SIGNATURES_PER_S_MAX };
+        }
+        self.left = match self.left.checked_sub(1) {
+            Some(left) => left,
+            None => return false,
+        };
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_server_signs_in_a_handshake_is_signed() {
+        let mut verify = vec![b' '; 64];
+        verify.extend_from_slice(b"TLS 1.3, server CertificateVerify\0");
+        assert!(!is_handshake(&verify), "without a transcript");
+        verify.extend_from_slice(&[7; 32]);
+        assert!(is_handshake(&verify));
+        assert!(!is_handshake(&[&verify[..], &[7]].concat()));
+        let client = String::from_utf8(verify[..98].to_vec()).unwrap().replace("server", "client");
+        assert!(!is_handshake(&[client.as_bytes(), &[7; 32]].concat()), "a client's proof");
+        let exchange = [&[1; 64][..], &[3, 0, 29, 32], &[9; 32]].concat();
+        assert!(is_handshake(&exchange));
+        assert!(!is_handshake(&exchange[..99]));
+        assert!(!is_handshake(&[0x30; 300]), "a certificate");
+        assert!(!is_handshake(b""));
+    }
+
+    #[test]
+    fn a_second_has_an_end() {
+        let mut pace = Pace::new();
+        let now = pace.second;
+        assert!((0..SIGNATURES_PER_S_MAX).all(|_| pace.permits(now)));
+        assert!(!pace.permits(now));
+        assert!(pace.permits(now + Duration::from_secs(1)));
+    }
+}

@@ -1,0 +1,181 @@
+//! Every message survives its way, and no bytes do harm.
+
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use motte_roles::{
+    Answer, Configuration, Hello, KeyEntry, KeyId, Link, LinkError, Malformed, Message, Order, Outcome,
+    Passphrase, Place, PublicKey, Refusal, Report, Request, Role, SIGNED_BYTES_MAX, Source, Task,
+};
+use motte_seal::SecretString;
+use proptest::prelude::*;
+
+fn path() -> impl Strategy<Value = PathBuf> + Clone {
+    "[ -~]{0,40}".prop_map(PathBuf::from)
+}
+
+fn id() -> impl Strategy<Value = KeyId> {
+    any::<[u8; 32]>().prop_map(KeyId)
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        (any::<u64>(), id(), any::<u16>(), proptest::collection::vec(any::<u8>(), 0..=SIGNED_BYTES_MAX))
+            .prop_map(|(id, key, scheme, message)| Request::Sign { id, key, scheme, message }),
+        any::<u64>().prop_map(|id| Request::PublicKeys { id }),
+        proptest::collection::vec(id(), 0..9).prop_map(|keys| Request::Keep { keys }),
+    ]
+}
+
+fn entry() -> impl Strategy<Value = KeyEntry> {
+    let schemes = proptest::collection::vec(any::<u16>(), 0..10);
+    let key = (id(), proptest::collection::vec(any::<u8>(), 0..200), any::<u8>(), schemes)
+        .prop_map(|(id, spki, algorithm, schemes)| PublicKey { id, spki, algorithm, schemes });
+    let outcome = prop_oneof![key.prop_map(Ok), ".{0,90}".prop_map(Err)];
+    (path(), outcome).prop_map(|(path, outcome)| KeyEntry { path, outcome })
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    let cause = prop_oneof![
+        Just(Refusal::NoKey),
+        Just(Refusal::Scheme),
+        Just(Refusal::Purpose),
+        Just(Refusal::Busy),
+        Just(Refusal::Failed)
+    ];
+    prop_oneof![
+        (any::<u64>(), proptest::collection::vec(any::<u8>(), 0..600))
+            .prop_map(|(id, signature)| Answer::Signed { id, signature }),
+        (any::<u64>(), cause).prop_map(|(id, cause)| Answer::Refused { id, cause }),
+        (any::<u64>(), proptest::collection::vec(entry(), 0..5))
+            .prop_map(|(id, keys)| Answer::Keys { id, keys }),
+    ]
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    let passphrase = prop_oneof![
+        Just(Passphrase::None),
+        path().prop_map(Passphrase::File),
+        ".{0,20}".prop_map(Passphrase::Credential),
+        ".{0,20}".prop_map(|text| Passphrase::Known(Arc::new(SecretString::new(text)))),
+    ];
+    (path(), passphrase).prop_map(|(path, passphrase)| Source { path, passphrase })
+}
+
+fn task() -> impl Strategy<Value = Task> {
+    let configuration =
+        (".{0,200}", ".{0,20}", path()).prop_map(|(text, file, base)| Configuration { text, file, base });
+    let place = prop_oneof![
+        Just(Place::Metrics),
+        any::<(u16, u16, u16)>().prop_map(|(listener, endpoint, worker)| Place::Listener {
+            listener,
+            endpoint,
+            worker
+        })
+    ];
+    prop_oneof![
+        configuration.clone().prop_map(Task::Start),
+        place.prop_map(Task::Listen),
+        ".{0,90}".prop_map(|faults| Task::Keys { faults }),
+        Just(Task::Run),
+        (".{0,90}", any::<u64>()).prop_map(|(cause, again_ms)| Task::KeysEnded { cause, again_ms }),
+        configuration.prop_map(Task::Reload),
+        ".{0,90}".prop_map(Task::ReloadFailed),
+        any::<u8>().prop_map(Task::Stop),
+    ]
+}
+
+/// The same comes back; cut short, or with more behind it, nothing does.
+fn survives<M: Message + PartialEq + std::fmt::Debug>(message: &M) {
+    let mut bytes = Vec::new();
+    message.encode(&mut bytes);
+    assert!(bytes.len() <= M::BYTES_MAX);
+    assert_eq!(M::decode(&bytes).as_ref(), Ok(message));
+    assert!(M::decode(&bytes[..bytes.len() - 1]).is_err());
+    bytes.push(0);
+    assert!(M::decode(&bytes).is_err());
+}
+
+proptest! {
+    #[test]
+    fn every_message_survives_its_way(
+        request in request(), answer in answer(), sources in proptest::collection::vec(source(), 0..4), task in task(),
+        good in any::<u16>(), faults in ".{0,90}"
+    ) {
+        survives(&request);
+        survives(&answer);
+        survives(&Order::Load { sources });
+        survives(&Order::Serve);
+        survives(&Outcome::Loaded { good, faults });
+        survives(&task);
+        survives(&Report::Ready);
+        survives(&Report::KeysSilent);
+        survives(&Report::Reloaded);
+        survives(&Hello { version: good, role: Role::Keyd });
+    }
+
+    #[test]
+    fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 0_u8..9) {
+        let mut bytes = bytes;
+        if let Some(first) = bytes.first_mut() {
+            *first = kind;
+        }
+        let _ = Request::decode(&bytes);
+        let _ = Answer::decode(&bytes);
+        let _ = Order::decode(&bytes);
+        let _ = Outcome::decode(&bytes);
+        let _ = Task::decode(&bytes);
+        let _ = Report::decode(&bytes);
+        let _ = Hello::decode(&bytes);
+    }
+}
+
+#[test]
+fn a_length_is_believed_only_as_far_as_bytes_are_there() {
+    // A list of 256 files in a message of 3 bytes, and a text of 4 GiB.
+    assert_eq!(Order::decode(&[1, 0, 1]), Err(Malformed::Short));
+    assert_eq!(Task::decode(&[3, 255, 255, 255, 255]), Err(Malformed::Bound));
+    assert_eq!(Request::decode(&[3, 255, 255]), Err(Malformed::Bound));
+    survives(&Request::Keep { keys: vec![KeyId([1; 32]); 512] });
+}
+
+#[test]
+fn a_frame_above_its_bound_is_refused_before_it_is_read() {
+    use std::io::Write;
+    let (here, mut there) = UnixStream::pair().unwrap();
+    there.write_all(&u32::MAX.to_le_bytes()).unwrap();
+    assert!(matches!(Link::new(here).receive::<Report>(), Err(LinkError::TooLong(_))));
+}
+
+#[test]
+fn a_stranger_is_not_spoken_with() {
+    let (here, there) = UnixStream::pair().unwrap();
+    let (here, there) = (Link::new(here), Link::new(there));
+    there.send(&Hello { version: 1, role: Role::Core }).unwrap();
+    assert!(matches!(here.greet(Role::Keyd, Role::Supervisor), Err(LinkError::Stranger { .. })));
+    there.send(&Hello { version: 2, role: Role::Supervisor }).unwrap();
+    assert!(matches!(here.greet(Role::Keyd, Role::Supervisor), Err(LinkError::Stranger { .. })));
+    there.send(&Report::Ready).unwrap();
+    assert!(matches!(here.greet(Role::Keyd, Role::Supervisor), Err(LinkError::Malformed(_))));
+}
+
+#[test]
+fn a_descriptor_travels_with_its_message() {
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    let (here, there) = UnixStream::pair().unwrap();
+    let (here, there) = (Link::new(here), Link::new(there));
+    let (mut kept, sent) = UnixStream::pair().unwrap();
+    here.send_with(&Order::Serve, sent.as_fd()).unwrap();
+    here.send(&Order::Load { sources: Vec::new() }).unwrap();
+    drop(sent);
+    let (order, descriptor) = there.receive::<Order>().unwrap();
+    assert_eq!(order, Order::Serve);
+    let mut received = UnixStream::from(descriptor.unwrap());
+    received.write_all(b"here").unwrap();
+    let mut four = [0; 4];
+    kept.read_exact(&mut four).unwrap();
+    assert_eq!(&four, b"here");
+    assert!(there.receive::<Order>().unwrap().1.is_none());
+}

@@ -1,0 +1,194 @@
+//! The core: everything that a network reaches. It binds nothing, reads no configuration and no key file itself.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use motte_event::life;
+use motte_roles::{Configuration, KeyClient, Link, Place, Report, Role, Task};
+use motte_server::{Handle, Options, Sealed, SelfConfinement, Server};
+use signal_hook::consts::SIGINT;
+
+use crate::role::confine::confine;
+use crate::role::{leave_signals_to_the_supervisor, name, orphan, supervisor};
+use crate::verb::Fault;
+use crate::verb::serve::{meant, wait};
+
+/// The configuration of the next reload, or why there is none.
+type Next = Arc<Mutex<Result<Configuration, String>>>;
+
+/// What the supervisor sent before the start.
+struct Dowry {
+    configuration: Configuration,
+    sockets: Vec<(Place, OwnedFd)>,
+    keys: Option<UnixStream>,
+}
+
+/// Serves until the supervisor says stop.
+pub(crate) fn run() -> Result<(), Fault> {
+    name(c"motte-core");
+    leave_signals_to_the_supervisor().map_err(|error| orphan(&error))?;
+    let link = supervisor()?;
+    link.greet(Role::Core, Role::Supervisor).map_err(|error| orphan(&error))?;
+    let Dowry { configuration, sockets, keys } = receive(&link)?;
+    confine(Role::Core).map_err(|error| orphan(&error))?;
+    let config = meant(&configuration)?;
+    // Before the first thread, and before anything of a stranger is read.
+    let sealed = Sealed::seal(&config, &SelfConfinement::default());
+    let sealed = sealed.map_err(|error| Fault::new(error.to_string()))?;
+
+    let reports = Arc::new(Mutex::new(link.another().map_err(|error| orphan(&error))?));
+    let client = keys.map(|socket| attach(socket, &reports)).transpose()?;
+    let next: Next = Arc::new(Mutex::new(Ok(configuration)));
+    let control = Control {
+        client: client.clone(),
+        next: Arc::clone(&next),
+        serving: Arc::default(),
+        reports: Arc::clone(&reports),
+    };
+    let serving = Arc::clone(&control.serving);
+    std::thread::Builder::new()
+        .name("motte-control".into())
+        .spawn(move || control.obey(&link))
+        .map_err(|error| orphan(&error))?;
+    let options = Options {
+        keys: client,
+        sockets: Some(sockets),
+        sealed: Some(sealed),
+        read_config: Some(Box::new(move || {
+            let next = next.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+            meant(&next).map_err(|fault| fault.to_string())
+        })),
+        ..Options::default()
+    };
+    let server = Server::start(config, options).map_err(|error| Fault::new(error.to_string()))?;
+    serving.lock().unwrap_or_else(PoisonError::into_inner).begin(server.handle());
+    report(&reports, Report::Ready);
+    wait(server)
+}
+
+fn receive(link: &Link) -> Result<Dowry, Fault> {
+    let (mut configuration, mut sockets, mut keys) = (None, Vec::new(), None);
+    loop {
+        match link.receive().map_err(|error| orphan(&error))? {
+            (Task::Start(text), _) => configuration = Some(text),
+            (Task::Listen(place), Some(socket)) => sockets.push((place, socket)),
+            (Task::Keys { .. }, Some(socket)) => keys = Some(UnixStream::from(socket)),
+            (Task::Run, _) => break,
+            (Task::Stop(_), _) => return Err(Fault::new("stopped before it served")),
+            _ => {}
+        }
+    }
+    let configuration = configuration.ok_or_else(|| orphan(&"it sent no configuration"))?;
+    Ok(Dowry { configuration, sockets, keys })
+}
+
+fn attach(socket: UnixStream, reports: &Arc<Mutex<Link>>) -> Result<KeyClient, Fault> {
+    let silent = Arc::clone(reports);
+    let client = KeyClient::new(Box::new(move || report(&silent, Report::KeysSilent)));
+    client.attach(socket).map_err(|error| Fault::new(format!("the key process: {error}")))?;
+    Ok(client)
+}
+
+/// A supervisor that is gone ends this process anyway.
+fn report(reports: &Mutex<Link>, what: Report) {
+    let _ = reports.lock().unwrap_or_else(PoisonError::into_inner).send(&what);
+}
+
+/// The server, once it runs, and what was asked of it before.
+#[derive(Default)]
+struct Serving {
+    handle: Option<Handle>,
+    stop: Option<&'static str>,
+    reload: bool,
+}
+
+impl Serving {
+    fn begin(&mut self, handle: Handle) {
+        if self.reload {
+            handle.reload_soon();
+        }
+        if let Some(cause) = self.stop {
+            handle.stop_because(cause);
+        }
+        self.handle = Some(handle);
+    }
+
+    fn stop(&mut self, cause: &'static str) {
+        match &self.handle {
+            Some(handle) => handle.stop_because(cause),
+            // Asked twice before anything is served: nothing can be lost.
+            None if self.stop.is_some() => std::process::exit(1),
+            None => self.stop = Some(cause),
+        }
+    }
+}
+
+/// What the supervisor says while the core serves.
+struct Control {
+    client: Option<KeyClient>,
+    next: Next,
+    serving: Arc<Mutex<Serving>>,
+    reports: Arc<Mutex<Link>>,
+}
+
+impl Control {
+    fn obey(self, link: &Link) {
+        loop {
+            match link.receive::<Task>() {
+                Ok((Task::Keys { faults }, Some(socket))) => self.keys(UnixStream::from(socket), &faults),
+                Ok((Task::KeysEnded { cause, again_ms }, _)) => self.tell(life::keys_ended(&cause, again_ms)),
+                Ok((Task::Reload(configuration), _)) => self.reload(Ok(configuration)),
+                Ok((Task::ReloadFailed(cause), _)) => self.reload(Err(cause)),
+                Ok((Task::Stop(signal), _)) => {
+                    self.serving().stop(if i32::from(signal) == SIGINT { "SIGINT" } else { "SIGTERM" });
+                }
+                Ok((Task::Start(_) | Task::Listen(_) | Task::Keys { .. } | Task::Run, _)) => {}
+                Err(_) => return self.serving().stop("the supervisor is gone"),
+            }
+        }
+    }
+
+    fn serving(&self) -> MutexGuard<'_, Serving> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, event: motte_event::Event) {
+        let handle = self.serving().handle.clone();
+        if let Some(handle) = handle {
+            handle.tell(event);
+        }
+    }
+
+    fn keys(&self, socket: UnixStream, faults: &str) {
+        let Some(client) = &self.client else { return };
+        match client.attach(socket) {
+            Ok(()) => self.tell(life::keys_ready()),
+            // It is gone again; the supervisor knows and says more.
+            Err(_) => return,
+        }
+        if !faults.is_empty() {
+            self.tell(life::keys_faulty(faults));
+        }
+    }
+
+    /// In a thread of its own: a reload may have to wait for the next key process, which comes by this way.
+    fn reload(&self, next: Result<Configuration, String>) {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        let handle = {
+            let mut serving = self.serving();
+            serving.reload = serving.handle.is_none();
+            serving.handle.clone()
+        };
+        let Some(handle) = handle else { return };
+        let reports = Arc::clone(&self.reports);
+        let spawned = std::thread::Builder::new().name("motte-reload".into()).spawn(move || {
+            if handle.reload().is_ok() {
+                report(&reports, Report::Reloaded);
+            }
+        });
+        if spawned.is_err() {
+            self.tell(life::reload_refused("the system refuses a thread"));
+        }
+    }
+}

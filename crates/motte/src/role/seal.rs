@@ -1,0 +1,111 @@
+//! What the supervisor and the key process leave themselves before they do anything else. The core does it in
+//! `motte_server::Sealed`, which knows what a reload reads.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use motte_config::{Config, SandboxMode};
+use motte_confine::{ConfineError, Confinement, Denied, Role};
+use motte_roles::{Passphrase, Source};
+
+/// Where programs have their libraries, as far as a system has these.
+const LIBRARIES: [&str; 5] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"];
+/// What is read to learn about the machine and oneself.
+const FACTS: [&str; 3] = ["/proc", "/sys/fs/cgroup", "/sys/devices/system/cpu"];
+
+/// How roles confine themselves.
+#[derive(Debug, Clone)]
+pub(crate) struct Sandbox {
+    pub(crate) mode: SandboxMode,
+    /// Kernel calls that are not a role's own are logged and not refused.
+    pub(crate) audit: bool,
+    /// The state directory, where each role tells what is in force on it.
+    pub(crate) state: Option<PathBuf>,
+}
+
+impl Sandbox {
+    /// As a configuration says.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            mode: motte_server::sandbox_mode(config),
+            audit: config.sandbox.audit,
+            state: config.state_dir.clone(),
+        }
+    }
+
+    /// The file in which a role tells.
+    pub(crate) fn report(&self, role: Role) -> Option<PathBuf> {
+        self.state.as_ref().map(|state| state.join(motte_server::report_of(role)))
+    }
+
+    fn confinement(&self, role: Role) -> Confinement {
+        let mut confinement = Confinement::new(role);
+        confinement.mode = motte_server::confine_mode(self.mode);
+        if self.audit {
+            confinement.denied = Denied::Log;
+        }
+        confinement
+    }
+}
+
+/// Leaves the supervisor what it needs itself, and what its children will need: they inherit it and narrow it further.
+pub(crate) fn supervisor(
+    sandbox: &Sandbox,
+    config: &Config,
+    file: &Path,
+    sources: &[Source],
+) -> Result<(), ConfineError> {
+    // The library of a token is somebody else's code: where its files are is not known here.
+    if sources.iter().any(Source::is_token) {
+        return Ok(());
+    }
+    let mut confinement = sandbox.confinement(Role::Supervisor);
+    let files = config.files_read().into_iter().chain(Some(file).filter(|file| !file.as_os_str().is_empty()));
+    confinement.read = motte_server::places(files).into_iter().chain(of_sources(sources)).collect();
+    confinement.read.extend(FACTS.iter().map(PathBuf::from).filter(|path| path.exists()));
+    confinement.read_write.extend(config.state_dir.clone());
+    confinement.execute = LIBRARIES.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
+    confinement.execute.extend(std::env::current_exe().and_then(|exe| exe.canonicalize()).ok());
+    enforce(confinement, sandbox.report(Role::Supervisor).as_deref())
+}
+
+/// Leaves the key process the directories of its files to read, and nothing else.
+pub(crate) fn keyd(sandbox: &Sandbox, sources: &[Source]) -> Result<(), ConfineError> {
+    if sources.iter().any(Source::is_token) {
+        return Ok(());
+    }
+    let mut confinement = sandbox.confinement(Role::Keyd);
+    confinement.read = of_sources(sources);
+    enforce(confinement, sandbox.report(Role::Keyd).as_deref())
+}
+
+/// Directories of key files, of their passphrases, and of systemd's credentials.
+fn of_sources(sources: &[Source]) -> Vec<PathBuf> {
+    let files = sources.iter().flat_map(|source| {
+        let passphrase = match &source.passphrase {
+            Passphrase::File(path) => Some(path.as_path()),
+            Passphrase::None | Passphrase::Credential(_) | Passphrase::Known(_) => None,
+        };
+        std::iter::once(source.path.as_path()).chain(passphrase)
+    });
+    let mut places: Vec<PathBuf> = motte_server::places(files).into_iter().collect();
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    places.extend(credentials.and_then(|directory| directory.canonicalize().ok()));
+    places
+}
+
+/// Gives up the rest and tells what came of it in a file that was opened before.
+fn enforce(confinement: Confinement, report: Option<&Path>) -> Result<(), ConfineError> {
+    let open = |path: &Path| -> std::io::Result<File> {
+        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)
+    };
+    let file = report.and_then(|path| open(path).ok());
+    let confined = confinement.enforce()?;
+    if let Some(mut file) = file {
+        // A full disk is told of by what has to be kept.
+        let _ = file.write_all(confined.in_force().to_json().as_bytes());
+    }
+    Ok(())
+}

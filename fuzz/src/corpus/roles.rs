@@ -1,0 +1,61 @@
+//! Messages between the processes of a broker, behind the number of their direction.
+
+use std::sync::Arc;
+
+use motte_roles::{
+    Answer, Configuration, Hello, KeyEntry, KeyId, Message, Order, Outcome, Passphrase, Place, PublicKey,
+    Refusal, Report, Request, Role, Source, Task, VERSION,
+};
+use motte_seal::SecretString;
+
+use super::Input;
+
+fn written(direction: u8, message: &impl Message) -> Vec<u8> {
+    let mut bytes = vec![direction];
+    message.encode(&mut bytes);
+    bytes
+}
+
+/// Every kind of message.
+pub(super) fn messages() -> Vec<Input> {
+    let key = KeyId([7; 32]);
+    let source = |passphrase| Source { path: "server.key".into(), passphrase };
+    let sources = vec![
+        source(Passphrase::None),
+        source(Passphrase::File("pass".into())),
+        source(Passphrase::Credential("tls".to_owned())),
+        source(Passphrase::Known(Arc::new(SecretString::new("fuzz".to_owned())))),
+    ];
+    let public = PublicKey { id: key, spki: vec![0x30, 0x59], algorithm: 3, schemes: vec![0x0403] };
+    let entry = |outcome| KeyEntry { path: "server.key".into(), outcome };
+    let keys = vec![entry(Ok(public)), entry(Err("no such file".to_owned()))];
+    let configuration = Configuration {
+        text: "workers = 1".to_owned(),
+        file: "motte.toml".to_owned(),
+        base: "/etc/motte".into(),
+    };
+    let listen = Place::Listener { listener: 1, endpoint: 0, worker: 3 };
+    let sign = Request::Sign { id: 9, key, scheme: 0x0403, message: b"TLS 1.3, server".to_vec() };
+    vec![
+        ("answer_keys", written(2, &Answer::Keys { id: 3, keys })),
+        ("answer_refused", written(2, &Answer::Refused { id: 9, cause: Refusal::Busy })),
+        ("answer_signed", written(2, &Answer::Signed { id: 9, signature: vec![0x30, 0x45] })),
+        ("hello", written(0, &Hello { version: VERSION, role: Role::Keyd })),
+        ("order_load", written(3, &Order::Load { sources })),
+        ("order_long_list", vec![3, 1, 255, 255]),
+        ("order_serve", written(3, &Order::Serve)),
+        ("outcome", written(4, &Outcome::Loaded { good: 1, faults: "server.key".to_owned() })),
+        ("report_silent", written(6, &Report::KeysSilent)),
+        ("request_keep", written(1, &Request::Keep { keys: vec![key, key] })),
+        ("request_long_message", vec![1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255]),
+        ("request_public", written(1, &Request::PublicKeys { id: 3 })),
+        ("request_sign", written(1, &sign)),
+        ("task_keys", written(5, &Task::Keys { faults: String::new() })),
+        ("task_keys_ended", written(5, &Task::KeysEnded { cause: "signal 9".to_owned(), again_ms: 50 })),
+        ("task_listen", written(5, &Task::Listen(listen))),
+        ("task_metrics", written(5, &Task::Listen(Place::Metrics))),
+        ("task_reload", written(5, &Task::Reload(configuration.clone()))),
+        ("task_start", written(5, &Task::Start(configuration))),
+        ("task_stop", written(5, &Task::Stop(15))),
+    ]
+}

@@ -1,0 +1,28 @@
+//! Messages between the processes of a broker: what is taken is within its bound and is written again as the same.
+
+use motte_roles::{Answer, Hello, Message, Order, Outcome, Report, Request, Task};
+
+fn one<M: Message>(data: &[u8]) {
+    let Ok(message) = M::decode(data) else { return };
+    let mut bytes = Vec::new();
+    message.encode(&mut bytes);
+    assert!(bytes.len() <= M::BYTES_MAX, "a message above its bound");
+    assert!(bytes == data, "a message with two encodings");
+}
+
+/// The first byte says the direction, the others are the message.
+///
+/// # Panics
+/// If the invariant does not hold.
+pub fn run(data: &[u8]) {
+    let Some((direction, message)) = data.split_first() else { return };
+    match direction % 7 {
+        0 => one::<Hello>(message),
+        1 => one::<Request>(message),
+        2 => one::<Answer>(message),
+        3 => one::<Order>(message),
+        4 => one::<Outcome>(message),
+        5 => one::<Task>(message),
+        _ => one::<Report>(message),
+    }
+}
