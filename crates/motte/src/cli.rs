@@ -21,6 +21,8 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Start a secured broker from nothing: certificate authority, certificates, identities and policy are made
     Up(UpArgs),
+    /// Make the credentials that are missing in a state directory, and stop: what a service needs before its start
+    Init(InitArgs),
     /// Run a written configuration
     Serve(ServeArgs),
     /// Check a configuration and everything it names, without starting
@@ -95,6 +97,16 @@ pub(crate) struct UpArgs {
     /// Write events as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Directory for everything that is made and kept
+    #[arg(long, default_value = "motte-state")]
+    pub(crate) state: PathBuf,
+    /// Another name under which clients reach the broker, for its certificate (may be repeated)
+    #[arg(long = "name")]
+    pub(crate) names: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -50,8 +50,18 @@ impl State {
         (dir.join("cert.pem"), dir.join("key.pem"))
     }
 
-    /// Makes what is missing: authority, server certificate, operator, first device, policy, password file.
+    /// Makes what is missing: the credentials, and the policy.
     pub(crate) fn open(&self, names: &[String]) -> Result<Made, Fault> {
+        let mut made = self.open_credentials(names)?;
+        if !self.path("policy.toml").exists() {
+            self.write("policy.toml", POLICY.as_bytes(), 0o600)?;
+            made.lines.push("a least-privilege policy: policy.toml".into());
+        }
+        Ok(made)
+    }
+
+    /// Makes what is missing: authority, server certificate, operator, first device, revocation list, password file.
+    pub(crate) fn open_credentials(&self, names: &[String]) -> Result<Made, Fault> {
         let mut made = Made::default();
         Self::make_dir(&self.dir)?;
         let now_s = now_s();
@@ -70,10 +80,6 @@ impl State {
                 let line = format!("the credential of {name}: identities/{name}/cert.pem, key.pem");
                 made.add(line, device::identity_created(name, unit));
             }
-        }
-        if !self.path("policy.toml").exists() {
-            self.write("policy.toml", POLICY.as_bytes(), 0o600)?;
-            made.lines.push("a least-privilege policy: policy.toml".into());
         }
         self.revocation_list(now_s)?;
         if !self.path("passwords").exists() {
@@ -241,7 +247,10 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), F
         let what = format!("cannot write {}: {error}", path.display());
         Fault::with_remedy(what, "check free space and the permissions of the directory")
     };
-    let temporary = path.with_extension("tmp");
+    // The whole name and more: an access control that goes by names tells the key's from the certificate's.
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
     // A left-over of an interrupted write may have other permissions.
     let _ = std::fs::remove_file(&temporary);
     let mut file =

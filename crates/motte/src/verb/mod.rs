@@ -7,6 +7,7 @@ mod dev;
 mod device;
 mod explain;
 mod harden;
+mod init;
 mod passwd;
 mod publish;
 pub(crate) mod serve;
@@ -49,6 +50,7 @@ impl std::fmt::Display for Fault {
 pub(crate) fn run(verb: Verb) -> Result<(), Fault> {
     match verb {
         Verb::Up(args) => up::run(&args),
+        Verb::Init(args) => init::run(&args),
         Verb::Serve(args) => serve::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Dev(args) => dev::run(&args),
