@@ -18,22 +18,26 @@ fail() {
 }
 
 profile=usr.bin.motte
-# -Q: do not load; -K: no cache.
-apparmor_parser -Q -K --warn=all "$profile" >"$scratch/parse" 2>&1 || {
+features=/etc/apparmor.d/abi/3.0
+[ -e "$features" ] || {
+    echo "apparmor.sh: $features is missing: install the Debian package apparmor" >&2
+    exit 2
+}
+# -Q: do not load; -K: no cache; -M: for a kernel that enforces every rule, which this one need not be.
+parse() { apparmor_parser -Q -K -M "$features" "$@"; }
+parse --warn=all "$profile" >"$scratch/parse" 2>&1 || {
     cat "$scratch/parse" >&2
     fail "$profile is not taken"
     exit 1
 }
-# The kernel of a container need not have AppArmor; that alone is no fault of the profile.
-grep -v '^Cache read/write disabled: interface file missing' "$scratch/parse" |
-    grep -v "^Warning from .*: feature abi .*" | grep . >&2 && fail "the parser warns"
-apparmor_parser -Q -K -S "$profile" 2>/dev/null >"$scratch/compiled"
+grep -v '^Cache read/write disabled: interface file missing' "$scratch/parse" | grep . >&2 && fail "the parser warns"
+parse -S "$profile" 2>/dev/null >"$scratch/compiled"
 [ -s "$scratch/compiled" ] || fail "$profile compiles to nothing"
 apparmor_parser -N "$profile" 2>/dev/null | grep -qx motte || fail "the profile is not called motte"
 
 # A profile with a fault must not pass, else the parser is not asked at all.
 sed 's/deny ptrace,/deny ptrac,/' "$profile" >"$scratch/broken"
-apparmor_parser -Q -K "$scratch/broken" >/dev/null 2>&1 && fail "the parser takes a broken profile"
+parse "$scratch/broken" >/dev/null 2>&1 && fail "the parser takes a broken profile"
 
 rules=$(sed 's/#.*//' "$profile")
 has() { printf '%s\n' "$rules" | grep -q -E "$1" || fail "no rule $1"; }

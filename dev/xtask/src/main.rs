@@ -1,12 +1,13 @@
 //! The developer's verbs: `cargo xtask test` is the one command that says whether the tree is sound.
 //!
-//! Every verb reads the tree as it lies on disk; none changes it, save `statements --write`.
+//! Every verb reads the tree as it lies on disk; none changes it, save `statements --write`. What is built goes to `target`.
 
 mod bench;
 mod citation;
 mod floors;
 mod fuzz;
 mod instructions;
+mod package;
 mod problem;
 mod source;
 mod statements;
@@ -35,6 +36,7 @@ cargo xtask VERB
   fuzz [--seconds N]     each fuzz target for N seconds (60)
   instructions [--write] instructions of the hot path for a message against what is kept (needs valgrind)
                          --write keeps the new counts
+  package [VERSION]      the Debian package, into target/debian; needs cargo-deb and installs it when it is missing
 ";
 
 fn main() -> ExitCode {
@@ -65,6 +67,8 @@ fn run(words: &[&str]) -> Outcome<bool> {
         ["fuzz", "--seconds", seconds] => fuzz::run(&Workspace::load()?, seconds.parse()?),
         ["instructions"] => instructions::run(&Workspace::load()?, false),
         ["instructions", "--write"] => instructions::run(&Workspace::load()?, true),
+        ["package"] => package::run(&Workspace::load()?, None),
+        ["package", version] => package::run(&Workspace::load()?, Some(version)),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(!words.is_empty())

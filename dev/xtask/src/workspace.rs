@@ -14,8 +14,10 @@ use crate::source::Source;
 const SKIPPED: [&str; 6] = ["target", ".git", "node_modules", "__pycache__", "motte-state", "corpora"];
 
 /// Endings of the files that are read as text, besides Rust.
-const TEXT_ENDINGS: [&str; 14] =
-    ["toml", "md", "sh", "py", "js", "mjs", "json", "yml", "yaml", "service", "conf", "html", "css", "txt"];
+const TEXT_ENDINGS: [&str; 19] = [
+    "toml", "md", "sh", "py", "js", "mjs", "json", "yml", "yaml", "service", "socket", "sysusers", "te",
+    "fc", "if", "conf", "html", "css", "txt",
+];
 
 /// The whole tree.
 pub(crate) struct Workspace {
