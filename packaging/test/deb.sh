@@ -38,7 +38,7 @@ if [ "${1:-}" != --inside ]; then
         need debootstrap debootstrap
         # The mirror that this machine uses, from either form of its list.
         mirror=$(sed -n -e 's/^URIs: *\([^ ]*\).*/\1/p' -e 's/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*/\2/p' \
-            /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null | head -n 1)
+            /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null | head -n 1 || true)
         [ -n "$mirror" ] || {
             echo "deb.sh: no mirror in the lists of apt" >&2
             exit 2
@@ -57,6 +57,8 @@ scratch=$2
 tree=$scratch/tree
 ip link set lo up
 mount -t proc proc "$tree/proc"
+# What an installer writes and debootstrap does not.
+echo '127.0.0.1 localhost' >"$tree/etc/hosts"
 for device in null zero urandom random; do
     [ -e "$tree/dev/$device" ] || touch "$tree/dev/$device"
     mount --bind "/dev/$device" "$tree/dev/$device"
@@ -77,14 +79,20 @@ is() { # PATH OWNER:GROUP MODE
 gone() { [ ! -e "$tree$1" ] || fail "$1 is still there"; }
 # Waits until a line is in a file, for half a minute at most.
 line() { # FILE TEXT
-    timeout 30 tail -n +1 -F "$1" 2>/dev/null | grep -q -m 1 -e "$2" || fail "no \`$2\` in $1: $(cat "$1")"
+    for _ in $(seq 300); do
+        grep -q -e "$2" "$1" && return
+        sleep 0.1
+    done
+    fail "no \`$2\` in $1: $(cat "$1")"
 }
 
 broker=
 start() { # as the unit does: what is missing is made, then it serves
     : >"$scratch/serve.log"
     as_motte /usr/bin/motte init --state /var/lib/motte >"$scratch/init.log" 2>&1 || fail "init: $(cat "$scratch/init.log")"
-    as_motte /usr/bin/motte serve --config /etc/motte/motte.toml >>"$scratch/serve.log" 2>&1 &
+    # Not by as_motte: the shell of the function would be the process whose id is kept.
+    (umask 0077 && exec chroot --userspec=motte:motte --groups=motte "$tree" /usr/bin/env -i PATH=/usr/bin \
+        /usr/bin/motte serve --config /etc/motte/motte.toml) >>"$scratch/serve.log" 2>&1 &
     broker=$!
     line "$scratch/serve.log" life.listening
 }
@@ -144,7 +152,7 @@ in_tree motte check --config /etc/motte/motte.toml
 for secret in ca.key server.key identities/device-1/key.pem identities/operator/key.pem passwords; do
     is "/var/lib/motte/$secret" motte:motte 600
 done
-uids=$(awk '/^Uid:/ { print $2, $3, $4, $5 }' "/proc/$broker/status")
+uids=$(awk '/^Uid:/ { print $2, $3, $4, $5 }' "$tree/proc/$broker/status")
 [ "$uids" = "$uid $uid $uid $uid" ] || fail "the broker runs as $uids"
 through first
 publish -t devices/device-1/kept -q 1 -r -m kept
@@ -152,7 +160,7 @@ publish -t devices/device-2/no -q 1 -m no >"$scratch/denied" 2>&1 && fail "the p
 grep -q 'Not authorized' "$scratch/denied" || fail "denied otherwise: $(cat "$scratch/denied")"
 # What it may write is its state, and its configuration is not.
 as_motte sh -c 'echo >>/etc/motte/policy.toml' 2>/dev/null && fail "the broker's user writes the policy"
-ss_listening=$(awk 'NR > 1 && $4 == "0A" { print $2 }' /proc/net/tcp /proc/net/tcp6)
+ss_listening=$(awk 'NR > 1 && $4 == "0A" { print $2 }' "$tree/proc/net/tcp" "$tree/proc/net/tcp6" | sort -u)
 [ "$ss_listening" = "0100007F:22B3" ] || fail "listens on $ss_listening, not on 127.0.0.1:8883 alone"
 
 echo "== upgrade, with an edited configuration"
