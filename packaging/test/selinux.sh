@@ -141,7 +141,7 @@ label /var/lib/motte/ca.key motte_key_t
 label /var/lib/motte/server.key motte_key_t
 label /var/lib/motte/identities/device-1/key.pem motte_key_t
 label /var/lib/motte/identities/device-1/cert.pem motte_var_lib_t
-label /var/lib/motte/sessions.snapshot motte_var_lib_t
+label /var/lib/motte/store/sessions.snapshot motte_var_lib_t
 label /run/motte/motte.sock motte_runtime_t
 
 [ "$failed" = 0 ] && echo "selinux: in order"

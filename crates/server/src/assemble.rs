@@ -9,7 +9,7 @@ use motte_config::{
 };
 use motte_event::{Event, life};
 use motte_identity::{Authenticator, CertificateName, PasswordFile, Requirements};
-use motte_roles::{KeyId, read_text};
+use motte_roles::{KeyId, read_open};
 use motte_transport::{ClientAuth, ServerTls, Stages, TlsOptions, WebSocketOptions};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -36,9 +36,18 @@ pub(crate) struct Assembled {
     pub(crate) keys: Vec<KeyId>,
 }
 
-/// What is wrong so far.
+/// Opens a file that a configuration names: the system's own way, or what another process has opened already.
+pub type OpenFile = Box<dyn FnMut(&Path) -> std::io::Result<std::fs::File> + Send>;
+
+/// The system's own way.
+pub(crate) fn from_disk() -> OpenFile {
+    Box::new(|path| std::fs::File::open(path))
+}
+
+/// What is wrong so far, and the way to files.
 struct Faults<'c> {
     places: &'c Places,
+    open: &'c mut OpenFile,
     found: Vec<String>,
 }
 
@@ -60,8 +69,9 @@ pub(crate) fn assemble(
     workers: usize,
     policy: Result<Arc<CompiledPolicy>, PolicyGeneration>,
     keyring: &mut Keyring,
+    open: &mut OpenFile,
 ) -> Result<Assembled, AssembleError> {
-    let mut faults = Faults { places: &config.places, found: Vec::new() };
+    let mut faults = Faults { places: &config.places, open, found: Vec::new() };
     let mut events = Vec::new();
     let mut keys = keyring.keys(config).map_err(|fault| AssembleError(vec![fault]))?;
     let policy = match policy {
@@ -308,5 +318,6 @@ fn expiry(leaf: &CertificateDer<'_>, path: &Path) -> Option<Event> {
 
 /// The text of a file, within bounds.
 fn text(path: &Path, what: &str, faults: &mut Faults<'_>) -> Option<String> {
-    read_text(path, what).map_err(|fault| faults.about(path, &fault)).ok()
+    let opened = (faults.open)(path);
+    read_open(opened, path, what).map_err(|fault| faults.about(path, &fault)).ok()
 }

@@ -37,12 +37,13 @@ mod turn;
 mod worker;
 mod world;
 
-pub use assemble::AssembleError;
+pub use assemble::{AssembleError, OpenFile};
 pub use log::write_events;
 pub use motte_roles::AskPassphrase;
 pub use reloading::ReloadError;
 pub use sealing::{
-    Sealed, SelfConfinement, check_sandbox, confine_mode, make_state_dir, places, report_of, sandbox_mode,
+    Sealed, SelfConfinement, check_sandbox, confine_mode, make_state_dir, places, reaches, report_of,
+    sandbox_mode,
 };
 pub use server::{
     Bound, BoundAddress, ExitReason, Handle, LogSink, Options, ReadConfig, RunError, Server, StartError,

@@ -33,6 +33,8 @@ pub fn make_state_dir(config: &Config) -> Result<(), StartError> {
 pub struct SelfConfinement {
     /// Files that are read at a reload beside those of the configuration, such as the configuration itself.
     pub read: Vec<PathBuf>,
+    /// Another process opens the files of the configuration: none of them is to be read by its path.
+    pub files_are_given: bool,
 }
 
 /// What is left to the process.
@@ -43,6 +45,8 @@ pub struct Sealed {
     events: Vec<Event>,
     /// Directories, and files of the root directory, that can be read; all of them real paths.
     open: BTreeSet<PathBuf>,
+    /// Files of the configuration come from another process.
+    given: bool,
     report: Option<PathBuf>,
 }
 
@@ -53,8 +57,11 @@ impl Sealed {
     /// When the configuration requires more than is to be had. The process may be confined in part then and has to end.
     pub fn seal(config: &Config, asked: &SelfConfinement) -> Result<Self, StartError> {
         make_state_dir(config)?;
-        let mut open = places(config.files_read().into_iter().chain(asked.read.iter().map(AsRef::as_ref)));
-        open.extend(credentials(config));
+        let own = if asked.files_are_given { Vec::new() } else { config.files_read() };
+        let mut open = places(own.into_iter().chain(asked.read.iter().map(AsRef::as_ref)));
+        if !asked.files_are_given {
+            open.extend(credentials(config));
+        }
         let mut confinement = Confinement::new(Role::Core);
         confinement.mode = confine_mode(sandbox_mode(config));
         if config.sandbox.audit {
@@ -66,7 +73,8 @@ impl Sealed {
         let confined = confinement.enforce().map_err(|error| StartError::Confine(explained(&error)))?;
         let events = told(&confined);
         let report = config.state_dir.as_ref().map(|dir| dir.join(report_of(Role::Core)));
-        let sealed = Self { confined: Some(confined), events, open, report };
+        let given = asked.files_are_given;
+        let sealed = Self { confined: Some(confined), events, open, given, report };
         sealed.write_report();
         Ok(sealed)
     }
@@ -80,17 +88,10 @@ impl Sealed {
     pub(crate) fn reaches(&self, config: &Config) -> Result<(), ReloadError> {
         let sealed =
             self.confined.as_ref().is_some_and(|confined| confined.in_force().landlock.abi.is_some());
-        if !sealed {
+        if !sealed || self.given {
             return Ok(());
         }
-        for file in config.files_read() {
-            let closed = |place: &PathBuf| !self.open.iter().any(|open| place.starts_with(open));
-            if let Some(place) = places([file].into_iter()).iter().find(|place| closed(place)) {
-                let (file, directory) = (file.display().to_string(), place.display().to_string());
-                return Err(ReloadError::Closed { file, directory });
-            }
-        }
-        Ok(())
+        reaches(&self.open, config)
     }
 
     /// Asks the kernel again, for the report.
@@ -125,6 +126,21 @@ impl std::fmt::Debug for Sealed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sealed").field("open", &self.open).finish_non_exhaustive()
     }
+}
+
+/// Whether everything that a configuration names lies where a confined process can read.
+///
+/// # Errors
+/// [`ReloadError::Closed`] for the first file that does not.
+pub fn reaches(open: &BTreeSet<PathBuf>, config: &Config) -> Result<(), ReloadError> {
+    for file in config.files_read() {
+        let closed = |place: &PathBuf| !open.iter().any(|open| place.starts_with(open));
+        if let Some(place) = places([file].into_iter()).iter().find(|place| closed(place)) {
+            let (file, directory) = (file.display().to_string(), place.display().to_string());
+            return Err(ReloadError::Closed { file, directory });
+        }
+    }
+    Ok(())
 }
 
 /// How a process confines itself: as configured; otherwise required where the kernel can do it all.

@@ -13,7 +13,7 @@ use motte_config::Config;
 use motte_event::Event;
 use motte_roles::{AskPassphrase, KeyClient, Place};
 
-use crate::assemble::{self, AssembleError};
+use crate::assemble::{self, AssembleError, OpenFile};
 use crate::keyring::Keyring;
 use crate::log::Sink;
 use crate::reloading::ReloadError;
@@ -109,6 +109,8 @@ pub struct Options {
     pub sealed: Option<Sealed>,
     /// The process that keeps the keys; without one, keys are read and used here.
     pub keys: Option<KeyClient>,
+    /// How files that the configuration names are opened; without it, by their paths.
+    pub open: Option<OpenFile>,
     /// Listening sockets that another process bound; without them, they are bound here.
     pub sockets: Option<Vec<(Place, OwnedFd)>>,
     /// Where events are written; stderr unless given.
@@ -264,7 +266,8 @@ impl Server {
 /// All faults, each with file, place and remedy.
 pub fn check(config: &Config, ask_passphrase: Option<AskPassphrase>) -> Result<(), AssembleError> {
     let mut keyring = Keyring::new(None, ask_passphrase);
-    assemble::assemble(config, 1, Err(PolicyGeneration(1)), &mut keyring).map(|_| ())
+    assemble::assemble(config, 1, Err(PolicyGeneration(1)), &mut keyring, &mut assemble::from_disk())
+        .map(|_| ())
 }
 
 /// Starts a server and waits until it ends.

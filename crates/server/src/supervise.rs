@@ -18,7 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalHandle, Signals};
 
 use crate::admission::Admission;
-use crate::assemble::{self, Assembled};
+use crate::assemble::{self, Assembled, OpenFile};
 use crate::clock::Clock;
 use crate::door::{self, Doors};
 use crate::handshakes::Handshakes;
@@ -31,7 +31,9 @@ use crate::reloading::{self, ReloadError};
 use crate::rules::Rules;
 use crate::scrape::{BoundScrape, Scrape};
 use crate::sealing::{Sealed, SelfConfinement};
-use crate::server::{Bound, Command, ExitReason, Handle, Options, ReadConfig, RunError, StartError, drain};
+use crate::server::{
+    Bound, Command, ExitReason, Handle, LogSink, Options, ReadConfig, RunError, StartError, drain,
+};
 use crate::shutdown::{FINISH_MS, SETTLE_ROUNDS, Step, What};
 use crate::sockets::Sockets;
 use crate::starting::{Makings, furnish, spawn};
@@ -48,6 +50,7 @@ pub(crate) struct Supervisor {
     read_config: Option<ReadConfig>,
     fixed_policy: bool,
     keyring: Keyring,
+    open: OpenFile,
     rules: Arc<Rules>,
     commands: Receiver<Command>,
     inboxes: Arc<[Inbox]>,
@@ -75,11 +78,12 @@ impl Supervisor {
     ) -> Result<Self, StartError> {
         let clock = Clock::start();
         let workers = workers(&config);
-        let fixed_policy = options.policy.is_some();
-        let policy = options.policy.map(Arc::new).ok_or(PolicyGeneration(1));
+        let (fixed_policy, policy) =
+            (options.policy.is_some(), options.policy.map(Arc::new).ok_or(PolicyGeneration(1)));
         let mut keyring = Keyring::new(options.keys, options.ask_passphrase);
-        let assembled = assemble::assemble(&config, workers, policy, &mut keyring)?;
-        let Assembled { rules, mut events, keys } = assembled;
+        let mut open = options.open.unwrap_or_else(assemble::from_disk);
+        let Assembled { rules, mut events, keys } =
+            assemble::assemble(&config, workers, policy, &mut keyring, &mut open)?;
         keyring.in_force(keys);
         let rules = Arc::new(rules);
         events.insert(0, life::started(env!("CARGO_PKG_VERSION"), workers as u64));
@@ -98,9 +102,7 @@ impl Supervisor {
         let signals = catch_signals(options.signals)?;
         let mut sealed = seal(&config, options.sealed, options.confine)?;
         events.extend(sealed.events());
-        let sink = options.log_sink.unwrap_or_else(|| Box::new(io::stderr()));
-        let (log, log_thread) =
-            log::start(config.log_format, config.log_level, sink).map_err(StartError::system("a thread"))?;
+        let (log, log_thread) = open_log(&config, options.log_sink)?;
         let admission = Admission::new(rules.bounds);
         let questions = Questions::start(usize::from(config.hash_threads), config.hash_queue as usize)
             .map_err(StartError::system("a thread"))?;
@@ -117,8 +119,9 @@ impl Supervisor {
         let mut made = makings.workers(doors)?;
         events.extend(furnish(&mut made, snapshot.zip(state.as_ref()), &config, &rules, clock, &exchange));
         options.before.into_iter().chain(events).for_each(|event| log.event(event));
-        let scrape = scrape.map(|bound| bound.serve(page(reports, exchange.clone(), clock))).transpose();
-        let scrape = scrape.map_err(StartError::system("a thread"))?;
+        let page = page(reports, exchange.clone(), clock);
+        let scrape =
+            scrape.map(|bound| bound.serve(page)).transpose().map_err(StartError::system("a thread"))?;
         let inboxes = made.inboxes;
         let threads: io::Result<Vec<_>> =
             made.workers.into_iter().map(|worker| spawn(worker, handle.clone())).collect();
@@ -130,6 +133,7 @@ impl Supervisor {
             read_config: options.read_config,
             fixed_policy,
             keyring,
+            open,
             rules,
             commands,
             inboxes,
@@ -192,7 +196,7 @@ impl Supervisor {
             Err(PolicyGeneration(generation + 1))
         };
         let Assembled { rules, events, keys } =
-            assemble::assemble(&config, self.inboxes.len(), policy, &mut self.keyring)?;
+            assemble::assemble(&config, self.inboxes.len(), policy, &mut self.keyring, &mut self.open)?;
         self.rules = Arc::new(rules);
         self.admission.set_bounds(self.rules.bounds);
         self.exchange.memory().set_max(config.limits.memory_bytes_max);
@@ -372,6 +376,12 @@ fn page(reports: Reports, exchange: Exchange, clock: Clock) -> impl Fn() -> Stri
         };
         exposition(&reports.sum(), &facts)
     }
+}
+
+/// Starts the log, on stderr unless it is to be elsewhere.
+fn open_log(config: &Config, sink: Option<LogSink>) -> Result<(Log, LogThread), StartError> {
+    let sink = sink.unwrap_or_else(|| Box::new(io::stderr()));
+    log::start(config.log_format, config.log_level, sink).map_err(StartError::system("a thread"))
 }
 
 /// Confines the process, unless it has done so already.

@@ -95,7 +95,7 @@ fn a_sealed_broker_serves_reloads_and_stops_cleanly() {
 
     let Site { broker, dir } = site;
     assert!(broker.terminate(), "a clean stop");
-    assert!(dir.path().join("motte-state/sessions.snapshot").exists());
+    assert!(dir.path().join("motte-state/store/sessions.snapshot").exists());
     let (good, text) = harden(dir.path(), &["status"]);
     assert!(!good && text.contains("no broker runs on motte-state"), "{text}");
 }
@@ -115,7 +115,7 @@ fn a_reload_reads_through_links_and_refuses_what_was_closed_at_the_start() {
     std::fs::copy(at("motte-state/policy.toml"), &foreign).expect("made");
     std::os::unix::fs::symlink("../archive/policy-1.toml", at("live/policy.toml")).expect("ours");
     let config = |policy: &str| {
-        let own_state = CONFIG.replace("state_dir = \"motte-state\"", "state_dir = \"kept\"");
+        let own_state = CONFIG.replace("state_dir = \"motte-state/store\"", "state_dir = \"kept\"");
         format!("{}{REQUIRED}", own_state.replace("motte-state/policy.toml", policy))
     };
     let broker = Broker::serve(dir.path(), &config("live/policy.toml"));

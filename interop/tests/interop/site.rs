@@ -15,7 +15,7 @@ pub(crate) struct Site {
 
 /// The configuration of the site; `motte up` made the files.
 pub(crate) const CONFIG: &str = r#"
-state_dir = "motte-state"
+state_dir = "motte-state/store"
 [log]
 format = "json"
 [auth]

@@ -78,16 +78,25 @@ impl Config {
     /// authorities, revocation lists, policy and passwords. Systemd credentials are not among them; their place is not
     /// written in the configuration.
     pub fn files_read(&self) -> Vec<&Path> {
+        let mut files = self.files_without_secrets();
+        for certificate in
+            self.listeners.iter().filter_map(|one| one.tls.as_ref()).flat_map(|tls| &tls.certificates)
+        {
+            files.push(certificate.key.as_path());
+            files.extend(certificate.passphrase_file.as_deref());
+        }
+        files
+    }
+
+    /// The same without private keys and their passphrases.
+    pub fn files_without_secrets(&self) -> Vec<&Path> {
         let mut files: Vec<&Path> = self.password_file.iter().map(AsRef::as_ref).collect();
         files.extend(self.policy_files.iter().map(AsRef::<Path>::as_ref));
         for listener in &self.listeners {
             files.extend(listener.policy_files.iter().flatten().map(AsRef::<Path>::as_ref));
             if let Some(tls) = &listener.tls {
                 files.extend(tls.client_ca.iter().chain(&tls.crl).map(AsRef::<Path>::as_ref));
-                for certificate in &tls.certificates {
-                    files.extend([certificate.chain.as_path(), certificate.key.as_path()]);
-                    files.extend(certificate.passphrase_file.as_deref());
-                }
+                files.extend(tls.certificates.iter().map(|certificate| certificate.chain.as_path()));
             }
         }
         files

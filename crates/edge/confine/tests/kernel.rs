@@ -97,9 +97,18 @@ fn main() {
     if arguments.iter().any(|word| word == "--version") {
         return;
     }
+    let has = |flag: &str| arguments.iter().any(|word| word == flag);
+    // As runners ask for it that start each test in a process of its own.
+    if has("--list") {
+        for (name, _) in TESTS.iter().filter(|_| !has("--ignored")) {
+            println!("{name}: test");
+        }
+        return;
+    }
+    let fits = |name: &str, word: &str| if has("--exact") { name == word } else { name.contains(word) };
     let words: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
     let (run, left_out): (Vec<_>, Vec<_>) =
-        TESTS.iter().partition(|(name, _)| words.iter().all(|word| name.contains(word.as_str())));
+        TESTS.iter().partition(|(name, _)| words.iter().all(|word| fits(name, word)));
     for (name, test) in &run {
         test();
         println!("test {name} ... ok");

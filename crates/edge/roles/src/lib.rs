@@ -25,5 +25,5 @@ pub use message::{Answer, Hello, Message, Order, Outcome, Refusal, Request, Role
 pub use passphrase::{AskPassphrase, Passphrases};
 pub use remote::RemoteKey;
 pub use service::serve_keys;
-pub use source::{key_file_fault, read_key, read_text};
+pub use source::{key_file_fault, read_key, read_open, read_text};
 pub use task::{Configuration, Place, Report, Task};

@@ -61,14 +61,26 @@ pub fn key_file_fault(path: &Path) -> Option<String> {
 /// # Errors
 /// What is wrong, with the file and the remedy.
 pub fn read_text(path: &Path, what: &str) -> Result<String, String> {
+    read_open(File::open(path), path, what)
+}
+
+/// As [`read_text`], of a file that somebody else has opened, or has not.
+///
+/// # Errors
+/// What the system said, and what to do.
+pub fn read_open(opened: io::Result<File>, path: &Path, what: &str) -> Result<String, String> {
     let read = || -> io::Result<String> {
-        let length = std::fs::metadata(path)?.len();
+        let mut file = opened?;
+        let length = file.metadata()?.len();
         if length > FILE_BYTES_MAX {
             return Err(io::Error::other(format!(
                 "{length} bytes are more than this file can sensibly have"
             )));
         }
-        std::fs::read_to_string(path)
+        let mut text = String::new();
+        // What grows while it is read is no file of a configuration.
+        file.by_ref().take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+        Ok(text)
     };
     read().map_err(|error| {
         let remedy = match error.kind() {

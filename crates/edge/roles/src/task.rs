@@ -48,6 +48,14 @@ pub enum Task {
         /// For people.
         faults: String,
     },
+    /// A file that the configuration to come names, open for reading, with this message; or why it could not be opened, as a
+    /// number of the system.
+    File {
+        /// As the configuration names it.
+        path: PathBuf,
+        /// 0 when the descriptor comes.
+        errno: u16,
+    },
     /// Nothing more comes before the start.
     Run,
     /// The key process ended and will be started again.
@@ -100,6 +108,11 @@ impl Message for Task {
                 put_text_cut(out, cause, FAULT_BYTES_MAX);
             }
             Self::Stop(signal) => out.extend_from_slice(&[8, *signal]),
+            Self::File { path, errno } => {
+                out.push(9);
+                put_path(out, path);
+                out.extend_from_slice(&errno.to_le_bytes());
+            }
         }
     }
 
@@ -122,6 +135,7 @@ impl Message for Task {
             6 => Self::Reload(configuration(&mut cursor)?),
             7 => Self::ReloadFailed(cursor.text(FAULT_BYTES_MAX)?),
             8 => Self::Stop(cursor.u8()?),
+            9 => Self::File { path: cursor.path()?, errno: cursor.u16()? },
             _ => return Err(Malformed::Unknown),
         };
         cursor.end()?;

@@ -10,6 +10,7 @@ use motte_server::{Handle, Options, Sealed, SelfConfinement, Server};
 use signal_hook::consts::SIGINT;
 
 use crate::role::confine::confine;
+use crate::role::given::{Given, opener};
 use crate::role::{leave_signals_to_the_supervisor, name, orphan, supervisor};
 use crate::verb::Fault;
 use crate::verb::serve::{meant, wait};
@@ -22,6 +23,7 @@ struct Dowry {
     configuration: Configuration,
     sockets: Vec<(Place, OwnedFd)>,
     keys: Option<UnixStream>,
+    files: Given,
 }
 
 /// Serves until the supervisor says stop.
@@ -30,19 +32,22 @@ pub(crate) fn run() -> Result<(), Fault> {
     leave_signals_to_the_supervisor().map_err(|error| orphan(&error))?;
     let link = supervisor()?;
     link.greet(Role::Core, Role::Supervisor).map_err(|error| orphan(&error))?;
-    let Dowry { configuration, sockets, keys } = receive(&link)?;
+    let Dowry { configuration, sockets, keys, files } = receive(&link)?;
     confine(Role::Core).map_err(|error| orphan(&error))?;
     let config = meant(&configuration)?;
     // Before the first thread, and before anything of a stranger is read.
-    let sealed = Sealed::seal(&config, &SelfConfinement::default());
+    let asked = SelfConfinement { files_are_given: true, ..SelfConfinement::default() };
+    let sealed = Sealed::seal(&config, &asked);
     let sealed = sealed.map_err(|error| Fault::new(error.to_string()))?;
 
     let reports = Arc::new(Mutex::new(link.another().map_err(|error| orphan(&error))?));
     let client = keys.map(|socket| attach(socket, &reports)).transpose()?;
     let next: Next = Arc::new(Mutex::new(Ok(configuration)));
+    let files = Arc::new(Mutex::new(files));
     let control = Control {
         client: client.clone(),
         next: Arc::clone(&next),
+        files: Arc::clone(&files),
         serving: Arc::default(),
         reports: Arc::clone(&reports),
     };
@@ -55,6 +60,7 @@ pub(crate) fn run() -> Result<(), Fault> {
         keys: client,
         sockets: Some(sockets),
         sealed: Some(sealed),
+        open: Some(opener(Arc::clone(&files))),
         read_config: Some(Box::new(move || {
             let next = next.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
             meant(&next).map_err(|fault| fault.to_string())
@@ -62,6 +68,8 @@ pub(crate) fn run() -> Result<(), Fault> {
         ..Options::default()
     };
     let server = Server::start(config, options).map_err(|error| Fault::new(error.to_string()))?;
+    // They were read.
+    files.lock().unwrap_or_else(PoisonError::into_inner).clear();
     serving.lock().unwrap_or_else(PoisonError::into_inner).begin(server.handle());
     report(&reports, Report::Ready);
     wait(server)
@@ -69,18 +77,20 @@ pub(crate) fn run() -> Result<(), Fault> {
 
 fn receive(link: &Link) -> Result<Dowry, Fault> {
     let (mut configuration, mut sockets, mut keys) = (None, Vec::new(), None);
+    let mut files = Given::default();
     loop {
         match link.receive().map_err(|error| orphan(&error))? {
             (Task::Start(text), _) => configuration = Some(text),
             (Task::Listen(place), Some(socket)) => sockets.push((place, socket)),
             (Task::Keys { .. }, Some(socket)) => keys = Some(UnixStream::from(socket)),
+            (Task::File { path, errno }, descriptor) => files.take(path, errno, descriptor),
             (Task::Run, _) => break,
             (Task::Stop(_), _) => return Err(Fault::new("stopped before it served")),
             _ => {}
         }
     }
     let configuration = configuration.ok_or_else(|| orphan(&"it sent no configuration"))?;
-    Ok(Dowry { configuration, sockets, keys })
+    Ok(Dowry { configuration, sockets, keys, files })
 }
 
 fn attach(socket: UnixStream, reports: &Arc<Mutex<Link>>) -> Result<KeyClient, Fault> {
@@ -128,18 +138,23 @@ impl Serving {
 struct Control {
     client: Option<KeyClient>,
     next: Next,
+    files: Arc<Mutex<Given>>,
     serving: Arc<Mutex<Serving>>,
     reports: Arc<Mutex<Link>>,
 }
 
 impl Control {
     fn obey(self, link: &Link) {
+        let mut files = Given::default();
         loop {
             match link.receive::<Task>() {
                 Ok((Task::Keys { faults }, Some(socket))) => self.keys(UnixStream::from(socket), &faults),
                 Ok((Task::KeysEnded { cause, again_ms }, _)) => self.tell(life::keys_ended(&cause, again_ms)),
-                Ok((Task::Reload(configuration), _)) => self.reload(Ok(configuration)),
-                Ok((Task::ReloadFailed(cause), _)) => self.reload(Err(cause)),
+                Ok((Task::File { path, errno }, descriptor)) => files.take(path, errno, descriptor),
+                Ok((Task::Reload(configuration), _)) => {
+                    self.reload(Ok(configuration), std::mem::take(&mut files));
+                }
+                Ok((Task::ReloadFailed(cause), _)) => self.reload(Err(cause), Given::default()),
                 Ok((Task::Stop(signal), _)) => {
                     self.serving().stop(if i32::from(signal) == SIGINT { "SIGINT" } else { "SIGTERM" });
                 }
@@ -173,7 +188,8 @@ impl Control {
     }
 
     /// In a thread of its own: a reload may have to wait for the next key process, which comes by this way.
-    fn reload(&self, next: Result<Configuration, String>) {
+    fn reload(&self, next: Result<Configuration, String>, files: Given) {
+        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = next;
         let handle = {
             let mut serving = self.serving();

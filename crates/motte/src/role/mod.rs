@@ -3,6 +3,7 @@
 
 mod confine;
 mod core;
+mod given;
 mod keyd;
 mod seal;
 pub(crate) mod supervise;

@@ -1,6 +1,7 @@
 //! What the supervisor and the key process leave themselves before they do anything else. The core does it in
 //! `motte_server::Sealed`, which knows what a reload reads.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -50,25 +51,30 @@ impl Sandbox {
     }
 }
 
-/// Leaves the supervisor what it needs itself, and what its children will need: they inherit it and narrow it further.
+/// Leaves the supervisor what it needs itself, and what its children will need: they inherit it and narrow it further. Gives the
+/// directories that can be read, if it is not all of them.
 pub(crate) fn supervisor(
     sandbox: &Sandbox,
     config: &Config,
     file: &Path,
     sources: &[Source],
-) -> Result<(), ConfineError> {
+) -> Result<Option<BTreeSet<PathBuf>>, ConfineError> {
     // The library of a token is somebody else's code: where its files are is not known here.
-    if sources.iter().any(Source::is_token) {
-        return Ok(());
+    if sources.iter().any(Source::is_token) || sandbox.mode == SandboxMode::Off {
+        return Ok(None);
     }
     let mut confinement = sandbox.confinement(Role::Supervisor);
     let files = config.files_read().into_iter().chain(Some(file).filter(|file| !file.as_os_str().is_empty()));
-    confinement.read = motte_server::places(files).into_iter().chain(of_sources(sources)).collect();
+    let open: BTreeSet<PathBuf> =
+        motte_server::places(files).into_iter().chain(of_sources(sources)).collect();
+    confinement.read = open.iter().cloned().collect();
     confinement.read.extend(FACTS.iter().map(PathBuf::from).filter(|path| path.exists()));
     confinement.read_write.extend(config.state_dir.clone());
     confinement.execute = LIBRARIES.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
     confinement.execute.extend(std::env::current_exe().and_then(|exe| exe.canonicalize()).ok());
-    enforce(confinement, sandbox.report(Role::Supervisor).as_deref())
+    let landlock = motte_confine::lacking().iter().all(|missing| !missing.feature.starts_with("Landlock"));
+    enforce(confinement, sandbox.report(Role::Supervisor).as_deref())?;
+    Ok(landlock.then_some(open))
 }
 
 /// Leaves the key process the directories of its files to read, and nothing else.

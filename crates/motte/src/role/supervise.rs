@@ -1,12 +1,13 @@
 //! The supervisor: binds, starts the other processes, starts the key process again when it ends, passes signals on. It
 //! reads nothing that comes from a network.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use motte_server::{Bound, Sockets};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::role::given;
 use crate::role::seal::{self, Sandbox};
 use crate::verb::Fault;
 use crate::verb::serve::meant;
@@ -67,7 +69,7 @@ pub(crate) fn run(plan: Plan) -> Result<(), Fault> {
     let sources = sources(&config, &mut passphrases).map_err(Fault::new)?;
     motte_server::make_state_dir(&config).map_err(|error| Fault::new(error.to_string()))?;
     let confined = seal::supervisor(&sandbox, &config, Path::new(&configuration.file), &sources);
-    confined.map_err(|error| Fault::new(format!("the supervisor cannot be confined: {error}")))?;
+    let open = confined.map_err(|error| Fault::new(format!("the supervisor cannot be confined: {error}")))?;
     let (heard, hearing) = sync_channel(16);
     watch_signals(heard.clone()).map_err(system)?;
     let (mut keyd, mut socket) = (None, None);
@@ -76,7 +78,7 @@ pub(crate) fn run(plan: Plan) -> Result<(), Fault> {
         let (process, cores, _) = Keyd::start(&sources, &sandbox).map_err(|error| dead("keyd", &error))?;
         (keyd, socket) = (Some(process), Some(cores));
     }
-    let core = Core::start(&configuration, &sockets, socket.as_ref(), &sandbox, heard)?;
+    let core = Core::start((&configuration, &config), &sockets, socket.as_ref(), &sandbox, heard)?;
     let addresses = sockets.addresses().to_vec();
     // From here on they are the core's alone, so that what it closes is closed.
     drop((sockets, socket));
@@ -84,6 +86,7 @@ pub(crate) fn run(plan: Plan) -> Result<(), Fault> {
         read,
         passphrases,
         sandbox,
+        open,
         with_keys: !sources.is_empty(),
         sources,
         proposed: Vec::new(),
@@ -219,7 +222,7 @@ struct Core {
 
 impl Core {
     fn start(
-        configuration: &Configuration,
+        (configuration, config): (&Configuration, &Config),
         sockets: &Sockets,
         keys: Option<&UnixStream>,
         sandbox: &Sandbox,
@@ -229,6 +232,7 @@ impl Core {
         let prepare = || -> Result<(), LinkError> {
             link.greet(Role::Supervisor, Role::Core)?;
             link.send(&Task::Start(configuration.clone()))?;
+            given::send(config, &link)?;
             for (place, descriptor) in sockets.descriptors() {
                 link.send_with(&Task::Listen(place), descriptor)?;
             }
@@ -264,6 +268,8 @@ struct Supervisor {
     read: Box<dyn FnMut() -> Result<Configuration, Fault>>,
     passphrases: Passphrases,
     sandbox: Sandbox,
+    /// Directories that can be read, if it is not all of them.
+    open: Option<BTreeSet<PathBuf>>,
     with_keys: bool,
     /// Key files of the configuration in force.
     sources: Vec<Source>,
@@ -329,6 +335,10 @@ impl Supervisor {
         };
         // A configuration with a fault is refused by the core, which says so.
         if let Ok(config) = meant(&configuration) {
+            let reaches = self.open.as_ref().map_or(Ok(()), |open| motte_server::reaches(open, &config));
+            if let Err(fault) = reaches {
+                return self.core.say(&Task::ReloadFailed(fault.to_string()));
+            }
             match sources(&config, &mut self.passphrases) {
                 Ok(sources) => self.proposed = sources,
                 Err(fault) => return self.core.say(&Task::ReloadFailed(fault)),
@@ -339,6 +349,8 @@ impl Supervisor {
                 // It is started anew, with the new files, and the core waits for it.
                 let _ = keyd.child.kill();
             }
+            // A core that cannot be told is about to end, which is noticed next.
+            let _ = given::send(&config, &self.core.link);
         }
         self.core.say(&Task::Reload(configuration));
     }

@@ -23,7 +23,12 @@ pub(crate) fn run(args: &HardenArgs) -> Result<(), Fault> {
 fn status(state: &Path, pid: Option<u32>, json: bool) -> Result<(), Fault> {
     let told: Vec<InForce> = [Role::Supervisor, Role::Core, Role::Keyd]
         .into_iter()
-        .filter_map(|role| std::fs::read_to_string(state.join(motte_server::report_of(role))).ok())
+        .filter_map(|role| {
+            // `motte up` keeps its store below the state directory that it is called with.
+            let report = motte_server::report_of(role);
+            let read = |path: PathBuf| std::fs::read_to_string(path).ok();
+            read(state.join(&report)).or_else(|| read(state.join("store").join(&report)))
+        })
         .filter_map(|text| InForce::from_json(&text))
         .filter(|own| pid.is_none_or(|pid| pid == own.process))
         .collect();

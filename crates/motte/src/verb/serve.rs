@@ -20,7 +20,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Fault> {
     }
     let options = Options {
         signals: true,
-        confine: Some(SelfConfinement { read: vec![args.config.clone()] }),
+        confine: Some(SelfConfinement { read: vec![args.config.clone()], files_are_given: false }),
         ask_passphrase: Some(ask_passphrase()),
         read_config: Some(Box::new(move || load(&path).map_err(|fault| fault.to_string()))),
         ..Options::default()

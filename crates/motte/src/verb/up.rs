@@ -39,7 +39,8 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Fault> {
 
 fn config(args: &UpArgs, state: &State) -> Config {
     let mut config = Config {
-        state_dir: Some(state.dir.clone()),
+        // The core may write here, and keys are no business of its.
+        state_dir: Some(state.path("store")),
         workers: args.workers,
         password_file: Some(state.path("passwords")),
         policy_files: vec![state.path("policy.toml")],
