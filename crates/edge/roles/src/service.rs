@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -43,8 +43,8 @@ const SCHEMES: [SignatureScheme; 10] = [
 struct Keys {
     /// One for each file of the present configuration.
     entries: Vec<KeyEntry>,
-    /// These, and those of earlier configurations that may still be in use.
-    by_id: HashMap<KeyId, Arc<dyn SigningKey>>,
+    /// These, and those of earlier configurations that may still be in use; and whether each signs within microseconds.
+    by_id: HashMap<KeyId, (Arc<dyn SigningKey>, bool)>,
 }
 
 type Shared = Arc<RwLock<Keys>>;
@@ -98,7 +98,12 @@ fn load(keys: &Shared, sources: &[Source], credentials: Option<&Path>) -> Outcom
         .iter()
         .map(|source| {
             let key = read_key(source, credentials);
-            (source.path.clone(), key.and_then(|key| public(&key).map(|facts| (facts, key))))
+            let is_quick =
+                |key: &Arc<dyn SigningKey>| !source.is_token() && key.algorithm() != SignatureAlgorithm::RSA;
+            (
+                source.path.clone(),
+                key.and_then(|key| public(&key).map(|facts| (facts, (is_quick(&key), key)))),
+            )
         })
         .collect();
     let faults: Vec<&str> =
@@ -112,8 +117,8 @@ fn load(keys: &Shared, sources: &[Source], credentials: Option<&Path>) -> Outcom
     }
     keys.entries.clear();
     for (path, key) in read {
-        let outcome = key.map(|(facts, key)| {
-            keys.by_id.insert(facts.id, key);
+        let outcome = key.map(|(facts, (is_quick, key))| {
+            keys.by_id.insert(facts.id, (key, is_quick));
             facts
         });
         keys.entries.push(KeyEntry { path, outcome });
@@ -161,7 +166,17 @@ fn serve_core(link: &Link, keys: &Shared) -> Result<(), LinkError> {
     loop {
         match link.receive()?.0 {
             Request::Sign { id, key, scheme, message } => {
-                take(Job { id, key, scheme, message }, &mut pace, &jobs, &answers)?;
+                let job = Job { id, key, scheme, message };
+                let quick = |keys: &Keys| keys.by_id.get(&key).is_some_and(|(_, is_quick)| *is_quick);
+                // To wake another thread would take as long.
+                if quick(&keys.read().unwrap_or_else(PoisonError::into_inner)) {
+                    let permitted = permit(&job, &mut pace);
+                    say(&answers, &answer(keys, &job, permitted))?;
+                } else if let Err(cause) = permit(&job, &mut pace) {
+                    say(&answers, &Answer::Refused { id, cause })?;
+                } else if jobs.try_send(job).is_err() {
+                    say(&answers, &Answer::Refused { id, cause: Refusal::Busy })?;
+                }
             }
             Request::PublicKeys { id } => {
                 let entries = keys.read().unwrap_or_else(PoisonError::into_inner).entries.clone();
@@ -183,28 +198,27 @@ fn say(answers: &Mutex<Link>, answer: &Answer) -> Result<(), LinkError> {
     answers.lock().unwrap_or_else(PoisonError::into_inner).send(answer)
 }
 
-/// Queues a signature, or refuses it at once.
-fn take(job: Job, pace: &mut Pace, jobs: &SyncSender<Job>, answers: &Mutex<Link>) -> Result<(), LinkError> {
-    let id = job.id;
-    let refuse = |cause| say(answers, &Answer::Refused { id, cause });
+/// Whether a signature may be made at all, and now.
+fn permit(job: &Job, pace: &mut Pace) -> Result<(), Refusal> {
     if !is_handshake(&job.message) {
-        return refuse(Refusal::Purpose);
+        return Err(Refusal::Purpose);
     }
-    if !pace.permits(Instant::now()) || jobs.try_send(job).is_err() {
-        return refuse(Refusal::Busy);
+    if pace.permits(Instant::now()) { Ok(()) } else { Err(Refusal::Busy) }
+}
+
+/// The signature, or why there is none.
+fn answer(keys: &Shared, job: &Job, permitted: Result<(), Refusal>) -> Answer {
+    match permitted.and_then(|()| sign(keys, job)) {
+        Ok(signature) => Answer::Signed { id: job.id, signature },
+        Err(cause) => Answer::Refused { id: job.id, cause },
     }
-    Ok(())
 }
 
 fn sign_all(waiting: &Mutex<Receiver<Job>>, keys: &Shared, answers: &Mutex<Link>) {
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
-        let answer = match sign(keys, &job) {
-            Ok(signature) => Answer::Signed { id: job.id, signature },
-            Err(cause) => Answer::Refused { id: job.id, cause },
-        };
-        if say(answers, &answer).is_err() {
+        if say(answers, &answer(keys, &job, Ok(()))).is_err() {
             return;
         }
     }
@@ -212,7 +226,7 @@ fn sign_all(waiting: &Mutex<Receiver<Job>>, keys: &Shared, answers: &Mutex<Link>
 
 fn sign(keys: &Shared, job: &Job) -> Result<Vec<u8>, Refusal> {
     let key = keys.read().unwrap_or_else(PoisonError::into_inner).by_id.get(&job.key).cloned();
-    let key = key.ok_or(Refusal::NoKey)?;
+    let (key, _) = key.ok_or(Refusal::NoKey)?;
     let signer = key.choose_scheme(&[SignatureScheme::from(job.scheme)]).ok_or(Refusal::Scheme)?;
     signer.sign(&job.message).map_err(|_| Refusal::Failed)
 }

@@ -349,7 +349,7 @@ impl Broker {
                     inbound: Inbound::default(),
                     subscriptions: Vec::new(),
                     aliases: OutboundAliases::default(),
-                    pending_retained: std::collections::VecDeque::new(),
+                    pending_retained: crate::seldom::Seldom::default(),
                     online: None,
                     full_noticed: false,
                     slow_noticed: false,

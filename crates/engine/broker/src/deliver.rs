@@ -3,7 +3,6 @@
 //! Per recipient there is no lock, no hash of a topic, no decision and at most one append; a message is stored only when
 //! somebody must wait for it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use motte_access::{Authorized, Origin};
@@ -320,9 +319,6 @@ impl Core {
             held += post.held_bytes;
         }
         ledger.add(held, exchange.memory());
-        if session.pending_retained.is_empty() {
-            session.pending_retained = VecDeque::new();
-        }
     }
 }
 

@@ -53,7 +53,7 @@ impl Core {
         session.conn = None;
         session.set_online(false);
         session.aliases = motte_session::OutboundAliases::default();
-        session.pending_retained = std::collections::VecDeque::new();
+        session.pending_retained.clear();
         if let Some(expiry) = parting.expiry {
             session.expiry = expiry;
         }

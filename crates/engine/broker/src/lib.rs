@@ -29,6 +29,7 @@ mod reloading;
 mod restoring;
 mod retained;
 mod route;
+mod seldom;
 mod sending;
 mod sessions;
 mod shape;

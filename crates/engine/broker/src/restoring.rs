@@ -190,7 +190,7 @@ impl Core {
                 inbound: Inbound::restore(record.inbound.iter().copied()),
                 subscriptions: Vec::new(),
                 aliases: OutboundAliases::default(),
-                pending_retained: std::collections::VecDeque::new(),
+                pending_retained: crate::seldom::Seldom::default(),
                 online: None,
                 full_noticed: false,
                 slow_noticed: false,

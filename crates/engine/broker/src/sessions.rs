@@ -1,6 +1,5 @@
 //! The Sessions of a shard, by slot and by Client Identifier.
 
-use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +16,7 @@ use crate::input::ConnId;
 use crate::input::ShardId;
 use crate::publication::{Delivery, Sender};
 use crate::retained::RetainedMessage;
+use crate::seldom::Seldom;
 
 /// A Session of this shard: its slot, and an epoch that tells apart Sessions that had the same slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,7 +108,7 @@ pub struct Session {
     /// Topic Aliases set towards the client on its present connection.
     pub aliases: OutboundAliases,
     /// Retained Messages that new subscriptions wait for, in the order of sending.
-    pub pending_retained: VecDeque<PendingRetained>,
+    pub pending_retained: Seldom<PendingRetained>,
     /// Whether it is connected, for the groups it is in; made when the first one is joined.
     pub online: Option<Arc<AtomicBool>>,
     /// A notice about its full queue was given and the queue has not been empty since.

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
+use crate::bench::raw::Client;
 
 /// How long a broker may take to listen.
 const START: Duration = Duration::from_secs(20);
@@ -160,7 +161,8 @@ impl Site {
             Kind::Rumqttd => rumqttd(&ports)?,
         };
         let number = ports.first().map_or(0, |(_, port)| *port);
-        let file = self.directory.join(format!("{number}.conf"));
+        // rumqttd goes by the ending.
+        let file = self.directory.join(format!("{number}.toml"));
         fs::write(&file, text)?;
         let log = fs::File::create(self.directory.join(format!("{number}.log")))?;
         let program =
@@ -179,8 +181,13 @@ impl Site {
             .stderr(log);
         let running = Running { kind, child: command.spawn()?, ports };
         let begun = Instant::now();
-        for (_, port) in &running.ports {
-            while TcpStream::connect(("127.0.0.1", *port)).is_err() {
+        for (way, port) in &running.ports {
+            // Answers, not only listens: what it needs for itself is to be there before anything is measured.
+            let answers = || match way {
+                Way::Plain => Client::connect(*port, "motte-bench-first", true).is_ok(),
+                Way::Hybrid | Way::Classical => TcpStream::connect(("127.0.0.1", *port)).is_ok(),
+            };
+            while !answers() {
                 if begun.elapsed() > START {
                     let log = self.directory.join(format!("{number}.log"));
                     return Err(format!("{} does not listen: see {}", kind.name(), log.display()).into());
@@ -215,7 +222,7 @@ fn free_ports(ways: &[Way]) -> Outcome<Vec<(Way, u16)>> {
 
 fn motte(workers: u16, ports: &[(Way, u16)]) -> Outcome<String> {
     let mut text = format!(
-        "workers = {workers}\n[policy]\nfiles = [\"policy.toml\"]\n[log]\nlevel = \"error\"\n[limits]\nsubscriptions_per_session_max = 10000\n"
+        "workers = {workers}\n[policy]\nfiles = [\"policy.toml\"]\n[log]\nlevel = \"error\"\n[limits]\nsubscriptions_per_session_max = 10000\nconnections_per_address_max = 20000\nconnections_max = 20000\n"
     );
     for (way, port) in ports {
         let kind = if *way == Way::Plain { "tcp" } else { "tls" };
