@@ -104,7 +104,9 @@ fn run(shared: &Shared, keys: Option<&KeyClient>) {
             // Everybody who came while the key process was away has waited as long, not one after the other.
             Err(Refusal::Unsigned("the key process did not come back in time".to_owned()))
         } else {
-            stream.advance()
+            // A defect below must not take the thread away from all that come after.
+            let step = std::panic::AssertUnwindSafe(|| stream.advance());
+            std::panic::catch_unwind(step).unwrap_or(Err(Refusal::Gone))
         };
         inbox.put(Letter::Stepped(Box::new(Stepped { conn, stream, outcome })));
     }

@@ -57,7 +57,12 @@ impl Worker {
     fn opened(&mut self, id: ConnId, outcome: Result<Progress, Refusal>) -> bool {
         let Some(connection) = self.world.connections.get_mut(id) else { return false };
         match outcome {
-            Ok(Progress::Waiting) => false,
+            Ok(Progress::Waiting) => {
+                if connection.stream.has_more() {
+                    self.world.queue(id.slot);
+                }
+                false
+            }
             Ok(Progress::Ready) => {
                 connection.phase = Phase::Awaiting;
                 if let Some(event) = turned_away(connection, self.world.now.unix_ms / 1_000) {

@@ -110,7 +110,7 @@ impl Worker {
                 Ok(count) => {
                     // A short read means that the socket is dry: the next call would only say so.
                     dry = connection.stream.is_dry(count, bytes) && !connection.peer_closed;
-                    left = left.saturating_sub(count);
+                    left = left.saturating_sub(count.max(connection.stream.taken()));
                     if own.is_empty() {
                         held += count;
                     } else {
@@ -181,7 +181,12 @@ impl Worker {
                         return self.remove(id);
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if connection.stream.has_more() {
+                        self.world.queue(id.slot);
+                    }
+                    return;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return self.remove(id),
             }

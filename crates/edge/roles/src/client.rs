@@ -118,7 +118,10 @@ impl KeyClient {
                     let _ = asker.try_send(answer);
                 }
             }
-            detach(&shared, number);
+            // Also where the process lives on and only its socket is gone.
+            if detach(&shared, number) {
+                (shared.on_silence)();
+            }
         })?;
         Ok(())
     }
@@ -176,13 +179,21 @@ impl KeyClient {
 
     fn ask(&self, request: impl Fn(u64) -> Request, time: Duration) -> Result<Answer, KeyError> {
         let until = Instant::now() + time;
+        let mut asked = false;
         loop {
             let (answer, number) = {
-                let mut state = self.attached(until).ok_or(KeyError::Silent)?;
+                let Some(mut state) = self.attached(until) else {
+                    // None was there all the time: whoever is to bring one may not know.
+                    if !asked {
+                        (self.shared.on_silence)();
+                    }
+                    return Err(KeyError::Silent);
+                };
                 state.next += 1;
                 let (id, number) = (state.next, state.number);
                 let (sender, answer) = sync_channel(1);
                 let Some(live) = &mut state.live else { continue };
+                asked = true;
                 live.waiting.insert(id, sender);
                 if let Err(error) = live.link.send(&request(id)) {
                     // Gone, or so far behind that a part of a message may have been sent: of no more use in both cases.

@@ -237,12 +237,16 @@ fn sign(keys: &Shared, job: &Job) -> Result<Vec<u8>, Refusal> {
 fn is_handshake(message: &[u8]) -> bool {
     const SERVER_13: &[u8] = b"TLS 1.3, server CertificateVerify\0";
     const NAMED_CURVE: u8 = 3;
+    const UNCOMPRESSED: u8 = 4;
     let (Some(start), Some(rest)) = (message.get(..64), message.get(64..)) else { return false };
     if start.iter().all(|byte| *byte == b' ') && rest.starts_with(SERVER_13) {
         return matches!(rest.len() - SERVER_13.len(), 32 | 48);
     }
     match rest {
-        [NAMED_CURVE, _, _, length, point @ ..] => !point.is_empty() && point.len() == usize::from(*length),
+        // Named groups with the one length that a point of theirs has: no document looks like it.
+        [NAMED_CURVE, 0, 0x1d, 32, point @ ..] => point.len() == 32,
+        [NAMED_CURVE, 0, 0x17, 65, point @ ..] => point.len() == 65 && point.first() == Some(&UNCOMPRESSED),
+        [NAMED_CURVE, 0, 0x18, 97, point @ ..] => point.len() == 97 && point.first() == Some(&UNCOMPRESSED),
         _ => false,
     }
 }

@@ -257,9 +257,23 @@ impl Stream {
         }
     }
 
-    /// Whether the last `WouldBlock` of [`Stream::read`] came from its own bound and not from the socket.
+    /// Bytes that the last [`Stream::read`] took from the socket where TLS took more than it gave.
+    pub fn taken(&self) -> usize {
+        match &self.layer {
+            Layer::Direct(Wire::Tls(tls)) => tls.taken(),
+            _ => 0,
+        }
+    }
+
+    /// Whether the last `WouldBlock` of [`Stream::read`], or the last step of a handshake, came to its own bound and not to the
+    /// end of what is there.
     pub fn has_more(&self) -> bool {
-        matches!(&self.layer, Layer::WebSocket(framed) if framed.has_more())
+        match &self.layer {
+            Layer::WebSocket(framed) => framed.has_more() || framed.stream().has_more(),
+            Layer::Direct(wire) | Layer::Upgrade(wire, _) => wire.has_more(),
+            Layer::Handshake(tls) => tls.has_more(),
+            Layer::Proxy(_) | Layer::Lent | Layer::Gone => false,
+        }
     }
 
     /// Whether the last [`Stream::read`], which gave `count` bytes for a buffer of `room`, left nothing in the socket.

@@ -18,8 +18,13 @@ const RECORD_BYTES: usize = 16 * 1024;
 const WRITE_BYTES: usize = 64 * 1024;
 /// Bytes read from the socket at once, at least and at most; the reader's room decides between.
 const READ_BYTES: (usize, usize) = (8 * 1024, 64 * 1024);
-/// What a record or a handshake message may be made of that has not arrived whole: 64 KiB and its records' heads.
-const PARTIAL_BYTES: usize = 80 * 1024;
+/// What may be kept of a handshake message that has not arrived whole: a chain of certificates has a few KiB. Each stranger can
+/// hold as much.
+const PARTIAL_BYTES: usize = 32 * 1024;
+/// What may be kept of a record once the handshake is over, with its head and all that it may add (RFC 8446, 5.2).
+const PARTIAL_RECORD_BYTES: usize = RECORD_BYTES + 1024;
+/// Reads of one step of a handshake; then others have their turn.
+const STEP_READS: usize = 16;
 /// Room for the head, the tag and what else a record adds.
 const RECORD_OVERHEAD: usize = 256;
 
@@ -174,6 +179,10 @@ impl Step<'_> {
     }
 }
 
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a TLS message that is longer than a client has reason for")
+}
+
 fn invalid(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
@@ -220,6 +229,12 @@ pub(crate) struct TlsSocket {
     closed: bool,
     /// The last read left nothing in the socket.
     dry: bool,
+    /// The last read ended by its own bound, and more may be there.
+    more: bool,
+    /// Bytes that the last read took from the socket.
+    taken: usize,
+    /// What is to be told once the plaintext before it is read.
+    failed: Option<io::Error>,
 }
 
 impl std::fmt::Debug for TlsSocket {
@@ -239,6 +254,9 @@ impl TlsSocket {
             unsent: Waiting::default(),
             closed: false,
             dry: false,
+            more: false,
+            taken: 0,
+            failed: None,
         })
     }
 
@@ -261,9 +279,20 @@ impl TlsSocket {
         self.dry && self.plain.is_empty()
     }
 
+    /// Whether the last read or step ended by its own bound, and not because nothing was there.
+    pub(crate) fn has_more(&self) -> bool {
+        self.more
+    }
+
+    /// Bytes that the last read took from the socket, whatever it gave.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken
+    }
+
     /// Goes on with the handshake; true while the peer's bytes are awaited.
     pub(crate) fn handshake(&mut self) -> Result<bool, Refusal> {
-        loop {
+        self.more = false;
+        for _ in 0..STEP_READS {
             match self.flush() {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
@@ -285,16 +314,21 @@ impl TlsSocket {
                 Err(_) => return Err(Refusal::Gone),
             }
         }
+        self.more = true;
+        Ok(true)
     }
 
     /// Reads from the socket once. Plaintext goes into `into` as far as there is room, how much of it is told.
     fn receive(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        (self.more, self.taken) = (false, 0);
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         SCRATCH.with_borrow_mut(|scratch| {
             let held = self.received.len();
             let want = into.len().clamp(READ_BYTES.0, READ_BYTES.1);
             let Some((front, room)) = scratch.input.split_at_mut_checked(held) else {
-                let what = "a TLS message that is longer than any can be";
-                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+                return Err(too_long());
             };
             front.copy_from_slice(&self.received);
             let room = room.get_mut(..want).ok_or(io::ErrorKind::InvalidData)?;
@@ -303,7 +337,7 @@ impl TlsSocket {
                 self.closed = true;
                 return Ok(0);
             }
-            self.dry = count < want;
+            (self.dry, self.taken) = (count < want, count);
             let mut given = 0;
             let plain = &mut self.plain;
             let mut take = |bytes: &[u8]| {
@@ -330,7 +364,14 @@ impl TlsSocket {
                 self.received.extend_from_slice(left);
             }
             let sent = put_out(&mut self.socket, &mut self.unsent, output.as_slice());
-            outcome.and(sent).map(|()| given)
+            let bound = if self.connection.is_handshaking() { PARTIAL_BYTES } else { PARTIAL_RECORD_BYTES };
+            let partial = if self.received.len() > bound { Err(too_long()) } else { Ok(()) };
+            match outcome.and(sent).and(partial) {
+                // What came before the fault is good and is read first.
+                Err(error) if given > 0 || !self.plain.is_empty() => self.failed = Some(error),
+                done => done?,
+            }
+            Ok(given)
         })
     }
 
@@ -401,25 +442,27 @@ impl TlsSocket {
 
 impl Read for TlsSocket {
     /// Reads plaintext; 0 is the end. One that comes without `close_notify` is a lost connection and no attack on MQTT, whose
-    /// packets have lengths.
+    /// packets have lengths. Where nothing but TLS's own messages came it is `WouldBlock` as well, and [`TlsSocket::has_more`]:
+    /// there may be no end to them.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if !self.plain.is_empty() {
-                let waiting = self.plain.as_slice();
-                let count = waiting.len().min(buffer.len());
-                let (now, _) = waiting.split_at(count);
-                buffer.get_mut(..count).unwrap_or_default().copy_from_slice(now);
-                self.plain.advance(count);
-                return Ok(count);
-            }
-            if self.closed {
-                return Ok(0);
-            }
-            let count = self.receive(buffer)?;
-            if count > 0 {
-                return Ok(count);
-            }
+        if !self.plain.is_empty() {
+            let waiting = self.plain.as_slice();
+            let count = waiting.len().min(buffer.len());
+            let (now, _) = waiting.split_at(count);
+            buffer.get_mut(..count).unwrap_or_default().copy_from_slice(now);
+            self.plain.advance(count);
+            (self.more, self.taken) = (false, 0);
+            return Ok(count);
         }
+        if self.closed && self.failed.is_none() {
+            return Ok(0);
+        }
+        let count = self.receive(buffer)?;
+        if count > 0 || self.closed {
+            return Ok(count);
+        }
+        self.more = true;
+        Err(io::ErrorKind::WouldBlock.into())
     }
 }
 

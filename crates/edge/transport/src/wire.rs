@@ -27,6 +27,11 @@ impl Wire {
         }
     }
 
+    /// Whether the last read of TLS ended by its own bound.
+    pub(crate) fn has_more(&self) -> bool {
+        matches!(self, Self::Tls(tls) if tls.has_more())
+    }
+
     pub(crate) fn socket(&mut self) -> &mut Socket {
         match self {
             Self::Plain(socket) => socket,

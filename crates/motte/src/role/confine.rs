@@ -7,8 +7,10 @@ use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_paren
 
 /// Confines the calling process to what its role needs. Every thread that is started later is bound by it.
 pub(crate) fn confine(role: Role) -> io::Result<()> {
-    // A role without its supervisor would hold ports and keys that nobody looks after.
-    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // Keys without a supervisor are looked after by nobody. The core sees its link end, and stops cleanly.
+    if role == Role::Keyd {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+    }
     rustix::thread::set_no_new_privs(true)?;
     match role {
         // Neither a core dump nor another process of this user gets at the keys.

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use motte_event::life;
 use motte_roles::{Configuration, KeyClient, Link, Place, Report, Role, Task};
@@ -14,6 +15,9 @@ use crate::role::given::{Given, opener};
 use crate::role::{leave_signals_to_the_supervisor, name, orphan, supervisor};
 use crate::verb::Fault;
 use crate::verb::serve::{meant, wait};
+
+/// Time for a clean stop without a supervisor.
+const ORPHAN: Duration = Duration::from_secs(60);
 
 /// The configuration of the next reload, or why there is none.
 type Next = Arc<Mutex<Result<Configuration, String>>>;
@@ -149,6 +153,8 @@ impl Control {
         loop {
             match link.receive::<Task>() {
                 Ok((Task::Keys { faults }, Some(socket))) => self.keys(UnixStream::from(socket), &faults),
+                // Its socket was lost on the way, for want of descriptors: of no use to anybody.
+                Ok((Task::Keys { .. }, None)) => report(&self.reports, Report::KeysSilent),
                 Ok((Task::KeysEnded { cause, again_ms }, _)) => self.tell(life::keys_ended(&cause, again_ms)),
                 Ok((Task::File { path, errno }, descriptor)) => files.take(path, errno, descriptor),
                 Ok((Task::Reload(configuration), _)) => {
@@ -158,8 +164,13 @@ impl Control {
                 Ok((Task::Stop(signal), _)) => {
                     self.serving().stop(if i32::from(signal) == SIGINT { "SIGINT" } else { "SIGTERM" });
                 }
-                Ok((Task::Start(_) | Task::Listen(_) | Task::Keys { .. } | Task::Run, _)) => {}
-                Err(_) => return self.serving().stop("the supervisor is gone"),
+                Ok((Task::Start(_) | Task::Listen(_) | Task::Run, _)) => {}
+                Err(_) => {
+                    self.serving().stop("the supervisor is gone");
+                    std::thread::park_timeout(ORPHAN);
+                    // Nobody is left who could end what does not end by itself.
+                    std::process::exit(1);
+                }
             }
         }
     }
@@ -179,8 +190,8 @@ impl Control {
         let Some(client) = &self.client else { return };
         match client.attach(socket) {
             Ok(()) => self.tell(life::keys_ready()),
-            // It is gone again; the supervisor knows and says more.
-            Err(_) => return,
+            // Gone again, or never of use: the supervisor sends the next.
+            Err(_) => return report(&self.reports, Report::KeysSilent),
         }
         if !faults.is_empty() {
             self.tell(life::keys_faulty(faults));
@@ -197,11 +208,13 @@ impl Control {
             serving.handle.clone()
         };
         let Some(handle) = handle else { return };
-        let reports = Arc::clone(&self.reports);
+        let (reports, files) = (Arc::clone(&self.reports), Arc::clone(&self.files));
         let spawned = std::thread::Builder::new().name("motte-reload".into()).spawn(move || {
             if handle.reload().is_ok() {
                 report(&reports, Report::Reloaded);
             }
+            // They were read, or are not wanted.
+            files.lock().unwrap_or_else(PoisonError::into_inner).clear();
         });
         if spawned.is_err() {
             self.tell(life::reload_refused("the system refuses a thread"));

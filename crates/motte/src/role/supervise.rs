@@ -32,6 +32,12 @@ const AGAIN_MIN: Duration = Duration::from_millis(50);
 const AGAIN_MAX: Duration = Duration::from_secs(5);
 /// After this long the next end counts as the first.
 const STEADY: Duration = Duration::from_secs(30);
+/// Until then what is said of the key process is about the one before it.
+const YOUNG: Duration = Duration::from_millis(500);
+/// Between the second request to stop at once and the end of a core that does not.
+const AT_ONCE: Duration = Duration::from_secs(3);
+/// Time for the core to take a message.
+const CORE_TAKES: Duration = Duration::from_secs(5);
 /// Time for key files to be read; opening one may take two seconds on purpose.
 const LOAD: Duration = Duration::from_secs(30);
 /// How often children are looked at even if no signal tells of them.
@@ -94,6 +100,8 @@ pub(crate) fn run(plan: Plan) -> Result<(), Fault> {
         keyd,
         again: AGAIN_MIN,
         again_at: None,
+        stops: 0,
+        kill_at: None,
         ready: Some(ready),
         addresses,
     };
@@ -231,6 +239,7 @@ impl Core {
         let (mut child, link) = start("core", sandbox).map_err(|error| dead("core", &error))?;
         let prepare = || -> Result<(), LinkError> {
             link.greet(Role::Supervisor, Role::Core)?;
+            link.socket().set_write_timeout(Some(CORE_TAKES))?;
             link.send(&Task::Start(configuration.clone()))?;
             given::send(config, &link)?;
             for (place, descriptor) in sockets.descriptors() {
@@ -279,6 +288,10 @@ struct Supervisor {
     keyd: Option<Keyd>,
     again: Duration,
     again_at: Option<Instant>,
+    /// Signals to stop so far.
+    stops: u32,
+    /// When a core that was asked to stop at once is ended.
+    kill_at: Option<Instant>,
     ready: Option<Ready>,
     addresses: Vec<Bound>,
 }
@@ -292,6 +305,10 @@ impl Supervisor {
                 Ok(Heard::Signal(SIGHUP)) => self.reload(),
                 Ok(Heard::Signal(signal @ (SIGTERM | SIGINT))) => {
                     self.core.say(&Task::Stop(u8::try_from(signal).unwrap_or_default()));
+                    self.stops += 1;
+                    if self.stops == 2 {
+                        self.kill_at = Some(Instant::now() + AT_ONCE);
+                    }
                 }
                 Ok(Heard::Core(report)) => self.hear(report),
                 // A child ended, or it is time to look.
@@ -302,6 +319,10 @@ impl Supervisor {
                     keyd.end();
                 }
                 return ended(status);
+            }
+            if self.kill_at.is_some_and(|at| at <= Instant::now()) {
+                // It was asked twice; its end is noticed next.
+                let _ = self.core.child.kill();
             }
             self.look_after_keys();
         }
@@ -320,7 +341,8 @@ impl Supervisor {
                 }
             }
             Report::KeysSilent => {
-                if let Some(keyd) = &mut self.keyd {
+                // One that was just started is not the one that is meant; if it is, this is heard again.
+                if let Some(keyd) = self.keyd.as_mut().filter(|keyd| keyd.since.elapsed() >= YOUNG) {
                     // Its end is noticed as any other.
                     let _ = keyd.child.kill();
                 }

@@ -269,3 +269,63 @@ fn tls_records_of_any_size_carry_packets_of_any_size() {
     }
     running.stop();
 }
+
+#[test]
+fn a_stranger_cannot_hoard_pieces_of_a_handshake() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, _) = secured(directory.path());
+    let running = start_with(config, Options::default());
+    let mut stranger = TcpStream::connect(running.address("main")).unwrap();
+    stranger.set_read_timeout(Some(PATIENCE)).unwrap();
+    // A message of 64 KiB, a byte a record.
+    let mut pieces = b"\x16\x03\x01\x00\x04\x01\x00\xff\xff".to_vec();
+    pieces.extend(b"\x16\x03\x01\x00\x01\x41".repeat(20_000));
+    // It may be closed before all is written.
+    let _ = stranger.write_all(&pieces);
+    let mut rest = Vec::new();
+    let ended = stranger.read_to_end(&mut rest);
+    assert!(
+        ended.is_ok()
+            || ended.is_err_and(|error| !matches!(
+                error.kind(),
+                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+            )),
+        "it is closed"
+    );
+    running.stop();
+}
+
+#[test]
+fn a_stranger_that_changes_keys_without_end_gives_others_their_turn() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut config, _) = secured(directory.path());
+    config.workers = 1;
+    let running = start_with(config, Options::default());
+    let mut other = dial(&running, directory.path());
+    other.write_all(&hello("device")).unwrap();
+    let mut answer = [0; 4];
+    other.read_exact(&mut answer).unwrap();
+    let mut stranger = dial(&running, directory.path());
+    while stranger.conn.is_handshaking() {
+        stranger.conn.complete_io(&mut stranger.sock).unwrap();
+    }
+    // What the stranger sends fits the buffers of its socket, so all of it is there before the other one asks.
+    stranger.sock.set_nonblocking(true).unwrap();
+    let mut sent = 0;
+    'flood: for _ in 0..2_000 {
+        for _ in 0..30 {
+            stranger.conn.refresh_traffic_keys().unwrap();
+        }
+        while stranger.conn.wants_write() {
+            match stranger.conn.write_tls(&mut stranger.sock) {
+                Ok(count) => sent += count,
+                Err(_) => break 'flood,
+            }
+        }
+    }
+    assert!(sent > 100, "{sent}");
+    other.write_all(&[0xc0, 0]).unwrap();
+    other.read_exact(&mut answer[..2]).unwrap();
+    assert_eq!(answer[..2], [0xd0, 0]);
+    running.stop();
+}
