@@ -8,6 +8,7 @@ mod proxy_header;
 mod socket;
 mod stream;
 mod tls;
+mod tls_records;
 mod tls_socket;
 mod websocket;
 mod wire;
