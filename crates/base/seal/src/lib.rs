@@ -1,7 +1,9 @@
-//! Secret types that cannot be printed, password hashes, generated passwords.
+//! Secret types that cannot be printed, password hashes, generated passwords; sealing of what is stored and the keys for it.
 //!
 //! Never here: cryptography of our own, files.
 
+pub mod envelope;
+pub mod keyring;
 mod password;
 mod secret;
 

@@ -44,6 +44,39 @@ pub struct PublicationRecord {
     pub source: PrincipalRecord,
 }
 
+/// An Application Message whose parts lie elsewhere; see [`PublicationRecord`] for them.
+#[derive(Debug, Clone, Copy)]
+pub struct Publication<'a> {
+    /// Topic Name.
+    pub topic: &'a str,
+    /// Payload.
+    pub payload: &'a [u8],
+    /// QoS 0, 1 or 2 as published.
+    pub qos: u8,
+    /// RETAIN as published.
+    pub retain: bool,
+    /// Forwarded properties, encoded.
+    pub forwarded: &'a [u8],
+    /// When it expires.
+    pub expires_at_ms: Option<u64>,
+    /// Who published it.
+    pub source: &'a PrincipalRecord,
+}
+
+impl<'a> From<&'a PublicationRecord> for Publication<'a> {
+    fn from(record: &'a PublicationRecord) -> Self {
+        Self {
+            topic: &record.topic,
+            payload: &record.payload,
+            qos: record.qos,
+            retain: record.retain,
+            forwarded: &record.forwarded,
+            expires_at_ms: record.expires_at_ms,
+            source: &record.source,
+        }
+    }
+}
+
 /// One delivery that is not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryRecord {

@@ -4,8 +4,8 @@
 //! everything before it. Inside the body, lengths and counts are LEB128; every one is compared with the bytes that are
 //! left before anything is allocated for it. The checksum finds accidents, not forgers: the file is for its owner alone.
 
-mod decode;
-mod encode;
+pub(crate) mod decode;
+pub(crate) mod encode;
 #[cfg(test)]
 mod tests;
 

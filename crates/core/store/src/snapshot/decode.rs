@@ -43,6 +43,39 @@ pub(super) fn file(file: &[u8]) -> Result<Snapshot> {
     Ok(snapshot)
 }
 
+/// One record that fills its bytes exactly.
+fn one<'a, T>(bytes: &'a [u8], record: impl FnOnce(&mut Reader<'a>) -> Result<T>) -> Result<T> {
+    let mut reader = Reader { file: bytes, at: 0, end: bytes.len() };
+    let value = record(&mut reader)?;
+    if reader.at < reader.end {
+        return Err(SnapshotError::Trailing { at: reader.at });
+    }
+    Ok(value)
+}
+
+/// An Application Message.
+pub(crate) fn publication(bytes: &[u8]) -> Result<PublicationRecord> {
+    one(bytes, Reader::publication)
+}
+
+/// A Session without what is on its way.
+pub(crate) fn session_facts(bytes: &[u8]) -> Result<SessionRecord> {
+    one(bytes, Reader::session_facts)
+}
+
+/// What a delivery has from the subscriptions it came through.
+pub(crate) fn shape(bytes: &[u8]) -> Result<Shape> {
+    one(bytes, Reader::shape)
+}
+
+/// A Will.
+pub(crate) fn will(bytes: &[u8]) -> Result<WillRecord> {
+    one(bytes, Reader::will)
+}
+
+/// Subscription Identifiers, and Share Name with Topic Filter.
+pub(crate) type Shape = (Vec<u32>, Option<(String, String)>);
+
 struct Reader<'a> {
     file: &'a [u8],
     at: usize,
@@ -90,16 +123,27 @@ impl<'a> Reader<'a> {
     }
 
     fn session(&mut self, publications: u32) -> Result<SessionRecord> {
+        let facts = self.session_facts()?;
+        Ok(SessionRecord {
+            flows: self.all("open flows", 3, |r| r.flow(publications))?,
+            queued: self.all("waiting messages", 5, |r| r.delivery(publications))?,
+            inbound: self.all("unreleased Packet Identifiers", 2, Self::packet_id)?,
+            will: self.optional("Will", Self::will)?,
+            ..facts
+        })
+    }
+
+    fn session_facts(&mut self) -> Result<SessionRecord> {
         Ok(SessionRecord {
             principal: self.principal()?,
             level: self.level()?,
             expiry_s: u32::from_le_bytes(self.array("Session Expiry Interval")?),
             ends_at_ms: self.optional("end of the Session", |r| r.time("end of the Session"))?,
             subscriptions: self.all("subscriptions", 6, Self::subscription)?,
-            flows: self.all("open flows", 3, |r| r.flow(publications))?,
-            queued: self.all("waiting messages", 5, |r| r.delivery(publications))?,
-            inbound: self.all("unreleased Packet Identifiers", 2, Self::packet_id)?,
-            will: self.optional("Will", Self::will)?,
+            flows: Vec::new(),
+            queued: Vec::new(),
+            inbound: Vec::new(),
+            will: None,
         })
     }
 
@@ -122,14 +166,17 @@ impl<'a> Reader<'a> {
     }
 
     fn delivery(&mut self, publications: u32) -> Result<DeliveryRecord> {
-        Ok(DeliveryRecord {
-            publication: self.index(publications)?,
-            qos: self.qos()?,
-            retain: self.flag("RETAIN")?,
-            identifiers: self.all("Subscription Identifiers", 1, |r| r.narrow("Subscription Identifier"))?,
-            shared: self
-                .optional("Shared Subscription", |r| Ok((r.text("Share Name")?, r.text("Topic Filter")?)))?,
-        })
+        let (publication, qos) = (self.index(publications)?, self.qos()?);
+        let retain = self.flag("RETAIN")?;
+        let (identifiers, shared) = self.shape()?;
+        Ok(DeliveryRecord { publication, qos, retain, identifiers, shared })
+    }
+
+    fn shape(&mut self) -> Result<Shape> {
+        let identifiers = self.all("Subscription Identifiers", 1, |r| r.narrow("Subscription Identifier"))?;
+        let shared =
+            self.optional("Shared Subscription", |r| Ok((r.text("Share Name")?, r.text("Topic Filter")?)))?;
+        Ok((identifiers, shared))
     }
 
     fn will(&mut self) -> Result<WillRecord> {

@@ -1,8 +1,8 @@
 //! Records to bytes.
 
 use crate::record::{
-    DeliveryRecord, FlowRecord, PrincipalRecord, PublicationRecord, SessionRecord, SubscriptionRecord,
-    WillRecord,
+    DeliveryRecord, FlowRecord, PrincipalRecord, Publication, PublicationRecord, SessionRecord,
+    SubscriptionRecord, WillRecord,
 };
 
 use super::{HEADER_BYTES, MAGIC, Snapshot, TRAILER_BYTES, VERSION};
@@ -33,13 +33,18 @@ fn body(snapshot: &Snapshot, out: &mut Vec<u8>) {
 }
 
 fn publication(record: &PublicationRecord, out: &mut Vec<u8>) {
-    text(&record.topic, out);
-    bytes(&record.payload, out);
-    out.push(record.qos);
-    flag(record.retain, out);
-    bytes(&record.forwarded, out);
-    optional(record.expires_at_ms.as_ref(), out, |at, out| out.extend_from_slice(&at.to_le_bytes()));
-    principal(&record.source, out);
+    parts(&record.into(), out);
+}
+
+/// An Application Message.
+pub(crate) fn parts(message: &Publication<'_>, out: &mut Vec<u8>) {
+    text(message.topic, out);
+    bytes(message.payload, out);
+    out.push(message.qos);
+    flag(message.retain, out);
+    bytes(message.forwarded, out);
+    optional(message.expires_at_ms.as_ref(), out, |at, out| out.extend_from_slice(&at.to_le_bytes()));
+    principal(message.source, out);
 }
 
 fn principal(record: &PrincipalRecord, out: &mut Vec<u8>) {
@@ -60,15 +65,20 @@ fn principal(record: &PrincipalRecord, out: &mut Vec<u8>) {
 }
 
 fn session(record: &SessionRecord, out: &mut Vec<u8>) {
+    session_facts(record, out);
+    all(&record.flows, out, flow);
+    all(&record.queued, out, delivery);
+    all(&record.inbound, out, |id, out| out.extend_from_slice(&id.to_le_bytes()));
+    optional(record.will.as_ref(), out, will);
+}
+
+/// A Session without what is on its way.
+pub(crate) fn session_facts(record: &SessionRecord, out: &mut Vec<u8>) {
     principal(&record.principal, out);
     out.push(record.level);
     out.extend_from_slice(&record.expiry_s.to_le_bytes());
     optional(record.ends_at_ms.as_ref(), out, |at, out| out.extend_from_slice(&at.to_le_bytes()));
     all(&record.subscriptions, out, subscription);
-    all(&record.flows, out, flow);
-    all(&record.queued, out, delivery);
-    all(&record.inbound, out, |id, out| out.extend_from_slice(&id.to_le_bytes()));
-    optional(record.will.as_ref(), out, will);
 }
 
 fn subscription(record: &SubscriptionRecord, out: &mut Vec<u8>) {
@@ -89,14 +99,20 @@ fn delivery(record: &DeliveryRecord, out: &mut Vec<u8>) {
     number(u64::from(record.publication), out);
     out.push(record.qos);
     flag(record.retain, out);
-    all(&record.identifiers, out, |id, out| number(u64::from(*id), out));
-    optional(record.shared.as_ref(), out, |(share, filter), out| {
+    shape(&record.identifiers, record.shared.as_ref(), out);
+}
+
+/// What a delivery has from the subscriptions it came through.
+pub(crate) fn shape(identifiers: &[u32], shared: Option<&(String, String)>, out: &mut Vec<u8>) {
+    all(identifiers, out, |id, out| number(u64::from(*id), out));
+    optional(shared, out, |(share, filter), out| {
         text(share, out);
         text(filter, out);
     });
 }
 
-fn will(record: &WillRecord, out: &mut Vec<u8>) {
+/// A Will.
+pub(crate) fn will(record: &WillRecord, out: &mut Vec<u8>) {
     text(&record.topic, out);
     bytes(&record.payload, out);
     out.push(record.qos);

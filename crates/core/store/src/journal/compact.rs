@@ -1,0 +1,144 @@
+//! Compaction: segments that are mostly unneeded are written again, as far as they are needed, at the end of the log.
+//!
+//! Nothing is lost by a crash in the middle: until the header of a later segment leaves the old ones out, both versions
+//! are read, the copies last.
+
+use std::collections::BTreeSet;
+
+use crate::disk::{Disk, DiskFile};
+
+use super::batch::{Batch, Group};
+use super::error::JournalError;
+use super::publications::Place;
+use super::record::Record;
+use super::recover::{BlockAt, Scan};
+use super::{Journal, Segment};
+
+/// Records that are copied in one commit.
+const COPY_BYTES: usize = 1024 * 1024;
+
+/// What a compaction did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Compaction {
+    /// Segments that are gone.
+    pub segments: usize,
+    /// Bytes they had.
+    pub freed_bytes: u64,
+    /// Bytes written again.
+    pub copied_bytes: u64,
+}
+
+impl<D: Disk> Journal<D> {
+    /// Whether [`Self::compact`] would free something: nothing is needed of some segment, or less than half.
+    pub fn wants_compaction(&self) -> bool {
+        !self.index.droppable(self.active).is_empty() || !self.candidates(1).is_empty()
+    }
+
+    /// Frees what is not needed: segments of which nothing is needed go, and up to `max` of those of which less than half
+    /// is needed are written again first. Takes as long as reading and writing so many segments.
+    ///
+    /// # Errors
+    /// Those of [`Self::append`] and [`Self::sync`]; nothing is lost then.
+    pub fn compact(&mut self, max: usize) -> Result<Compaction, JournalError> {
+        let gone: BTreeSet<u32> = self.candidates(max).into_iter().collect();
+        self.rewrite(&gone)
+    }
+
+    /// Writes all segments again that hold something sealed with one of these data keys, so that the keys can be
+    /// forgotten.
+    ///
+    /// # Errors
+    /// As [`Self::compact`].
+    pub fn rewrite_keys(&mut self, keys: &BTreeSet<u32>) -> Result<Compaction, JournalError> {
+        // The active segment, too: it must not be among those that are written again.
+        self.mend()?;
+        self.roll()?;
+        let uses = |segment: &Segment<D::File>| !segment.keys.is_disjoint(keys);
+        let closed = self.segments.iter().filter(|(id, _)| **id != self.active);
+        let gone = closed.filter(|(_, segment)| uses(segment)).map(|(id, _)| *id).collect();
+        self.rewrite(&gone)
+    }
+
+    /// Segments of which less than half is needed, the emptiest first.
+    fn candidates(&self, max: usize) -> Vec<u32> {
+        let mut found = Vec::new();
+        for (id, segment) in &self.segments {
+            let is_open = *id == self.active || self.index.usage.get(id).is_none_or(|usage| usage.is_damaged);
+            let needed = self.index.needed_bytes(*id);
+            if !is_open && needed * 2 < u64::from(segment.length) {
+                found.push((needed, *id));
+            }
+        }
+        found.sort_unstable();
+        found.into_iter().take(max).map(|(_, id)| id).collect()
+    }
+
+    fn rewrite(&mut self, gone: &BTreeSet<u32>) -> Result<Compaction, JournalError> {
+        if let Some(broken) = &self.broken {
+            return Err(JournalError::Refusing(broken.cause.clone()));
+        }
+        let before = self.statistics();
+        let mut done = Compaction::default();
+        for id in gone {
+            done.copied_bytes += self.copy(*id, gone)?;
+        }
+        self.sync()?;
+        self.roll()?;
+        let after = self.statistics();
+        done.segments = (before.segments + 1).saturating_sub(after.segments);
+        done.freed_bytes = before.bytes.saturating_sub(after.bytes);
+        Ok(done)
+    }
+
+    /// Appends what is needed of a segment, and says how much that was.
+    fn copy(&mut self, id: u32, gone: &BTreeSet<u32>) -> Result<u64, JournalError> {
+        let Some(segment) = self.segments.get(&id) else { return Ok(0) };
+        let mut bytes = vec![0; segment.length as usize];
+        let read = segment.file.read_at(0, &mut bytes)?;
+        bytes.truncate(read);
+        let scan = Scan::of(id, &mut bytes, &self.keys, false)?;
+        if let Some(damage) = scan.damages.first() {
+            // It stays as it is; what is whole in it is still served.
+            self.index.usage.entry(id).or_default().is_damaged = true;
+            return Err(JournalError::Damaged { segment: id, offset: damage.offset });
+        }
+        let mut copies = Batch::new();
+        let mut copied = 0;
+        for block in &scan.blocks {
+            let group =
+                self.keys.data.with_ring(|ring| ring.group(block.key)).flatten().map_or(Group::COMMON, Group);
+            self.copy_block(block, &bytes, group, gone, &mut copies);
+            if copies.bytes() >= COPY_BYTES {
+                copied += self.append_copies(&mut copies)?;
+            }
+        }
+        Ok(copied + self.append_copies(&mut copies)?)
+    }
+
+    fn copy_block(
+        &self,
+        block: &BlockAt,
+        bytes: &[u8],
+        group: Group,
+        gone: &BTreeSet<u32>,
+        copies: &mut Batch,
+    ) {
+        block.records(bytes, |record: &Record<'_>, place: Place| {
+            if let Some(survivor) = self.index.survivor(record, place, gone) {
+                copies.add(group, |out| survivor.encode(out));
+            }
+        });
+    }
+
+    fn append_copies(&mut self, copies: &mut Batch) -> Result<u64, JournalError> {
+        if copies.is_empty() {
+            return Ok(0);
+        }
+        self.make_place(copies.bytes())?;
+        self.write(copies)?;
+        let bytes = copies.bytes() as u64;
+        self.unsynced.push((self.next_commit, std::mem::take(copies)));
+        self.next_commit += 1;
+        Ok(bytes)
+    }
+}

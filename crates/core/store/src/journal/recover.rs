@@ -1,0 +1,429 @@
+//! Reading the log back at a start.
+//!
+//! The newest header says which segments are in force and how long each is, so only the end of the newest is uncertain.
+//! There, what cannot be read is a torn end if no later block says that it was on disk, and is cut; everything else that
+//! cannot be read is damage, which is reported, and the rest is served.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use motte_seal::keyring::Keyring;
+
+use crate::disk::{Disk, DiskFile};
+
+use super::block::{self, At, CLOSED, HEADER_BYTES, LAST};
+use super::error::JournalError;
+use super::index::Index;
+use super::keys::{DataKeys, FileKeys, KeyFault};
+use super::publications::{Place, Size};
+use super::record::{self, Record};
+use super::segment::{self, Header, HeaderFault};
+use super::{Journal, JournalOptions, Segment};
+
+/// Part of a segment that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The segment's file.
+    pub file: String,
+    /// Where it begins.
+    pub offset: u32,
+    /// Bytes until the next block that can be read, or the end.
+    pub bytes: u32,
+    /// What is wrong.
+    pub what: &'static str,
+}
+
+/// The torn end of a segment: commits that were being written when the process or the power went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// The segment's file.
+    pub file: String,
+    /// Where it begins.
+    pub offset: u32,
+    /// How much it is.
+    pub bytes: u32,
+}
+
+/// What was found at the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Segments read.
+    pub segments: usize,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Records read.
+    pub records: u64,
+    /// Blocks that were sealed with keys that were shredded.
+    pub shredded_blocks: u64,
+    /// The torn end of the newest segment, if it has one.
+    pub cut: Option<Cut>,
+    /// What cannot be read.
+    pub damages: Vec<Damage>,
+    /// Files that should be there and are not.
+    pub missing: Vec<String>,
+    /// Files that were compacted away before, and that are removed now.
+    pub stale: Vec<String>,
+    /// Deliveries and Retained Messages whose message is lost by damage or shredded; they are gone.
+    pub without_message: u64,
+    /// Deliveries of Sessions whose facts are lost by damage or shredded; they are kept.
+    pub without_session: u64,
+}
+
+impl Recovery {
+    /// Whether nothing is wrong; a torn end is not.
+    pub fn is_whole(&self) -> bool {
+        self.damages.is_empty() && self.missing.is_empty()
+    }
+}
+
+/// A whole block in a segment's bytes, opened.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BlockAt {
+    segment: u32,
+    offset: u32,
+    body: u32,
+    pub(super) key: u32,
+    commit: u64,
+    flags: u8,
+}
+
+impl BlockAt {
+    /// Hands each record with its place to `take`; false if the body is no sequence of records.
+    pub(super) fn records<'a>(&self, bytes: &'a [u8], mut take: impl FnMut(&Record<'a>, Place)) -> bool {
+        let start = self.offset as usize + HEADER_BYTES;
+        let Some(body) = bytes.get(start..start + self.body as usize) else { return false };
+        let mut at = 0;
+        while let Some((record, length)) = body.get(at..).and_then(record::next) {
+            let start = u16::try_from(at).unwrap_or(u16::MAX);
+            let size = Size::of(length);
+            take(&record, Place { segment: self.segment, block: self.offset, start, size });
+            at += length;
+        }
+        at == body.len()
+    }
+}
+
+/// A part that cannot be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gap {
+    pub(super) offset: u32,
+    pub(super) bytes: u32,
+    pub(super) what: &'static str,
+}
+
+/// What is in a segment.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    pub(super) blocks: Vec<BlockAt>,
+    pub(super) damages: Vec<Gap>,
+    pub(super) cut: Option<Gap>,
+    pub(super) shredded: u64,
+}
+
+impl Scan {
+    /// Opens the blocks of a segment in place. Of the newest segment the end is not known: what cannot be read there is
+    /// cut if nothing says that it was on disk.
+    pub(super) fn of(
+        segment: u32,
+        bytes: &mut [u8],
+        keys: &FileKeys,
+        is_newest: bool,
+    ) -> Result<Self, JournalError> {
+        let mut scan = Self::default();
+        let mut gaps: Vec<Gap> = Vec::new();
+        let mut at = Header::decode(bytes).map_or(0, |(_, length)| length);
+        let mut durable = if is_newest { 0 } else { u32::MAX };
+        while at < bytes.len() {
+            let offset = u32::try_from(at).unwrap_or(u32::MAX);
+            let place = At { segment, offset };
+            let header = bytes.get(at..).and_then(|rest| block::Header::decode(place, rest));
+            let Some(header) = header else {
+                let next = next_header(segment, bytes, at + 1);
+                gaps.push(gap(at, next, "no block begins here"));
+                at = next;
+                continue;
+            };
+            let end = usize::try_from(header.block_bytes()).unwrap_or(usize::MAX).saturating_add(at);
+            let Some(block) = bytes.get_mut(at..end) else {
+                let next = next_header(segment, bytes, at + 1);
+                gaps.push(gap(at, next, "a block is longer than the file"));
+                at = next;
+                continue;
+            };
+            match keys.key(segment, header.key) {
+                Err(KeyFault::Shredded) => {
+                    scan.shredded += 1;
+                    durable = durable.max(header.durable);
+                }
+                Err(KeyFault::Unknown) if header.key == 0 => return Err(JournalError::NotSealed { segment }),
+                Err(KeyFault::Unknown) => return Err(JournalError::KeyWanted { segment, key: header.key }),
+                Err(KeyFault::Seal(error)) => return Err(error.into()),
+                Ok(key) => match block::open(place, block, key.as_deref()) {
+                    None => gaps.push(gap(at, end, "a block is not what was written")),
+                    Some(_) => {
+                        durable = durable.max(header.durable);
+                        if header.flags & CLOSED != 0 {
+                            durable = u32::MAX;
+                        }
+                        let block::Header { flags, body, key, commit, .. } = header;
+                        scan.blocks.push(BlockAt { segment, offset, body, key, commit, flags });
+                    }
+                },
+            }
+            at = end;
+        }
+        scan.judge(&gaps, durable, bytes.len());
+        Ok(scan)
+    }
+
+    /// Tells damage from a torn end: `durable` bytes are known to have been on disk.
+    fn judge(&mut self, gaps: &[Gap], durable: u32, length: usize) {
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        for gap in gaps {
+            if gap.offset < durable {
+                self.damages.push(*gap);
+            } else {
+                self.cut = Some(Gap { bytes: length - gap.offset, ..*gap });
+                break;
+            }
+        }
+        if let Some(cut) = self.cut {
+            self.blocks.retain(|block| block.offset < cut.offset);
+        }
+        if durable == u32::MAX {
+            return;
+        }
+        // A commit whose last block is not there did not happen. Were it damaged, a later block would tell.
+        let whole = self.blocks.iter().rposition(|block| block.flags & LAST != 0).map_or(0, |at| at + 1);
+        let rest = self.blocks.get(whole).map(|block| block.offset).filter(|offset| *offset >= durable);
+        if let Some(offset) = rest {
+            self.cut = Some(Gap { offset, bytes: length - offset, what: "a commit has no end" });
+            self.blocks.retain(|block| block.offset < offset);
+        }
+    }
+}
+
+fn gap(from: usize, to: usize, what: &'static str) -> Gap {
+    let offset = u32::try_from(from).unwrap_or(u32::MAX);
+    Gap { offset, bytes: u32::try_from(to - from).unwrap_or(u32::MAX), what }
+}
+
+/// Where the next block's header begins, at or behind `from`; the end if there is none.
+fn next_header(segment: u32, bytes: &[u8], from: usize) -> usize {
+    let is_header = |at: &usize| {
+        let place = At { segment, offset: u32::try_from(*at).unwrap_or(u32::MAX) };
+        bytes.get(*at..).is_some_and(|rest| block::Header::decode(place, rest).is_some())
+    };
+    (from..bytes.len()).find(is_header).unwrap_or(bytes.len())
+}
+
+/// A segment's file with its header.
+struct Found<F> {
+    file: F,
+    header: Header,
+    header_bytes: usize,
+    file_bytes: u64,
+}
+
+/// What is on the disk.
+struct Inventory<F> {
+    found: BTreeMap<u32, Found<F>>,
+    last_id: u32,
+}
+
+pub(super) fn open<D: Disk>(
+    disk: D,
+    keyring: Option<Keyring>,
+    options: JournalOptions,
+) -> Result<(Journal<D>, Recovery), JournalError> {
+    let keys = Arc::new(FileKeys::new(DataKeys::new(keyring)));
+    let mut recovery = Recovery::default();
+    let inventory = inventory(&disk, &keys, &mut recovery)?;
+    let last_id = inventory.last_id;
+    let in_force = in_force(inventory, &mut recovery);
+    let mut index = Index { is_recovering: true, ..Index::default() };
+    let mut segments = BTreeMap::new();
+    let mut last_commit = 0;
+    for (id, (found, length)) in in_force {
+        if length.is_none() {
+            // After a kill it may be in memory only; from now on it is promised.
+            found.file.sync()?;
+        }
+        let (segment, last) = replay(id, found, length, &keys, &mut index, &mut recovery)?;
+        last_commit = last_commit.max(last);
+        segments.insert(id, segment);
+    }
+    (recovery.without_message, recovery.without_session) = index.finish_recovery();
+    let mut journal = Journal {
+        disk,
+        options,
+        keys,
+        index,
+        segments,
+        active: 0,
+        offset: 0,
+        synced: 0,
+        next_segment: last_id.checked_add(1).ok_or(JournalError::SegmentNumbers)?,
+        next_commit: last_commit + 1,
+        durable: last_commit,
+        unsynced: Vec::new(),
+        spare: Vec::new(),
+        broken: None,
+        has_reserve: false,
+        out: Vec::new(),
+        places: Vec::new(),
+    };
+    let dropped = journal.index.droppable(u32::MAX);
+    journal.begin_segment(&dropped)?;
+    for name in &recovery.stale {
+        // If it stays, the next start tries again: no header names it any more.
+        let _ = journal.disk.remove(name);
+    }
+    // A disk without room for it is full at the first write, and that is answered then.
+    let _ = journal.make_reserve();
+    Ok((journal, recovery))
+}
+
+/// Finds the segments and reads their headers.
+fn inventory<D: Disk>(
+    disk: &D,
+    keys: &FileKeys,
+    recovery: &mut Recovery,
+) -> Result<Inventory<D::File>, JournalError> {
+    let mut inventory = Inventory { found: BTreeMap::new(), last_id: 0 };
+    for name in disk.names()? {
+        if segment::is_unborn(&name) {
+            disk.remove(&name)?;
+            continue;
+        }
+        let Some(id) = segment::id_of(&name) else { continue };
+        inventory.last_id = inventory.last_id.max(id);
+        let file = disk.open(&name)?;
+        let file_bytes = file.length()?;
+        let (bytes, header) = read_header(&file, file_bytes)?;
+        let fault = match header {
+            Ok((header, header_bytes)) if header.id == id => {
+                keys.add_segment(id, header.salt);
+                match header_fault(&header, header_bytes, &bytes, keys)? {
+                    None => {
+                        inventory.found.insert(id, Found { file, header, header_bytes, file_bytes });
+                        continue;
+                    }
+                    Some(what) => what,
+                }
+            }
+            Ok(_) => "it is a segment of another number",
+            Err(HeaderFault::Version(found)) => return Err(JournalError::Version { segment: id, found }),
+            Err(HeaderFault::NotASegment) => "it does not begin as a segment does",
+            Err(HeaderFault::Damaged) => "its header is damaged",
+        };
+        let bytes = u32::try_from(file_bytes).unwrap_or(u32::MAX);
+        recovery.damages.push(Damage { file: name, offset: 0, bytes, what: fault });
+    }
+    Ok(inventory)
+}
+
+type DecodedHeader = Result<(Header, usize), HeaderFault>;
+
+fn read_header<F: DiskFile>(file: &F, file_bytes: u64) -> Result<(Vec<u8>, DecodedHeader), JournalError> {
+    let mut size = 4096;
+    loop {
+        let mut bytes = vec![0; size];
+        let read = file.read_at(0, &mut bytes)?;
+        bytes.truncate(read);
+        let header = Header::decode(&bytes);
+        let may_be_longer = (size as u64) < file_bytes && size < segment::HEADER_BYTES_MAX;
+        if header.is_ok() || !may_be_longer {
+            return Ok((bytes, header));
+        }
+        size = (size * 16).min(segment::HEADER_BYTES_MAX);
+    }
+}
+
+/// What is wrong with the seal of a header, if something is.
+fn header_fault(
+    header: &Header,
+    header_bytes: usize,
+    bytes: &[u8],
+    keys: &FileKeys,
+) -> Result<Option<&'static str>, JournalError> {
+    match keys.key(header.id, header.key) {
+        Ok(None) => Ok(None),
+        Ok(Some(key)) if Header::is_genuine(bytes, header_bytes, &key) => Ok(None),
+        Ok(Some(_)) => Ok(Some("its header is not what was sealed")),
+        Err(KeyFault::Seal(error)) => Err(error.into()),
+        Err(_) if header.key == 0 => Err(JournalError::NotSealed { segment: header.id }),
+        Err(_) => Err(JournalError::KeyWanted { segment: header.id, key: header.key }),
+    }
+}
+
+/// The segments in force with the bytes of each that count; `None` for the newest, whose end is not known.
+fn in_force<F>(inventory: Inventory<F>, recovery: &mut Recovery) -> BTreeMap<u32, (Found<F>, Option<u32>)> {
+    let mut in_force = BTreeMap::new();
+    let mut found = inventory.found;
+    let Some((newest, last)) = found.pop_last() else { return in_force };
+    for (id, length) in &last.header.older {
+        let name = segment::file_name(*id);
+        match found.remove(id) {
+            Some(segment) => {
+                in_force.insert(*id, (segment, Some(*length)));
+            }
+            None if recovery.damages.iter().any(|damage| damage.file == name) => {}
+            None => recovery.missing.push(name),
+        }
+    }
+    in_force.insert(newest, (last, None));
+    recovery.stale.extend(found.into_keys().map(segment::file_name));
+    in_force
+}
+
+/// Takes what is in a segment into force; gives the segment and its last commit.
+fn replay<F: DiskFile>(
+    id: u32,
+    found: Found<F>,
+    length: Option<u32>,
+    keys: &FileKeys,
+    index: &mut Index,
+    recovery: &mut Recovery,
+) -> Result<(Segment<F>, u64), JournalError> {
+    let file = segment::file_name(id);
+    let mut bytes = vec![0; length.map_or(found.file_bytes, u64::from).try_into().unwrap_or(0)];
+    let read = found.file.read_at(0, &mut bytes)?;
+    let mut damages = Vec::new();
+    if read < bytes.len() {
+        damages.push(gap(read, bytes.len(), "the file is shorter than it was"));
+        bytes.truncate(read);
+    }
+    let scan = Scan::of(id, &mut bytes, keys, length.is_none())?;
+    damages.extend(&scan.damages);
+    index.usage.entry(id).or_default();
+    let mut used = BTreeSet::from([found.header.key]);
+    let mut last_commit = found.header.first_commit.saturating_sub(1);
+    for block in &scan.blocks {
+        used.insert(block.key);
+        last_commit = last_commit.max(block.commit);
+        let is_whole = block.records(&bytes, |record, place| {
+            index.apply(record, place);
+            recovery.records += 1;
+        });
+        if !is_whole {
+            let end = block.offset as usize + HEADER_BYTES + block.body as usize;
+            damages.push(gap(block.offset as usize, end, "a block holds something else than records"));
+        }
+    }
+    let end = scan.cut.map_or(bytes.len(), |cut| cut.offset as usize).max(found.header_bytes);
+    recovery.segments += 1;
+    recovery.bytes += bytes.len() as u64;
+    recovery.shredded_blocks += scan.shredded;
+    if let Some(usage) = index.usage.get_mut(&id) {
+        usage.is_damaged = !damages.is_empty();
+    }
+    if let Some(Gap { offset, bytes, .. }) = scan.cut {
+        recovery.cut = Some(Cut { file: file.clone(), offset, bytes });
+    }
+    let damage =
+        |gap: Gap| Damage { file: file.clone(), offset: gap.offset, bytes: gap.bytes, what: gap.what };
+    recovery.damages.extend(damages.into_iter().map(damage));
+    let length = length.unwrap_or_else(|| u32::try_from(end).unwrap_or(u32::MAX));
+    Ok((Segment { file: Arc::new(found.file), length, keys: used }, last_commit))
+}

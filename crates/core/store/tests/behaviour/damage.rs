@@ -1,0 +1,1 @@
+//! What the journal promises, one thing at a time.
