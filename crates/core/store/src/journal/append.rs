@@ -225,16 +225,15 @@ impl<D: Disk> Journal<D> {
         result: Result<(), DiskError>,
     ) -> Result<CommitSeq, JournalError> {
         match result {
-            Ok(()) => {
-                self.settle(pending.segment, pending.offset, pending.commit);
-                Ok(self.durable())
-            }
+            // After a sync that failed, one that succeeds says nothing of what the first one lost.
+            Ok(()) if self.broken.as_ref().is_some_and(|broken| broken.is_lost) => self.mend()?,
+            Ok(()) => self.settle(pending.segment, pending.offset, pending.commit),
             Err(cause) => {
                 self.broken = Some(Broken { cause, is_lost: true });
                 self.mend()?;
-                Ok(self.durable())
             }
         }
+        Ok(self.durable())
     }
 
     /// Everything up to here is on disk.

@@ -116,15 +116,19 @@ impl<D: Disk> Journal<D> {
     }
 
     fn copy_block(
-        &self,
+        &mut self,
         block: &BlockAt,
         bytes: &[u8],
         group: Group,
         gone: &BTreeSet<u32>,
         copies: &mut Batch,
     ) {
+        let index = &mut self.index;
         block.records(bytes, |record: &Record<'_>, place: Place| {
-            if let Some(survivor) = self.index.survivor(record, place, gone) {
+            if index.takes_place_of(record) {
+                return;
+            }
+            if let Some(survivor) = index.survivor(record, place, gone) {
                 copies.add(group, |out| survivor.encode(out));
             }
         });

@@ -218,6 +218,39 @@ impl Index {
         is_in_force.then_some(*record)
     }
 
+    /// Whether what a removal removed was put again since. Then the new version takes the removal's place, and whoever
+    /// removes that one has to mention the segments of the old ones too.
+    pub(crate) fn takes_place_of(&mut self, record: &Record<'_>) -> bool {
+        let (span, first) = match *record {
+            Record::RemoveRetained { span, topic } => {
+                (span, self.retained.get_mut(topic).map(|entry| &mut entry.first))
+            }
+            Record::RemoveFact { span, name } => (span, self.facts.get_mut(name).map(|fact| &mut fact.first)),
+            Record::RemoveWill { span, session } => {
+                let will = self.sessions.get_mut(&session).and_then(|entry| entry.will.as_mut());
+                (span, will.map(|will| &mut will.first))
+            }
+            Record::RemoveInbound { span, session, packet_id } => {
+                let entry = self.sessions.get_mut(&session);
+                let inbound = entry.and_then(|entry| entry.inbound.get_mut(&packet_id));
+                (span, inbound.map(|(first, _)| first))
+            }
+            // Their numbers are never used again.
+            Record::RemoveSession { .. } | Record::RemoveDelivery { .. } => return false,
+            Record::PutSession { .. }
+            | Record::PutPublication { .. }
+            | Record::PutDelivery { .. }
+            | Record::SetState { .. }
+            | Record::PutRetained { .. }
+            | Record::PutWill { .. }
+            | Record::PutFact { .. }
+            | Record::PutInbound { .. } => return false,
+        };
+        let Some(first) = first else { return false };
+        *first = span.first.min(*first);
+        true
+    }
+
     /// The segments that nothing needs: no record in force, no removal that still matters. `active` is not among them.
     pub(crate) fn droppable(&self, active: u32) -> BTreeSet<u32> {
         let mut dropped = BTreeSet::new();

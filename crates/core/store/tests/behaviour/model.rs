@@ -8,7 +8,7 @@ use motte_seal::keyring::{KeyEncryptionKey, Keyring, Vault};
 use motte_store::disk::{DiskFaults, SimulatedDisk};
 use motte_store::journal::{Journal, JournalOptions};
 
-use crate::workload::{Model, Random, Sizes, observe};
+use crate::workload::{Model, Random, Sizes, differences, observe};
 
 const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 12 * 1024, reserve_bytes: 4096 };
 const GROUPS: u32 = 3;
@@ -67,8 +67,10 @@ impl World {
         let found = observe(&journal, self.sizes);
         let at = self.states.iter().rposition(|(_, state)| state.in_force() == found);
         let Some(at) = at else {
-            let wanted = self.states.back().unwrap().1.in_force();
-            panic!("not a state of {}: {found:#?}\nthe last one is {wanted:#?}", self.states.len());
+            for (seq, state) in &self.states {
+                println!("differs from {seq} by {:#?}", differences(&found, &state.in_force()));
+            }
+            panic!("what is in force is none of {} states", self.states.len());
         };
         // Numbers go on from the newest, whichever state it was.
         let newest = &self.states.back().unwrap().1;
@@ -137,7 +139,7 @@ impl World {
 
     fn check(&mut self) {
         let found = observe(self.journal.as_ref().unwrap(), self.sizes);
-        assert_eq!(found, self.state().in_force());
+        assert_eq!(differences(&found, &self.state().in_force()), [""; 0]);
     }
 
     fn crash(&mut self) {

@@ -288,6 +288,41 @@ impl Model {
     }
 }
 
+/// What differs between what was found and what was wanted, in words.
+pub fn differences(found: &Model, wanted: &Model) -> Vec<String> {
+    let mut all = Vec::new();
+    let ids: BTreeSet<_> = found.sessions.keys().chain(wanted.sessions.keys()).collect();
+    for id in ids {
+        let (Some(a), Some(b)) = (found.sessions.get(id), wanted.sessions.get(id)) else {
+            all.push(format!("session {id}: {:?} for {:?}", found.sessions.get(id), wanted.sessions.get(id)));
+            continue;
+        };
+        if (a.facts, a.will, &a.inbound) != (b.facts, b.will, &b.inbound) {
+            all.push(format!(
+                "session {id}: {:?} for {:?}",
+                (a.facts, a.will, &a.inbound),
+                (b.facts, b.will, &b.inbound)
+            ));
+        }
+        for seq in a.queue.keys().chain(b.queue.keys()).collect::<BTreeSet<_>>() {
+            if a.queue.get(seq) != b.queue.get(seq) {
+                all.push(format!(
+                    "session {id} seq {seq}: {:?} for {:?}",
+                    a.queue.get(seq),
+                    b.queue.get(seq)
+                ));
+            }
+        }
+    }
+    if found.retained != wanted.retained {
+        all.push(format!("retained: {:?} for {:?}", found.retained, wanted.retained));
+    }
+    if found.facts != wanted.facts {
+        all.push(format!("facts: {:?} for {:?}", found.facts, wanted.facts));
+    }
+    all
+}
+
 /// What a journal says is in force; every record is read back and must be the one its number makes.
 pub fn observe<D: Disk>(journal: &Journal<D>, sizes: Sizes) -> Model {
     let mut model = Model::default();
