@@ -347,19 +347,18 @@ impl<D: Disk> Journal<D> {
 
     /// Appends what may be lost to the new segment, and waits until it is on disk.
     fn write_again(&mut self) -> Result<(), JournalError> {
-        let mut again = std::mem::take(&mut self.unsynced);
-        let written = again.iter_mut().try_for_each(|(commit, batch)| {
-            self.write(batch)?;
-            *commit = self.next_commit;
-            self.next_commit += 1;
-            Ok(())
-        });
-        self.unsynced = again;
-        if let Err(error) = written {
-            if let Some(broken) = &mut self.broken {
-                broken.is_lost = true;
+        // As one commit, so that a failure in the middle leaves nothing half in force.
+        let mut again = Batch::new();
+        self.unsynced.iter().for_each(|(_, batch)| again.extend(batch));
+        if !again.is_empty() {
+            if let Err(error) = self.write(&again) {
+                if let Some(broken) = &mut self.broken {
+                    broken.is_lost = true;
+                }
+                return Err(error);
             }
-            return Err(error);
+            self.unsynced = vec![(self.next_commit, again)];
+            self.next_commit += 1;
         }
         self.broken = None;
         if self.unsynced.is_empty() {
