@@ -5,7 +5,7 @@ mod simulated;
 pub use simulated::{DiskFaults, SimulatedDisk, SimulatedFile};
 
 /// A directory of files with flat names. Real files are in the disk crate of the edge; [`SimulatedDisk`] is for tests.
-pub trait Disk: Send + Sync + 'static {
+pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
     /// An open file.
     type File: DiskFile;
 
@@ -47,7 +47,7 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 /// An open file.
-pub trait DiskFile: Send + Sync + 'static {
+pub trait DiskFile: std::fmt::Debug + Send + Sync + 'static {
     /// Writes all bytes from `offset` on.
     ///
     /// # Errors

@@ -29,9 +29,15 @@ pub struct Compaction {
 }
 
 impl<D: Disk> Journal<D> {
-    /// Whether [`Self::compact`] would free something: nothing is needed of some segment, or less than half.
+    /// Whether [`Self::compact`] would free as much as a segment holds: less is not worth beginning one for.
     pub fn wants_compaction(&self) -> bool {
-        !self.index.droppable(self.active).is_empty() || !self.candidates(1).is_empty()
+        let closed = self.segments.iter().filter(|(id, _)| **id != self.active);
+        let unneeded = closed.map(|(id, segment)| {
+            let (needed, length) = (self.index.needed_bytes(*id), u64::from(segment.length));
+            let is_damaged = self.index.usage.get(id).is_none_or(|usage| usage.is_damaged);
+            if needed * 2 < length && !is_damaged { length - needed } else { 0 }
+        });
+        unneeded.sum::<u64>() >= u64::from(self.options.segment_bytes)
     }
 
     /// Frees what is not needed: segments of which nothing is needed go, and up to `max` of those of which less than half
