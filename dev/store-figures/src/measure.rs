@@ -157,12 +157,12 @@ pub fn drained(directory: &Path, messages: u64, is_sealed: bool) -> Row {
             journal.sync().expect("a sync");
         }
         if (drained / COMMIT).is_multiple_of(256) && journal.wants_compaction() {
-            journal.compact(2).expect("a compaction");
+            journal.compact(64 << 20).expect("a compaction");
         }
     }
     journal.sync().expect("a sync");
     let (cpu, seconds) = (clock.cpu_seconds(), clock.seconds());
-    journal.compact(usize::MAX).expect("a compaction");
+    journal.compact(u64::MAX).expect("a compaction");
     let payload = messages * (64 + 34);
     let each = ratio(1_000_000, messages);
     Row {

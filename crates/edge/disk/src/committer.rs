@@ -11,8 +11,8 @@ use motte_store::{Batch, CommitSeq, Disk, Journal, JournalError, PublicationId};
 const PAUSE: Duration = Duration::from_millis(500);
 /// Commits after which it looks for something to compact although there is more to commit.
 const COMMITS_BETWEEN_LOOKS: u32 = 256;
-/// Segments that are written again in one go.
-const SEGMENTS_AT_ONCE: usize = 2;
+/// Bytes of segments that are written again in one go, while commits wait.
+const COMPACT_BYTES: u64 = 64 * 1024 * 1024;
 /// Batches kept for their memory.
 const SPARE_MAX: usize = 64;
 
@@ -267,6 +267,6 @@ fn tidy<D: Disk>(shared: &Shared<D>) {
         let _ = journal.mend();
     } else if journal.wants_compaction() {
         // What fails here is told to whoever commits next, too.
-        let _ = journal.compact(SEGMENTS_AT_ONCE);
+        let _ = journal.compact(COMPACT_BYTES);
     }
 }

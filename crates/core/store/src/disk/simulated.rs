@@ -13,9 +13,9 @@ const SECTOR_BYTES: usize = 512;
 pub struct DiskFaults {
     /// Bytes all files may have together; `None`: no limit.
     pub capacity_bytes: Option<u64>,
-    /// Writes that succeed before one fails as a device does; `None`: none fails.
+    /// Writes that succeed before all fail as those of a broken device do; `None`: none fails.
     pub writes_until_fault: Option<u32>,
-    /// Syncs that succeed before one fails, and forgets what it should have kept; `None`: none fails.
+    /// Syncs that succeed before all fail, each forgetting what it should have kept; `None`: none fails.
     pub syncs_until_fault: Option<u32>,
 }
 

@@ -40,13 +40,14 @@ impl<D: Disk> Journal<D> {
         unneeded.sum::<u64>() >= u64::from(self.options.segment_bytes)
     }
 
-    /// Frees what is not needed: segments of which nothing is needed go, and up to `max` of those of which less than half
-    /// is needed are written again first. Takes as long as reading and writing so many segments.
+    /// Frees what is not needed: segments of which nothing is needed go, and those of which less than half is needed are
+    /// written again first, up to `bytes_max` bytes of segments and at least one. Takes as long as reading so much and
+    /// writing half of it at most.
     ///
     /// # Errors
     /// Those of [`Self::append`] and [`Self::sync`]; nothing is lost then.
-    pub fn compact(&mut self, max: usize) -> Result<Compaction, JournalError> {
-        let gone: BTreeSet<u32> = self.candidates(max).into_iter().collect();
+    pub fn compact(&mut self, bytes_max: u64) -> Result<Compaction, JournalError> {
+        let gone = self.candidates(bytes_max);
         self.rewrite(&gone)
     }
 
@@ -65,18 +66,25 @@ impl<D: Disk> Journal<D> {
         self.rewrite(&gone)
     }
 
-    /// Segments of which less than half is needed, the emptiest first.
-    fn candidates(&self, max: usize) -> Vec<u32> {
+    /// Segments of which something is needed, but less than half: those with the least first, up to so many bytes.
+    fn candidates(&self, bytes_max: u64) -> BTreeSet<u32> {
+        let droppable = self.index.droppable(self.active);
         let mut found = Vec::new();
         for (id, segment) in &self.segments {
-            let is_open = *id == self.active || self.index.usage.get(id).is_none_or(|usage| usage.is_damaged);
-            let needed = self.index.needed_bytes(*id);
-            if !is_open && needed * 2 < u64::from(segment.length) {
-                found.push((needed, *id));
+            let is_damaged = self.index.usage.get(id).is_none_or(|usage| usage.is_damaged);
+            let (needed, length) = (self.index.needed_bytes(*id), u64::from(segment.length));
+            if *id != self.active && !is_damaged && !droppable.contains(id) && needed * 2 < length {
+                found.push((needed * 256 / length.max(1), *id, length));
             }
         }
         found.sort_unstable();
-        found.into_iter().take(max).map(|(_, id)| id).collect()
+        let mut bytes = 0;
+        let fits = |(_, _, length): &(u64, u32, u64)| {
+            let is_first = bytes == 0;
+            bytes += length;
+            is_first || bytes <= bytes_max
+        };
+        found.into_iter().take_while(fits).map(|(_, id, _)| id).collect()
     }
 
     fn rewrite(&mut self, gone: &BTreeSet<u32>) -> Result<Compaction, JournalError> {
@@ -118,7 +126,12 @@ impl<D: Disk> Journal<D> {
                 copied += self.append_copies(&mut copies)?;
             }
         }
-        Ok(copied + self.append_copies(&mut copies)?)
+        copied += self.append_copies(&mut copies)?;
+        if let Some(usage) = self.index.usage.get_mut(&id) {
+            // Its removals are at the end of the log now, so it need not stay for them.
+            usage.spans.clear();
+        }
+        Ok(copied)
     }
 
     fn copy_block(

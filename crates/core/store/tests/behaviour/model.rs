@@ -177,7 +177,7 @@ impl World {
             0..=54 => self.append(),
             55..=79 => self.sync(),
             80..=84 => {
-                let max = usize::try_from(self.random.below(4)).unwrap();
+                let max = self.random.below(60_000);
                 let _ = self.journal.as_mut().unwrap().compact(max);
                 self.durable();
             }

@@ -52,7 +52,7 @@ fn fill(path: &Path, is_sealed: bool) {
         journal.append([&batch]).unwrap();
     }
     journal.sync().unwrap();
-    journal.compact(usize::MAX).unwrap();
+    journal.compact(u64::MAX).unwrap();
     journal.close().unwrap();
 }
 
