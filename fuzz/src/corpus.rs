@@ -1,6 +1,7 @@
 //! The corpora: small inputs, deep inside each format, written with the encoders.
 
 mod gates;
+mod journals;
 mod packets;
 mod roles;
 mod snapshots;
@@ -21,6 +22,8 @@ pub fn of(target: &str) -> Vec<Input> {
         "topic_filter" => texts::filters(),
         "policy" => texts::policies(),
         "snapshot" => snapshots::all(),
+        "journal" => journals::segments(),
+        "vault" => journals::vaults(),
         "config" => texts::configs(),
         "credentials" => gates::credentials(),
         "proxy_header" => gates::proxy_headers(),

@@ -3,12 +3,14 @@
 pub mod config;
 pub mod credentials;
 pub mod frame;
+pub mod journal;
 pub mod packet;
 pub mod policy;
 pub mod proxy_header;
 pub mod roles;
 pub mod snapshot;
 pub mod topic_filter;
+pub mod vault;
 pub mod websocket;
 
 /// Ends a target whose promise does not hold.
@@ -52,6 +54,7 @@ pub mod packet_v5 {
 
 /// All of them.
 pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "frame", run: frame::run },
     Target { name: "packet_v31", run: packet_v31::run },
     Target { name: "packet_v311", run: packet_v311::run },
@@ -59,6 +62,8 @@ pub const TARGETS: [Target; 12] = [
     Target { name: "topic_filter", run: topic_filter::run },
     Target { name: "policy", run: policy::run },
     Target { name: "snapshot", run: snapshot::run },
+    Target { name: "journal", run: journal::run },
+    Target { name: "vault", run: vault::run },
     Target { name: "config", run: config::run },
     Target { name: "credentials", run: credentials::run },
     Target { name: "proxy_header", run: proxy_header::run },

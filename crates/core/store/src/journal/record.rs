@@ -255,7 +255,8 @@ impl<'a> Cursor<'a> {
     }
 
     fn span(&mut self) -> Option<Span> {
-        Some(Span { first: self.u32()?, last: self.u32()? })
+        let span = Span { first: self.u32()?, last: self.u32()? };
+        (span.first <= span.last).then_some(span)
     }
 
     fn flags(&mut self) -> Option<u8> {
