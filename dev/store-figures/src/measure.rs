@@ -17,6 +17,8 @@ const COMMIT: u64 = 100;
 /// Commits of one sync.
 const SYNC: u64 = 4;
 const SESSIONS: u64 = 10;
+/// Messages that a client has in flight while it drains: those of a commit come from all of them.
+const WINDOW: usize = 10;
 
 /// Time of the world and of the process.
 pub struct Clock {
@@ -106,12 +108,13 @@ fn store(batch: &mut Batch, number: u64, source: &PrincipalRecord) {
 fn store_all(journal: &mut Journal<Directory>, messages: u64) -> u64 {
     let (source, mut batch) = (source(), Batch::new());
     let mut written = 0;
-    for first in (0..messages).step_by(COMMIT as usize) {
+    for commit in 0..messages.div_ceil(COMMIT) {
+        let first = commit * COMMIT;
         batch.clear();
         (first..messages.min(first + COMMIT)).for_each(|number| store(&mut batch, number, &source));
         written += batch.bytes() as u64;
         journal.append([&batch]).expect("an append");
-        if (first / COMMIT).is_multiple_of(SYNC) {
+        if commit.is_multiple_of(SYNC) {
             journal.sync().expect("a sync");
         }
     }
@@ -143,7 +146,7 @@ pub fn drained(directory: &Path, messages: u64, is_sealed: bool) -> Row {
         batch.clear();
         // Each client reads at its own pace; the blocks that all of them want are read once.
         for session in 0..SESSIONS {
-            let deliveries = journal.deliveries(SessionId(session), 0, (COMMIT / SESSIONS) as usize);
+            let deliveries = journal.deliveries(SessionId(session), 0, WINDOW);
             for delivery in deliveries.expect("deliveries") {
                 let id = delivery.publication.expect("a message");
                 let message = journal.read(id, &mut cache).expect("a read").expect("a message");

@@ -89,10 +89,10 @@ impl<D: Disk> Journal<D> {
                 Record::PutPublication { id, .. } => {
                     put.insert(id);
                 }
-                Record::PutDelivery { publication, .. } | Record::PutRetained { publication, .. } => {
-                    if !put.contains(&publication) && self.index.publications.get(publication).is_none() {
-                        return Err(JournalError::UnknownPublication(PublicationId(publication)));
-                    }
+                Record::PutDelivery { publication, .. } | Record::PutRetained { publication, .. }
+                    if !put.contains(&publication) && self.index.publications.get(publication).is_none() =>
+                {
+                    return Err(JournalError::UnknownPublication(PublicationId(publication)));
                 }
                 _ if record.span().is_some() => {
                     let span = self.index.span_of(&record, self.active);

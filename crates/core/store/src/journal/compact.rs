@@ -117,21 +117,21 @@ impl<D: Disk> Journal<D> {
             return Err(JournalError::Damaged { segment: id, offset: damage.offset });
         }
         let mut copies = Batch::new();
-        let mut copied = 0;
+        let mut written = 0;
         for block in &scan.blocks {
             let group =
                 self.keys.data.with_ring(|ring| ring.group(block.key)).flatten().map_or(Group::COMMON, Group);
             self.copy_block(block, &bytes, group, gone, &mut copies);
             if copies.bytes() >= COPY_BYTES {
-                copied += self.append_copies(&mut copies)?;
+                written += self.append_copies(&mut copies)?;
             }
         }
-        copied += self.append_copies(&mut copies)?;
+        written += self.append_copies(&mut copies)?;
         if let Some(usage) = self.index.usage.get_mut(&id) {
             // Its removals are at the end of the log now, so it need not stay for them.
             usage.spans.clear();
         }
-        Ok(copied)
+        Ok(written)
     }
 
     fn copy_block(

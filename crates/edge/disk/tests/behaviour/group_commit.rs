@@ -32,7 +32,7 @@ fn many_workers_are_told_in_order_and_share_syncs() {
             let committer = &committer;
             scope.spawn(move || {
                 for number in 0..200 {
-                    let taken = committer.submit(worker << 32 | number, message(worker << 32 | number + 1));
+                    let taken = committer.submit(worker << 32 | number, message(worker << 32 | (number + 1)));
                     assert!(matches!(taken, Submission::Taken(_)));
                 }
             });
@@ -103,7 +103,7 @@ fn a_full_disk_refuses_and_is_used_again_when_there_is_room() {
     assert!(committer.refusal().is_some());
     disk.set_faults(DiskFaults::default());
     // The thread looks again by itself; here it is asked, so as not to wait.
-    committer.with_journal(|journal| journal.mend()).unwrap().unwrap();
+    committer.with_journal(Journal::mend).unwrap().unwrap();
     assert!(matches!(committer.submit(2, message(299)), Submission::Taken(_)));
     assert!(matches!(told.recv().unwrap().result, Committed::Durable(seq) if seq > CommitSeq(0)));
 }
@@ -118,7 +118,7 @@ fn a_disk_that_does_not_sync_leaves_doubt_and_says_so() {
     let first = told.recv().unwrap().result;
     assert!(matches!(first, Committed::InDoubt(_)), "{first:?}");
     disk.set_faults(DiskFaults::default());
-    committer.with_journal(|journal| journal.mend()).unwrap().unwrap();
+    committer.with_journal(Journal::mend).unwrap().unwrap();
     let (journal, _) = Journal::open(disk.killed(), None, JournalOptions::default()).unwrap();
     assert_eq!(journal.queue_length(SessionId(1)), 1, "in doubt, and kept");
 }
