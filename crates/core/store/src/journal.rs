@@ -13,6 +13,7 @@ mod compact;
 mod error;
 mod index;
 mod keys;
+mod need;
 mod publications;
 mod queue;
 mod read;
