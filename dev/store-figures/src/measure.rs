@@ -94,9 +94,13 @@ fn store(batch: &mut Batch, number: u64, source: &PrincipalRecord) {
         source,
     };
     batch.put_publication(Group::COMMON, PublicationId(number), &message);
+    enqueue(batch, number % SESSIONS, number / SESSIONS, number);
+}
+
+fn enqueue(batch: &mut Batch, session: u64, seq: u64, number: u64) {
     batch.enqueue(&NewDelivery {
-        session: SessionId(number % SESSIONS),
-        seq: number / SESSIONS,
+        session: SessionId(session),
+        seq,
         publication: PublicationId(number),
         qos: 1,
         retain: false,
@@ -179,8 +183,38 @@ pub fn drained(directory: &Path, messages: u64, is_sealed: bool) -> Row {
     }
 }
 
-/// Seconds to open a journal with so many messages queued, its bytes on disk, and what the process grew by.
-pub fn recovery(directory: &Path, messages: u64, is_sealed: bool) -> (f64, u64, u64) {
+/// A thousand Sessions that wait for the same ten thousand messages: what the process grew by, bytes on disk, seconds to
+/// store them and to open the journal again. To be measured first, while the process has nothing to use again.
+pub fn fan_out(directory: &Path) -> (u64, u64, f64, f64) {
+    const WAITING: u64 = 1000;
+    let folder = tempfile::tempdir_in(directory).expect("a directory");
+    let (before, clock) = (resident(), Clock::start());
+    let mut journal = open(folder.path(), None);
+    let (source, mut batch) = (source(), Batch::new());
+    for number in 0..10_000 {
+        batch.clear();
+        store(&mut batch, number, &source);
+        for session in SESSIONS..SESSIONS + WAITING - 1 {
+            enqueue(&mut batch, session, number, number);
+        }
+        journal.append([&batch]).expect("an append");
+        if number.is_multiple_of(SYNC * COMMIT) {
+            journal.sync().expect("a sync");
+        }
+    }
+    journal.sync().expect("a sync");
+    let (grown, seconds) = (resident().saturating_sub(before), clock.seconds());
+    let statistics = journal.statistics();
+    assert_eq!(statistics.deliveries, 10_000 * WAITING);
+    drop(journal);
+    let clock = Clock::start();
+    let journal = open(folder.path(), None);
+    assert_eq!(journal.statistics().deliveries, 10_000 * WAITING);
+    (grown, statistics.bytes, seconds, clock.seconds())
+}
+
+/// Seconds to open a journal with so many messages queued, and its bytes on disk.
+pub fn recovery(directory: &Path, messages: u64, is_sealed: bool) -> (f64, u64) {
     let folder = tempfile::tempdir_in(directory).expect("a directory");
     let key = KeyEncryptionKey::from_key_file(&SecretBytes::new(vec![7; 32])).expect("32 bytes are a key");
     let mut ring = keyring(is_sealed);
@@ -193,12 +227,12 @@ pub fn recovery(directory: &Path, messages: u64, is_sealed: bool) -> (f64, u64, 
             .and_then(|vault| vault.open(&key))
             .expect("the vault again")
     });
-    let (before, clock) = (resident(), Clock::start());
+    let clock = Clock::start();
     let journal = open(folder.path(), ring);
     let seconds = clock.seconds();
     let statistics = journal.statistics();
     assert_eq!(statistics.deliveries, messages);
-    (seconds, statistics.bytes, resident().saturating_sub(before))
+    (seconds, statistics.bytes)
 }
 
 fn resident() -> u64 {
