@@ -53,8 +53,7 @@ pub mod packet_v5 {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 12] = [
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     Target { name: "frame", run: frame::run },
     Target { name: "packet_v31", run: packet_v31::run },
     Target { name: "packet_v311", run: packet_v311::run },
