@@ -281,7 +281,8 @@ impl Gate {
         })
     }
 
-    fn judge<T: Subject>(&self, who: &Standing, by: Origin, what: &T) -> Result<RuleId, Denial> {
+    /// Decides without a proof: for the analyzer, which asks and lets nothing through.
+    pub(crate) fn judge<T: Subject>(&self, who: &Standing, by: Origin, what: &T) -> Result<RuleId, Denial> {
         let (action, target) = (what.action(), what.target());
         let kind = || Denial::Kind { principal: who.principal().name().to_owned(), origin: by.name() };
         match (&**who.principal(), by) {
@@ -354,7 +355,7 @@ impl Gate {
     ) -> Result<RuleId, Denial> {
         let (mut allowed, mut denied) = (None, None);
         who.for_each_match(&self.policy, topic, |rule| {
-            if rule.actions.has(action) && holds(rule, who.principal(), what) {
+            if rule.actions.has(action) && holds(rule, who.principal(), what.qos(), what.payload_bytes()) {
                 let found = if rule.allows { &mut allowed } else { &mut denied };
                 *found = (*found).min(Some(rule.id)).or(Some(rule.id));
             }
@@ -380,7 +381,7 @@ impl Gate {
         let mut narrowed = None;
         let mut too_wide = false;
         for (granted, rule) in who.rules_about(&self.policy, action) {
-            if !holds(rule, who.principal(), what) {
+            if !holds(rule, who.principal(), what.qos(), what.payload_bytes()) {
                 continue;
             }
             if !rule.allows {
@@ -442,10 +443,10 @@ fn permits_wildcards(wildcards: Wildcards, filter: &TopicFilter) -> bool {
 
 /// Whether a rule's conditions hold. What the message itself brings (QoS, size) limits what is allowed and never what is
 /// denied: a deny rule with such a condition denies what is within it.
-fn holds<T: Subject>(rule: &Rule, principal: &Principal, what: &T) -> bool {
+pub(crate) fn holds(rule: &Rule, principal: &Principal, qos: u8, payload_bytes: usize) -> bool {
     let conditions = &rule.conditions;
-    let message = conditions.qos_max.is_none_or(|max| what.qos() <= max)
-        && conditions.payload_bytes_max.is_none_or(|max| what.payload_bytes() as u64 <= max);
+    let message = conditions.qos_max.is_none_or(|max| qos <= max)
+        && conditions.payload_bytes_max.is_none_or(|max| payload_bytes as u64 <= max);
     if !message {
         return false;
     }

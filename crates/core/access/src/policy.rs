@@ -85,6 +85,7 @@ pub(crate) struct Rule {
 struct Role {
     rules: Vec<Rule>,
     wildcards: Wildcards,
+    place: RulePlace,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -132,7 +133,8 @@ impl Policy {
             let what = format!("version {} is not known", written.version.get_ref());
             return Err(reader.fault(written.version.span().start, what, "write `version = 1`"));
         }
-        for (name, role) in &written.role {
+        for (key, role) in &written.role {
+            let name = key.get_ref();
             if self.roles.contains_key(name) {
                 let what = format!("role `{name}` is written in two files");
                 return Err(reader.fault(0, what, "keep each role in one file"));
@@ -142,7 +144,8 @@ impl Policy {
             for rule in &role.rules {
                 reader.rule(name, rule, &mut self.places, &mut rules)?;
             }
-            self.roles.insert(name.clone(), Role { rules, wildcards });
+            let place = reader.place(name, key.span().start);
+            self.roles.insert(name.clone(), Role { rules, wildcards, place });
         }
         for (name, group) in &written.group {
             self.groups.entry(name.clone()).or_default().extend(names(&group.roles));
@@ -224,6 +227,11 @@ fn names(written: &[Spanned<String>]) -> Vec<String> {
 /// A role ready for decisions: rules without placeholders by topic, the rest to be resolved for each principal.
 #[derive(Debug)]
 pub(crate) struct CompiledRole {
+    pub(crate) name: String,
+    /// Where it is defined.
+    pub(crate) place: RulePlace,
+    /// The listener whose policy it belongs to; none for the general one.
+    pub(crate) listener: Option<String>,
     pub(crate) fixed: FilterSet<Vec<u32>>,
     pub(crate) fixed_rules: Vec<(TopicFilter, u32)>,
     pub(crate) templated: Vec<u32>,
@@ -261,8 +269,8 @@ pub struct CompiledPolicy {
     pub(crate) development: bool,
     pub(crate) rules: Vec<Rule>,
     pub(crate) roles: Vec<CompiledRole>,
-    everywhere: Assignments,
-    by_listener: FxHashMap<String, Assignments>,
+    pub(crate) everywhere: Assignments,
+    pub(crate) by_listener: FxHashMap<String, Assignments>,
     pub(crate) bridges: FxHashMap<String, Vec<u32>>,
     pub(crate) operators: FxHashMap<String, Vec<u32>>,
     places: Vec<RulePlace>,
@@ -288,7 +296,7 @@ impl CompiledPolicy {
             operators: FxHashMap::default(),
             places: Vec::new(),
         };
-        let numbers = compiled.add(general);
+        let numbers = compiled.add(general, None);
         compiled.everywhere = assignments(general, &numbers);
         let named = |all: &BTreeMap<String, Vec<String>>| {
             all.iter().map(|(name, roles)| (name.clone(), numbers_of(roles, &numbers))).collect()
@@ -296,21 +304,21 @@ impl CompiledPolicy {
         compiled.bridges = named(&general.bridges);
         compiled.operators = named(&general.operators);
         for (listener, policy) in own {
-            let numbers = compiled.add(policy);
+            let numbers = compiled.add(policy, Some(listener));
             compiled.by_listener.insert(listener.clone(), assignments(policy, &numbers));
         }
         compiled
     }
 
     /// Adds a policy's roles; gives their numbers.
-    fn add<'p>(&mut self, policy: &'p Policy) -> FxHashMap<&'p str, u32> {
+    fn add<'p>(&mut self, policy: &'p Policy, listener: Option<&str>) -> FxHashMap<&'p str, u32> {
         let first_place = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
         self.places.extend(policy.places.iter().cloned());
         let mut numbers = FxHashMap::default();
         for (name, role) in &policy.roles {
             let number = u32::try_from(self.roles.len()).unwrap_or(u32::MAX);
             numbers.insert(name.as_str(), number);
-            self.roles.push(compile_role(role, first_place, &mut self.rules));
+            self.roles.push(compile_role(name, role, listener, first_place, &mut self.rules));
         }
         numbers
     }
@@ -380,9 +388,21 @@ fn numbers_of(roles: &[String], numbers: &FxHashMap<&str, u32>) -> Vec<u32> {
 }
 
 /// Compiles a role; `first_place` is where the places of its policy begin among all.
-fn compile_role(role: &Role, first_place: u32, rules: &mut Vec<Rule>) -> CompiledRole {
-    let mut compiled =
-        CompiledRole { fixed: FilterSet::new(), fixed_rules: Vec::new(), templated: Vec::new() };
+fn compile_role(
+    name: &str,
+    role: &Role,
+    listener: Option<&str>,
+    first_place: u32,
+    rules: &mut Vec<Rule>,
+) -> CompiledRole {
+    let mut compiled = CompiledRole {
+        name: name.to_owned(),
+        place: role.place.clone(),
+        listener: listener.map(str::to_owned),
+        fixed: FilterSet::new(),
+        fixed_rules: Vec::new(),
+        templated: Vec::new(),
+    };
     for rule in &role.rules {
         let number = u32::try_from(rules.len()).unwrap_or(u32::MAX);
         match rule.topic.fixed() {

@@ -24,6 +24,11 @@ impl Reader<'_> {
         PolicyError::at(self.file, self.text, at, what, remedy)
     }
 
+    /// The place of something that a role says, or of the role.
+    pub(crate) fn place(&self, role: &str, at: usize) -> RulePlace {
+        RulePlace { file: Arc::from(self.file), line: place(self.text, at).0, role: Arc::from(role) }
+    }
+
     pub(crate) fn unknown<'k>(
         &self,
         name: &Spanned<String>,
@@ -87,10 +92,10 @@ impl Reader<'_> {
             return Err(self.fault(at, what, "name at least one action and one topic, or remove the rule"));
         }
         let conditions = self.conditions(body)?;
-        let (line, _) = place(self.text, at);
+        let place = self.place(role, at);
         for topic in &body.topics {
             let id = RuleId(u32::try_from(places.len()).unwrap_or(u32::MAX - 1));
-            places.push(RulePlace { file: Arc::from(self.file), line, role: Arc::from(role) });
+            places.push(place.clone());
             let template = Template::parse(topic.get_ref())
                 .map_err(|(what, remedy)| self.fault(topic.span().start, what, remedy))?;
             rules.push(Rule {

@@ -20,7 +20,21 @@ pub struct Standing {
 
 impl Standing {
     pub(crate) fn resolve(principal: Arc<Principal>, policy: &CompiledPolicy) -> Self {
-        let (roles, groups) = roles_of(&principal, policy);
+        Self::resolve_with(principal, policy, &[], &[])
+    }
+
+    /// As [`Standing::resolve`], with further roles and groups: for what-if questions of the analyzer.
+    pub(crate) fn resolve_with(
+        principal: Arc<Principal>,
+        policy: &CompiledPolicy,
+        further_roles: &[u32],
+        further_groups: &[String],
+    ) -> Self {
+        let (mut roles, mut groups) = roles_of(&principal, policy);
+        roles.extend_from_slice(further_roles);
+        roles.sort_unstable();
+        roles.dedup();
+        groups.extend_from_slice(further_groups);
         let mut own = Vec::new();
         for role in roles.iter().filter_map(|role| policy.roles.get(*role as usize)) {
             for number in &role.templated {
@@ -44,6 +58,11 @@ impl Standing {
     /// The policy it was resolved under.
     pub fn generation(&self) -> PolicyGeneration {
         self.generation
+    }
+
+    /// Numbers of its roles.
+    pub(crate) fn roles(&self) -> &[u32] {
+        &self.roles
     }
 
     /// Calls `each` with every rule whose filter matches the topic.

@@ -6,8 +6,8 @@ use motte_topic::TopicFilter;
 use crate::principal::{ClientPrincipal, Methods, Principal};
 
 /// What a placeholder stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Placeholder {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Placeholder {
     ClientId,
     Identity,
     User,
@@ -27,8 +27,17 @@ const PLACEHOLDERS: [(&str, Placeholder); 7] = [
     ("group", Placeholder::Group),
 ];
 
+impl Placeholder {
+    /// As it is written in a filter, with its braces.
+    pub(crate) fn written(self) -> String {
+        let name = PLACEHOLDERS.iter().find(|(_, one)| *one == self).map_or("", |(name, _)| *name);
+        format!("{{{name}}}")
+    }
+}
+
+/// A part of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+pub(crate) enum Piece {
     Text(String),
     Placeholder(Placeholder),
 }
@@ -92,6 +101,45 @@ impl Template {
         }
     }
 
+    /// Its levels, first to last, each in pieces. A level without pieces is empty.
+    pub(crate) fn levels(&self) -> Vec<Vec<Piece>> {
+        let mut levels = vec![Vec::new()];
+        for piece in &self.pieces {
+            let Piece::Text(text) = piece else {
+                levels.last_mut().into_iter().for_each(|level: &mut Vec<Piece>| level.push(piece.clone()));
+                continue;
+            };
+            for (at, part) in text.split('/').enumerate() {
+                if at > 0 {
+                    levels.push(Vec::new());
+                }
+                if !part.is_empty() {
+                    levels.last_mut().into_iter().for_each(|level| level.push(Piece::Text(part.to_owned())));
+                }
+            }
+        }
+        levels
+    }
+
+    /// Its placeholders.
+    pub(crate) fn placeholders(&self) -> impl Iterator<Item = Placeholder> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Placeholder(placeholder) => Some(*placeholder),
+            Piece::Text(_) => None,
+        })
+    }
+
+    /// A filter of all topics that it can stand for, whatever the values: `+` at each level with a placeholder.
+    pub(crate) fn widest(&self) -> Option<TopicFilter> {
+        let level = |pieces: Vec<Piece>| match pieces.as_slice() {
+            [] => String::new(),
+            [Piece::Text(text)] => text.clone(),
+            _ => "+".to_owned(),
+        };
+        let levels: Vec<String> = self.levels().into_iter().map(level).collect();
+        TopicFilter::parse(levels.join("/")).ok()
+    }
+
     /// The filter itself, when it has no placeholder.
     pub(crate) fn fixed(&self) -> Option<TopicFilter> {
         if self.pieces.iter().any(|piece| matches!(piece, Piece::Placeholder(_))) {
@@ -148,6 +196,15 @@ impl Template {
             }
         }
         Some(out)
+    }
+}
+
+impl std::fmt::Display for Template {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.pieces.iter().try_for_each(|piece| match piece {
+            Piece::Text(text) => f.write_str(text),
+            Piece::Placeholder(placeholder) => f.write_str(&placeholder.written()),
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use toml::Spanned;
 pub(crate) struct PolicyFile {
     pub(crate) version: Spanned<u32>,
     #[serde(default)]
-    pub(crate) role: BTreeMap<String, RoleWritten>,
+    pub(crate) role: BTreeMap<Spanned<String>, RoleWritten>,
     #[serde(default)]
     pub(crate) identity: BTreeMap<String, IdentityWritten>,
     #[serde(default)]
