@@ -20,6 +20,36 @@ impl ClientIdPattern {
         Ok(Self(text.to_owned()))
     }
 
+    /// A Client Identifier that fits, with `rest` where the pattern permits any.
+    pub(crate) fn example(&self, identity: &str, rest: &str) -> String {
+        let filled = |pattern: &str| pattern.replace("{identity}", identity);
+        match self.0.strip_suffix('*') {
+            Some(start) => format!("{}{rest}", filled(start)),
+            None => filled(&self.0),
+        }
+    }
+
+    /// The identities for which a Client Identifier may fit.
+    pub(crate) fn identities(&self, client_id: &str) -> Vec<String> {
+        let (pattern, is_open) = match self.0.strip_suffix('*') {
+            Some(start) => (start, true),
+            None => (self.0.as_str(), false),
+        };
+        let Some((before, after)) = pattern.split_once("{identity}") else { return Vec::new() };
+        let Some(rest) = client_id.strip_prefix(before) else { return Vec::new() };
+        let parts = rest
+            .char_indices()
+            .map(|(at, _)| at)
+            .chain([rest.len()])
+            .filter_map(|at| rest.split_at_checked(at));
+        parts
+            .map(|(identity, _)| identity.to_owned())
+            .filter(|identity| {
+                self.matches(client_id, identity) && (is_open || !after.is_empty() || identity == rest)
+            })
+            .collect()
+    }
+
     /// Whether `client_id` fits for this identity.
     pub(crate) fn matches(&self, client_id: &str, identity: &str) -> bool {
         let filled = |pattern: &str| pattern.replace("{identity}", identity);

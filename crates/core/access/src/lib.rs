@@ -6,6 +6,7 @@
 //! Never here: Sessions, packets, clocks, files.
 
 mod action;
+pub mod analysis;
 mod client_id;
 mod error;
 mod explain;

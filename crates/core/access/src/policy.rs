@@ -11,7 +11,7 @@ use toml::Spanned;
 use crate::action::Actions;
 use crate::client_id::ClientIdPattern;
 use crate::error::PolicyError;
-use crate::principal::{Methods, Security};
+use crate::principal::{CertificateFacts, Methods, Security};
 use crate::reader::{Reader, syntax_error};
 use crate::template::Template;
 use crate::written::PolicyFile;
@@ -251,6 +251,14 @@ pub(crate) struct CompiledCertificate {
     pub(crate) ou: Option<String>,
     pub(crate) o: Option<String>,
     pub(crate) roles: Vec<u32>,
+}
+
+impl CompiledCertificate {
+    /// Whether a certificate is one of those that the entry speaks of.
+    pub(crate) fn fits(&self, facts: &CertificateFacts) -> bool {
+        let fits = |wanted: &Option<String>, have: &Option<String>| wanted.is_none() || wanted == have;
+        fits(&self.cn, &facts.cn) && fits(&self.ou, &facts.ou) && fits(&self.o, &facts.o)
+    }
 }
 
 /// Which roles clients have, as one policy says.

@@ -119,12 +119,9 @@ fn roles_of(principal: &Principal, policy: &CompiledPolicy) -> (Vec<u32>, Vec<St
             if let Some(facts) =
                 client.certificate.as_deref().filter(|_| client.methods.has(Methods::CERTIFICATE))
             {
-                let fits =
-                    |wanted: &Option<String>, have: &Option<String>| wanted.is_none() || wanted == have;
-                for one in &policy.assignments(&client.listener).certificates {
-                    if fits(&one.cn, &facts.cn) && fits(&one.ou, &facts.ou) && fits(&one.o, &facts.o) {
-                        roles.extend_from_slice(&one.roles);
-                    }
+                let certificates = &policy.assignments(&client.listener).certificates;
+                for one in certificates.iter().filter(|one| one.fits(facts)) {
+                    roles.extend_from_slice(&one.roles);
                 }
             }
             roles.sort_unstable();
@@ -138,6 +135,11 @@ fn roles_of(principal: &Principal, policy: &CompiledPolicy) -> (Vec<u32>, Vec<St
         // A node speaks only for principals of its own, the system has rights of its kind.
         Principal::Node { .. } | Principal::System => (Vec::new(), Vec::new()),
     }
+}
+
+/// The groups a principal is in.
+pub(crate) fn groups_of(principal: &Principal, policy: &CompiledPolicy) -> Vec<String> {
+    roles_of(principal, policy).1
 }
 
 fn holders_of<'p>(client: &ClientPrincipal, policy: &'p CompiledPolicy) -> Vec<&'p CompiledHolder> {

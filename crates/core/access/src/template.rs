@@ -36,7 +36,7 @@ impl Placeholder {
 }
 
 /// A part of a template.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Piece {
     Text(String),
     Placeholder(Placeholder),

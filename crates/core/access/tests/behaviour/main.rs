@@ -1,6 +1,7 @@
 //! Decisions as operators and attackers see them.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod analysis;
 mod bypass;
 mod origins;
 mod policies;

@@ -1,0 +1,82 @@
+//! Policies at random: several roles, rules that allow and deny, placeholders, `$` topics, conditions, wildcards, narrowing,
+//! and every way to have a role.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::universe::LISTENER;
+
+/// A filter of one or two levels and perhaps `#`.
+pub(super) fn filter() -> impl Strategy<Value = String> {
+    let first = select(vec!["a", "b", "", "+", "{identity}", "{client_id}", "$x", "$SYS", "{cert.ou}", "a"]);
+    let next =
+        select(vec!["a", "b", "", "+", "{identity}", "{client_id}", "{group}", "a-{client_id}", "{user}"]);
+    (first, proptest::option::of(next), prop::bool::weighted(0.35), prop::bool::weighted(0.05)).prop_map(
+        |(first, next, open, all)| {
+            if all {
+                return "#".to_owned();
+            }
+            let mut text = first.to_owned();
+            if let Some(next) = next {
+                text.push('/');
+                text.push_str(next);
+            }
+            if open || text.is_empty() {
+                text.push_str("/#");
+            }
+            text
+        },
+    )
+}
+
+fn rule() -> impl Strategy<Value = String> {
+    let actions =
+        select(vec!["publish", "subscribe", "retain", "share", "receive", "publish", "subscribe", "will"]);
+    let condition = select(vec![
+        "",
+        "",
+        "",
+        "",
+        ", qos_max = 0",
+        ", qos_max = 1",
+        ", method = [\"password\"]",
+        ", method = [\"certificate\"]",
+        ", listener = [\"side\"]",
+        ", from = [\"10.0.0.0/8\"]",
+        ", narrow = true",
+        ", narrow = true",
+    ]);
+    let actions = proptest::collection::vec(actions, 1..3);
+    (prop::bool::weighted(0.35), actions, filter(), condition).prop_map(
+        |(denies, actions, filter, condition)| {
+            let verb = if denies { "deny" } else { "allow" };
+            let condition =
+                if denies { condition.replace(", narrow = true", "") } else { condition.to_owned() };
+            format!("{{ {verb} = {actions:?}, topics = [\"{filter}\"]{condition} }}")
+        },
+    )
+}
+
+fn role(name: &'static str) -> impl Strategy<Value = String> {
+    let wildcards = select(vec!["scoped", "scoped", "allow", "deny"]);
+    (wildcards, proptest::collection::vec(rule(), 1..4)).prop_map(move |(wildcards, rules)| {
+        format!("[role.{name}]\nwildcards = \"{wildcards}\"\nrules = [\n    {},\n]\n", rules.join(",\n    "))
+    })
+}
+
+/// A whole policy with the roles `r` and `s`.
+pub(super) fn policy() -> impl Strategy<Value = String> {
+    let holders = select(vec![
+        "[identity.a]\nroles = [\"r\"]\n",
+        "[identity.a]\nroles = [\"r\", \"s\"]\ngroups = [\"b\", \"y\"]\n[group.b]\n[group.y]\n",
+        "[identity.a]\nroles = [\"r\"]\nclient_ids = [\"*\"]\n[authenticated]\nroles = [\"s\"]\n",
+        "[authenticated]\nroles = [\"r\"]\n[[certificate]]\nou = \"u\"\nroles = [\"s\"]\n",
+        "[authenticated]\nroles = [\"r\", \"s\"]\nclient_ids = [\"{identity}\"]\n",
+        "[identity.a]\nroles = [\"s\"]\n[anonymous]\nroles = [\"r\"]\n",
+        "[[certificate]]\nou = \"u\"\nroles = [\"r\"]\n[[certificate]]\ncn = \"b\"\nroles = [\"s\"]\n",
+    ]);
+    (role("r"), role("s"), holders).prop_map(|(r, s, holders)| {
+        debug_assert_eq!(LISTENER, "side");
+        format!("version = 1\n{r}{s}{holders}")
+    })
+}

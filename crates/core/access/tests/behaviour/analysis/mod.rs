@@ -1,0 +1,5 @@
+//! The analyzer against the Gate, asked about everybody and everything there is in a small universe.
+
+mod generate;
+mod proving;
+mod universe;

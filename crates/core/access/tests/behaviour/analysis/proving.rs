@@ -1,0 +1,112 @@
+//! `prove` says of each statement what asking the Gate about everybody says.
+
+use motte_access::Gate;
+use motte_access::analysis::{Statement, Verdict, Way, Whom};
+use motte_topic::TopicFilter;
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::sync::Arc;
+
+use super::generate::policy;
+use super::universe::{Asker, TOPICS, clients, compile, world};
+
+/// A filter without placeholders.
+fn target() -> impl Strategy<Value = &'static str> {
+    select(vec![
+        "a", "b", "a/b", "a/#", "+", "#", "+/b", "a/+", "b/a/#", "$x/#", "$SYS/#", "/#", "/a", "a/b/y",
+        "z/#", "y", "+/+/b", "$x/a", "a/y", "+/a-b", "a/+/z",
+    ])
+}
+
+/// Whether somebody may something of a filter.
+fn anybody_may(
+    policy: &str,
+    identity: Option<&str>,
+    way: Way,
+    filter: &str,
+    except: Option<&str>,
+) -> Option<String> {
+    let gate = Gate::new(Arc::new(compile(policy)));
+    let filter = TopicFilter::parse(filter).unwrap();
+    for client in clients(&gate, policy) {
+        if identity.is_some_and(|name| *client.identity != *name || client.methods.names() == "anonymous") {
+            continue;
+        }
+        let own =
+            except.map(|text| TopicFilter::parse(text.replace("{identity}", &client.identity)).unwrap());
+        let mut asker = Asker::new(&gate, &client);
+        for qos in 0..if policy.contains("qos_max") { 3 } else { 1 } {
+            let may = asker.may(way, qos);
+            let found = TOPICS.iter().zip(may).find(|(topic, may)| {
+                *may && filter.matches(topic.as_ref())
+                    && !own.as_ref().is_some_and(|own| own.matches(topic.as_ref()))
+            });
+            if let Some((topic, _)) = found {
+                return Some(format!("{client:?} {} {topic} with QoS {qos}", way.name()));
+            }
+        }
+    }
+    None
+}
+
+const WAYS: [Way; 5] = [Way::Publish, Way::Retain, Way::Will, Way::Subscribe, Way::Receive];
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_proved_nobody_can_and_what_is_refuted_somebody_can(
+        policy in policy(),
+        way in select(WAYS.to_vec()),
+        target in target(),
+        who in select(vec![None, Some("a"), Some("b"), Some("z")]),
+        except in select(vec![None, None, Some("a/{identity}/#"), Some("{identity}/#"), Some("+/b")]),
+    ) {
+        let whom = who.map_or(Whom::Anybody, |name| Whom::Identity(name.into()));
+        let except_list: Vec<&str> = except.into_iter().collect();
+        let statement = Statement::new(whom, false, way.name(), target, &except_list).unwrap();
+        let verdict = world(&policy).prove(&statement).unwrap();
+        let found = anybody_may(&policy, who, way, target, except);
+        match (&verdict, &found) {
+            (Verdict::Proved(_), Some(found)) => prop_assert!(false, "{statement}\nwas proved, but {found}\n{policy}"),
+            (Verdict::Refuted(counter), None) => {
+                prop_assert!(false, "{statement}\nwas refuted by {counter:?}, but nobody can\n{policy}");
+            }
+            (Verdict::Refuted(counter), Some(_)) => {
+                prop_assert!(counter.topic.is_some() && counter.rule.is_some(), "{counter:?}\n{policy}");
+                prop_assert!(counter.filter.is_some() == (way == Way::Subscribe), "{counter:?}");
+            }
+            (Verdict::Proved(_), None) => {}
+        }
+    }
+
+    #[test]
+    fn what_can_be_done_is_done_by_each_identity(
+        policy in policy(),
+        way in select(WAYS.to_vec()),
+        target in target(),
+        name in select(vec!["a", "b", "z"]),
+    ) {
+        let statement = Statement::new(Whom::Identity(name.into()), true, way.name(), target, &[]).unwrap();
+        let filter = TopicFilter::parse(target).unwrap();
+        let gate = Gate::new(Arc::new(compile(&policy)));
+        // Each certificate that it may have is another client; each must find a way.
+        let mut everybody: std::collections::BTreeMap<Option<String>, bool> = std::collections::BTreeMap::new();
+        for client in clients(&gate, &policy) {
+            if *client.identity != *name || client.methods.names() == "anonymous" {
+                continue;
+            }
+            let mut asker = Asker::new(&gate, &client);
+            let mut may = asker.may(if way == Way::Subscribe { Way::Receive } else { way }, 0);
+            if way == Way::Subscribe && !asker.subscribes(motte_access::Action::Subscribe, &filter, 0) {
+                may = vec![false; TOPICS.len()];
+            }
+            let all = TOPICS.iter().zip(may).all(|(topic, may)| may || !filter.matches(topic.as_ref()));
+            let unit = client.certificate.as_ref().and_then(|facts| facts.ou.clone()).filter(|ou| policy.contains(&format!("ou = \"{ou}\"")));
+            *everybody.entry(unit).or_default() |= all;
+        }
+        let expected = !everybody.is_empty() && everybody.values().all(|can| *can);
+        let verdict = world(&policy).prove(&statement).unwrap();
+        prop_assert_eq!(matches!(verdict, Verdict::Proved(_)), expected, "{}: {:?}\n{}", statement, verdict, policy);
+    }
+}
