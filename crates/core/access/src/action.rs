@@ -90,6 +90,22 @@ impl Actions {
         })
     }
 
+    /// The fewest words that say it.
+    pub(crate) fn words(self) -> String {
+        let has = |action| self.has(action);
+        let sends = [
+            (has(Action::Publish), "publish"),
+            (has(Action::Retain), "retain"),
+            (has(Action::SetWill) && !has(Action::Publish), "will"),
+            (has(Action::Subscribe), "subscribe"),
+            (has(Action::Share), "share"),
+            (has(Action::Receive) && !has(Action::Subscribe) && !has(Action::Share), "receive"),
+            (has(Action::Administer), "administer"),
+        ];
+        let words: Vec<&str> = sends.iter().filter(|(said, _)| *said).map(|(_, word)| *word).collect();
+        words.join(", ")
+    }
+
     pub(crate) fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

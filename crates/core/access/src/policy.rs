@@ -81,6 +81,14 @@ pub(crate) struct Rule {
     pub(crate) wildcards: Wildcards,
 }
 
+impl Rule {
+    /// What it says, without its conditions: `allow publish on a/#`.
+    pub(crate) fn words(&self) -> String {
+        let verb = if self.allows { "allow" } else { "deny" };
+        format!("{verb} {} on {}", self.actions.words(), self.topic)
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Role {
     rules: Vec<Rule>,

@@ -7,17 +7,26 @@
 //! `topic_set`), and those sets are compared. The rules that bear on somebody are found by the code that decides in the
 //! broker, so the analyzer cannot mean another policy than the one that is in force.
 
+mod blast;
+mod diff;
+mod effect;
+mod lint;
 mod population;
 mod prove;
 mod rights;
 mod statement;
 mod topic_set;
+mod trace;
 mod values;
 mod world;
 
+pub use blast::{Blast, Topics};
+pub use diff::{Change, Difference, diff};
+pub use lint::{Check, Finding, Severity};
 pub use population::{TooMany, Who};
 pub use prove::{CounterExample, Proof, Verdict};
 pub use rights::Way;
 pub use statement::{Statement, StatementError, Whom};
 pub use topic_set::{TopicPiece, TopicSet};
+pub use trace::{Cited, Explained, Inquiry};
 pub use world::{ANY_LISTENER, ListenerFacts, World};

@@ -107,6 +107,8 @@ impl Candidate {
 pub(crate) struct Population {
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) values: Values,
+    /// Identities that policies name or whose certificates are known.
+    pub(crate) listed: BTreeSet<String>,
 }
 
 impl Population {
@@ -224,7 +226,7 @@ impl<'a> Builder<'a> {
             }
         }
         self.others();
-        Ok(Population { candidates: self.found, values: self.values })
+        Ok(Population { candidates: self.found, values: self.values, listed: self.listed })
     }
 
     /// Bridges and operators.

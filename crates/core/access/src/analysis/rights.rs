@@ -1,6 +1,6 @@
 //! What one principal may with one kind of message, as sets of topics.
 
-use motte_topic::{TopicFilter, contains, intersects, uncovered};
+use motte_topic::{TopicFilter, uncovered};
 
 use crate::action::{Action, Origin};
 use crate::analysis::topic_set::{TopicPiece, TopicSet};
@@ -90,7 +90,7 @@ pub(crate) struct Sides<'a> {
 }
 
 impl Sides<'_> {
-    fn denied(&self) -> Vec<&TopicFilter> {
+    pub(crate) fn denied(&self) -> Vec<&TopicFilter> {
         self.deny.iter().map(|(filter, _)| *filter).collect()
     }
 
@@ -168,7 +168,7 @@ impl<'a> Rights<'a> {
 }
 
 /// Nobody but the broker publishes below `$SYS`.
-fn outside_system(topics: &TopicSet) -> TopicSet {
+pub(crate) fn outside_system(topics: &TopicSet) -> TopicSet {
     let system: Vec<TopicFilter> = TopicFilter::parse("$SYS/#").into_iter().collect();
     topics.without(&TopicSet::of(&system, &[]))
 }
@@ -220,12 +220,4 @@ fn below_any_first_level(deny: &[(&TopicFilter, &Rule)]) -> TopicSet {
         wholly.chain([&""]).filter_map(|first| TopicFilter::parse(format!("{first}/#")).ok()).collect();
     let all = TopicFilter::parse("#").ok();
     all.and_then(|all| TopicPiece::new(all, &except)).into_iter().collect()
-}
-
-/// The first rule of a side whose filter has something to do with another filter; those that contain it go before.
-pub(crate) fn nearest<'a>(side: &[(&'a TopicFilter, &'a Rule)], filter: &TopicFilter) -> Option<&'a Rule> {
-    let containing = side.iter().find(|(one, _)| contains(one, filter));
-    containing
-        .or_else(|| side.iter().find(|(one, _)| intersects(one, filter).is_some()))
-        .map(|(_, rule)| *rule)
 }

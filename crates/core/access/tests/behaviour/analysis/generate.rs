@@ -4,13 +4,10 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::universe::LISTENER;
-
 /// A filter of one or two levels and perhaps `#`.
 pub(super) fn filter() -> impl Strategy<Value = String> {
     let first = select(vec!["a", "b", "", "+", "{identity}", "{client_id}", "$x", "$SYS", "{cert.ou}", "a"]);
-    let next =
-        select(vec!["a", "b", "", "+", "{identity}", "{client_id}", "{group}", "a-{client_id}", "{user}"]);
+    let next = select(vec!["a", "b", "", "+", "{identity}", "{client_id}", "{group}", "{user}"]);
     (first, proptest::option::of(next), prop::bool::weighted(0.35), prop::bool::weighted(0.05)).prop_map(
         |(first, next, open, all)| {
             if all {
@@ -64,9 +61,8 @@ fn role(name: &'static str) -> impl Strategy<Value = String> {
     })
 }
 
-/// A whole policy with the roles `r` and `s`.
-pub(super) fn policy() -> impl Strategy<Value = String> {
-    let holders = select(vec![
+fn holders() -> impl Strategy<Value = &'static str> {
+    select(vec![
         "[identity.a]\nroles = [\"r\"]\n",
         "[identity.a]\nroles = [\"r\", \"s\"]\ngroups = [\"b\", \"y\"]\n[group.b]\n[group.y]\n",
         "[identity.a]\nroles = [\"r\"]\nclient_ids = [\"*\"]\n[authenticated]\nroles = [\"s\"]\n",
@@ -74,9 +70,17 @@ pub(super) fn policy() -> impl Strategy<Value = String> {
         "[authenticated]\nroles = [\"r\", \"s\"]\nclient_ids = [\"{identity}\"]\n",
         "[identity.a]\nroles = [\"s\"]\n[anonymous]\nroles = [\"r\"]\n",
         "[[certificate]]\nou = \"u\"\nroles = [\"r\"]\n[[certificate]]\ncn = \"b\"\nroles = [\"s\"]\n",
-    ]);
-    (role("r"), role("s"), holders).prop_map(|(r, s, holders)| {
-        debug_assert_eq!(LISTENER, "side");
-        format!("version = 1\n{r}{s}{holders}")
+    ])
+}
+
+/// A whole policy with the roles `r` and `s`.
+pub(super) fn policy() -> impl Strategy<Value = String> {
+    (role("r"), role("s"), holders()).prop_map(|(r, s, holders)| format!("version = 1\n{r}{s}{holders}"))
+}
+
+/// Two policies that differ in one role.
+pub(super) fn policy_pair() -> impl Strategy<Value = (String, String)> {
+    (role("r"), role("r"), role("s"), holders()).prop_map(|(old, new, s, holders)| {
+        (format!("version = 1\n{old}{s}{holders}"), format!("version = 1\n{new}{s}{holders}"))
     })
 }

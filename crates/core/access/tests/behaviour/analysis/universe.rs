@@ -11,7 +11,7 @@ use motte_access::{
 use motte_topic::{TopicFilter, TopicName};
 
 /// Levels of topics. Policies are made of the first three; `y` and `z` are names that no policy speaks of.
-pub(super) const LEVELS: [&str; 7] = ["a", "b", "", "y", "z", "a-b", "a-y"];
+pub(super) const LEVELS: [&str; 8] = ["a", "b", "", "y", "z", "a-b", "u", "anonymous"];
 
 /// The listener that policies name.
 pub(super) const LISTENER: &str = "side";
@@ -31,9 +31,13 @@ fn texts(alphabet: &[&str], depth: usize) -> Vec<String> {
     all
 }
 
-/// Every topic of up to three levels.
-pub(super) static TOPICS: LazyLock<Vec<TopicName>> =
-    LazyLock::new(|| texts(&LEVELS, 3).iter().filter_map(|text| TopicName::parse(text).ok()).collect());
+/// Every topic of up to two levels, and of three where the last is `a` or `z`: policies here write out two.
+pub(super) static TOPICS: LazyLock<Vec<TopicName>> = LazyLock::new(|| {
+    let short = texts(&LEVELS, 2);
+    let long = short.iter().filter(|text| text.contains('/'));
+    let long: Vec<String> = long.flat_map(|text| ["a", "z"].map(|last| format!("{text}/{last}"))).collect();
+    short.iter().chain(&long).filter_map(|text| TopicName::parse(text).ok()).collect()
+});
 
 /// Every topic as a filter, and every filter of up to two levels with wildcards.
 pub(super) static FILTERS: LazyLock<Vec<TopicFilter>> = LazyLock::new(|| {
@@ -67,7 +71,7 @@ pub(super) fn world(text: &str) -> World {
 pub(super) fn clients(gate: &Gate, policy: &str) -> Vec<ClientPrincipal> {
     let mut all = Vec::new();
     for listener in [ANY_LISTENER, LISTENER] {
-        for identity in ["a", "b", "z", "a-b"] {
+        for identity in ["a", "b", "z", "a-b", "u"] {
             let units: &[Option<&str>] = if gate.policy().knows_identity(identity) {
                 &[None]
             } else {
@@ -79,7 +83,7 @@ pub(super) fn clients(gate: &Gate, policy: &str) -> Vec<ClientPrincipal> {
             for (methods, unit) in
                 [(Methods::PASSWORD, None)].into_iter().chain(certified.into_iter().flatten())
             {
-                for client_id in ["a", "b", "y", "z", "a-b", "a-y", "b-y", "z-y", "a-b-y"] {
+                for client_id in ["a", "b", "y", "z", "a-b", "a-y", "b-y", "z-y", "a-b-y", "u", "u-y"] {
                     all.push(client(listener, identity, client_id, methods, unit));
                 }
             }
