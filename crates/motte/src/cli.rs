@@ -1,5 +1,6 @@
 //! What can be written on the command line. Secrets cannot: they come from a prompt or a file.
 
+mod acl;
 mod bench;
 
 use std::net::SocketAddr;
@@ -7,6 +8,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use acl::{
+    AclAction, AclArgs, AclBlastArgs, AclDiffArgs, AclExplainArgs, AclLintArgs, AclProveArgs, AclTestArgs,
+    MethodArg, PolicyArgs, SeverityArg,
+};
 pub(crate) use bench::{BenchArgs, ShapeArg};
 
 /// The fortified MQTT broker: closed until you open it.
@@ -41,6 +46,8 @@ pub(crate) enum Verb {
     Passwd(PasswdArgs),
     /// See and test how a broker confines itself
     Harden(HardenArgs),
+    /// Ask the policy: why, who, what if; prove it, compare it, test it
+    Acl(AclArgs),
     /// Explain an event of the log: what it means and what to do
     Explain(ExplainArgs),
     /// A process of a running broker; only `serve` and `up` start it

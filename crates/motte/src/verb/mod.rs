@@ -1,5 +1,6 @@
 //! The verbs.
 
+mod acl;
 mod bench;
 mod check;
 pub(crate) mod connecting;
@@ -13,6 +14,8 @@ mod publish;
 pub(crate) mod serve;
 mod subscribe;
 mod up;
+
+use std::process::ExitCode;
 
 use crate::cli::Verb;
 
@@ -47,8 +50,10 @@ impl std::fmt::Display for Fault {
 }
 
 /// Runs a verb to its end.
-pub(crate) fn run(verb: Verb) -> Result<(), Fault> {
-    match verb {
+pub(crate) fn run(verb: Verb) -> Result<ExitCode, Fault> {
+    let done = match verb {
+        // Its exit codes say more than that it went well.
+        Verb::Acl(args) => return Ok(acl::run(&args)),
         Verb::Up(args) => up::run(&args),
         Verb::Init(args) => init::run(&args),
         Verb::Serve(args) => serve::run(&args),
@@ -63,4 +68,6 @@ pub(crate) fn run(verb: Verb) -> Result<(), Fault> {
         Verb::Explain(args) => explain::run(&args),
         Verb::Role(args) => crate::role::run(&args),
     }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

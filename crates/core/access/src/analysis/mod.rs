@@ -7,6 +7,7 @@
 //! `topic_set`), and those sets are compared. The rules that bear on somebody are found by the code that decides in the
 //! broker, so the analyzer cannot mean another policy than the one that is in force.
 
+mod assertions;
 mod blast;
 mod diff;
 mod effect;
@@ -20,6 +21,7 @@ mod trace;
 mod values;
 mod world;
 
+pub use assertions::{Assertion, assertions};
 pub use blast::{Blast, Topics};
 pub use diff::{Change, Difference, diff};
 pub use lint::{Check, Finding, Severity};

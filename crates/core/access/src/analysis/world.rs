@@ -91,6 +91,11 @@ impl World {
         &self.listeners
     }
 
+    /// What is known of an identity's certificate.
+    pub fn certificate(&self, identity: &str) -> Option<&CertificateFacts> {
+        self.certificates.get(identity)
+    }
+
     pub(crate) fn rules(&self) -> &[Rule] {
         &self.policy().rules
     }

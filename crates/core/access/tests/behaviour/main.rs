@@ -1,5 +1,5 @@
 //! Decisions as operators and attackers see them.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod analysis;
 mod bypass;

@@ -5,6 +5,7 @@ use motte_access::analysis::{Statement, Verdict, Way, Whom};
 use motte_topic::TopicFilter;
 use proptest::prelude::*;
 use proptest::sample::select;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::generate::policy;
@@ -49,6 +50,9 @@ fn anybody_may(
     None
 }
 
+/// OU and CN of a certificate that give roles.
+type Names = (Option<String>, Option<String>);
+
 const WAYS: [Way; 5] = [Way::Publish, Way::Retain, Way::Will, Way::Subscribe, Way::Receive];
 
 proptest! {
@@ -91,7 +95,7 @@ proptest! {
         let filter = TopicFilter::parse(target).unwrap();
         let gate = Gate::new(Arc::new(compile(&policy)));
         // Each certificate that it may have is another client; each must find a way.
-        let mut everybody: std::collections::BTreeMap<Option<(Option<String>, Option<String>)>, bool> = std::collections::BTreeMap::new();
+        let mut everybody: BTreeMap<Option<Names>, bool> = BTreeMap::new();
         for client in clients(&gate, &policy) {
             if *client.identity != *name || client.methods.names() == "anonymous" {
                 continue;

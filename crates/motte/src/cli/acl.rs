@@ -1,0 +1,185 @@
+//! What can be written behind `motte acl`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// What stands below the options of `motte acl --help`.
+const EXAMPLES: &str = "\
+Examples:
+  motte acl explain --as device-1 --publish devices/device-2/state
+  motte acl lint --policy policy.toml --fail-on warning
+  motte acl prove 'role:device cannot publish devices/# except devices/{identity}/#'
+  motte acl blast device-1
+  motte acl diff policy.toml policy.new.toml
+  motte acl test assertions.toml
+
+The policy is that of motte-state, or of --config, or the files of --policy. Nothing is asked of a running broker.
+Exit codes: 0 as wished, 1 not so (refuted, failed, findings, not permitted), 3 widened, 2 the question was not answered.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct AclArgs {
+    #[command(subcommand)]
+    pub(crate) action: AclAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AclAction {
+    /// Say whether a client may do something, by which rule, and which rule comes nearest to another answer
+    Explain(Box<AclExplainArgs>),
+    /// Look for rules that reach too far, decide nothing or contradict each other, and for roles nobody has
+    Lint(AclLintArgs),
+    /// Prove a statement for everybody, or find somebody for whom it does not hold
+    Prove(AclProveArgs),
+    /// List everything that a thief of a credential could read, write and trigger
+    Blast(AclBlastArgs),
+    /// List exactly what becomes permitted and what no longer is, for whom
+    Diff(AclDiffArgs),
+    /// Test a file of assertions
+    Test(AclTestArgs),
+}
+
+/// Which policy.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyArgs {
+    /// The configuration that names the policy, with the policies of its listeners
+    #[arg(long, conflicts_with = "policy")]
+    pub(crate) config: Option<PathBuf>,
+    /// Policy files; every listener and every method is counted with
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    pub(crate) policy: Vec<PathBuf>,
+    /// The state directory of `motte up`, when neither is given
+    #[arg(long, default_value = "motte-state")]
+    pub(crate) state: PathBuf,
+    /// Count with any certificate in the hands of every identity, not only with those that are known
+    #[arg(long)]
+    pub(crate) any_certificate: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AclExplainArgs {
+    #[command(flatten)]
+    pub(crate) source: PolicyArgs,
+    /// The identity that asks; `anonymous` is a client of a listener that asks nobody
+    #[arg(long = "as", value_name = "ID")]
+    pub(crate) identity: String,
+    /// A topic to publish to
+    #[arg(long, value_name = "TOPIC", group = "what")]
+    pub(crate) publish: Option<String>,
+    /// A topic to publish to with RETAIN
+    #[arg(long, value_name = "TOPIC", group = "what")]
+    pub(crate) retain: Option<String>,
+    /// A topic to leave a Will for
+    #[arg(long, value_name = "TOPIC", group = "what")]
+    pub(crate) will: Option<String>,
+    /// A filter to subscribe with; `$share/NAME/FILTER` is a Shared Subscription
+    #[arg(long, value_name = "FILTER", group = "what")]
+    pub(crate) subscribe: Option<String>,
+    /// A topic to receive
+    #[arg(long, value_name = "TOPIC", group = "what", required_unless_present_any = ["publish", "retain", "will", "subscribe"])]
+    pub(crate) receive: Option<String>,
+    /// Its Client Identifier; without it, the identity
+    #[arg(long, value_name = "ID")]
+    pub(crate) client_id: Option<String>,
+    /// The listener it comes by; without it, the first one
+    #[arg(long)]
+    pub(crate) listener: Option<String>,
+    /// A fact of its certificate: cn=NAME, ou=NAME or o=NAME (may be repeated)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) cert: Vec<String>,
+    /// What proves the identity; without it, the certificate if there is one, else a password
+    #[arg(long, value_enum)]
+    pub(crate) method: Option<MethodArg>,
+    /// The address it comes from
+    #[arg(long)]
+    pub(crate) from: Option<IpAddr>,
+    /// QoS
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub(crate) qos: u8,
+    /// Bytes of the payload
+    #[arg(long, default_value_t = 0)]
+    pub(crate) bytes: usize,
+}
+
+/// A method of authentication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MethodArg {
+    /// A certificate
+    Certificate,
+    /// A password
+    Password,
+    /// Both
+    Both,
+}
+
+/// The least severity that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SeverityArg {
+    /// Everything
+    Note,
+    /// Warnings and errors
+    Warning,
+    /// Errors
+    Error,
+    /// Nothing
+    Never,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AclLintArgs {
+    #[command(flatten)]
+    pub(crate) source: PolicyArgs,
+    /// Exit with 1 when there is a finding of this severity or above
+    #[arg(long, value_enum, default_value = "error")]
+    pub(crate) fail_on: SeverityArg,
+    /// Write SARIF 2.1.0
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) sarif: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AclProveArgs {
+    #[command(flatten)]
+    pub(crate) source: PolicyArgs,
+    /// 'WHO can|cannot publish|retain|will|subscribe|receive FILTER [except FILTER …]'; WHO is role:NAME, identity:NAME,
+    /// bridge:NAME, operator:NAME, anonymous or anybody
+    pub(crate) statement: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AclBlastArgs {
+    #[command(flatten)]
+    pub(crate) source: PolicyArgs,
+    /// The identity whose credential is lost
+    pub(crate) identity: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AclDiffArgs {
+    /// The old policy: a file, or a directory of policy files
+    pub(crate) old: PathBuf,
+    /// The new policy
+    pub(crate) new: PathBuf,
+    /// The configuration whose listeners count; without it, every listener and every method
+    #[arg(long, conflicts_with = "configs")]
+    pub(crate) config: Option<PathBuf>,
+    /// OLD and NEW are configurations
+    #[arg(long)]
+    pub(crate) configs: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AclTestArgs {
+    #[command(flatten)]
+    pub(crate) source: PolicyArgs,
+    /// The assertions
+    pub(crate) file: PathBuf,
+}

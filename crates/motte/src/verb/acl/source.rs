@@ -1,0 +1,158 @@
+//! Where the policy comes from, and the listeners and certificates that belong to it.
+
+use std::path::{Path, PathBuf};
+
+use motte_access::analysis::{ListenerFacts, World};
+use motte_access::{CompiledPolicy, Methods, Policy, PolicyError, PolicyGeneration, Security};
+use motte_config::{AuthMethod, CertificateIdentity, Config, Kind, Listener};
+
+use crate::cli::PolicyArgs;
+use crate::state::State;
+use crate::verb::Fault;
+use crate::verb::connecting::read;
+use crate::verb::serve::load;
+
+/// Why there is no world to look at.
+pub(super) enum Unreadable {
+    /// A policy is not valid.
+    Policy(PolicyError),
+    /// Something else.
+    Other(Fault),
+}
+
+impl From<Fault> for Unreadable {
+    fn from(fault: Fault) -> Self {
+        Self::Other(fault)
+    }
+}
+
+impl From<Unreadable> for Fault {
+    fn from(error: Unreadable) -> Self {
+        match error {
+            Unreadable::Policy(error) => Self::new(error.to_string()),
+            Unreadable::Other(fault) => fault,
+        }
+    }
+}
+
+/// The policy that is asked about.
+pub(super) fn world(args: &PolicyArgs) -> Result<World, Unreadable> {
+    let mut world = if let Some(path) = &args.config {
+        of_config(&load(path)?)?
+    } else if !args.policy.is_empty() {
+        World::of_policy(compile(&args.policy, &[])?)
+    } else {
+        of_state(&args.state)?
+    };
+    if args.any_certificate {
+        world.assume_any_certificate();
+    }
+    Ok(world)
+}
+
+/// The policy of a state directory, behind the listener that `motte up` opens.
+fn of_state(dir: &Path) -> Result<World, Unreadable> {
+    let state = State::at(dir);
+    let policy = state.path("policy.toml");
+    if !policy.exists() {
+        let what = format!("there is no policy at {}", policy.display());
+        let remedy =
+            "give --policy FILE, --config motte.toml, or the state directory of `motte up` with --state";
+        return Err(Fault::with_remedy(what, remedy).into());
+    }
+    let listener = ListenerFacts {
+        name: "tls".into(),
+        security: vec![Security::Tls],
+        methods: vec![Methods::CERTIFICATE, Methods::PASSWORD],
+        identity_is_cn: true,
+    };
+    let mut world = World::new(compile(&[policy], &[])?, vec![listener]);
+    know_certificates(&mut world, &state);
+    Ok(world)
+}
+
+/// The policies of a configuration, behind its listeners.
+pub(super) fn of_config(config: &Config) -> Result<World, Unreadable> {
+    let own: Vec<(String, Vec<PathBuf>)> = config
+        .listeners
+        .iter()
+        .filter_map(|listener| Some((listener.name.clone(), listener.policy_files.clone()?)))
+        .collect();
+    let policy = compile(&config.policy_files, &own)?;
+    let mut world = World::new(policy, listeners(config));
+    if let Some(dir) = &config.state_dir {
+        know_certificates(&mut world, &State::at(dir));
+    }
+    Ok(world)
+}
+
+/// What the analyzer must know of a configuration's listeners.
+pub(super) fn listeners(config: &Config) -> Vec<ListenerFacts> {
+    config.listeners.iter().map(listener_facts).collect()
+}
+
+fn listener_facts(listener: &Listener) -> ListenerFacts {
+    ListenerFacts {
+        name: listener.name.clone(),
+        security: vec![match listener.kind {
+            Kind::Unix => Security::Local,
+            Kind::Tls | Kind::Wss => Security::Tls,
+            Kind::Tcp | Kind::Ws => Security::Plain,
+        }],
+        methods: methods(listener),
+        identity_is_cn: listener.certificate_identity == CertificateIdentity::Cn,
+    }
+}
+
+/// The sets of methods that let a client in: a certificate goes before a password, and either may be demanded.
+fn methods(listener: &Listener) -> Vec<Methods> {
+    if listener.anonymous {
+        return vec![Methods::ANONYMOUS];
+    }
+    let demands = |method| listener.all_of.contains(&method);
+    let takes = |method| listener.methods.contains(&method) || demands(method);
+    let both = Methods::CERTIFICATE.and(Methods::PASSWORD);
+    let mut found = Vec::new();
+    if takes(AuthMethod::Certificate) {
+        found.push(if demands(AuthMethod::Password) { both } else { Methods::CERTIFICATE });
+    }
+    if takes(AuthMethod::Password) && !demands(AuthMethod::Certificate) {
+        found.push(Methods::PASSWORD);
+    }
+    found
+}
+
+/// Reads and compiles policies: the general one, and those of listeners.
+pub(super) fn compile(
+    general: &[PathBuf],
+    own: &[(String, Vec<PathBuf>)],
+) -> Result<CompiledPolicy, Unreadable> {
+    let general = policy(general)?;
+    let own: Vec<(String, Policy)> = own
+        .iter()
+        .map(|(listener, files)| Ok((listener.clone(), policy(files)?)))
+        .collect::<Result<_, Unreadable>>()?;
+    Ok(CompiledPolicy::compile_all(&general, &own, PolicyGeneration(1)))
+}
+
+fn policy(files: &[PathBuf]) -> Result<Policy, Unreadable> {
+    let mut policy = Policy::default();
+    for path in files {
+        policy.read(&read(path)?, &path.display().to_string()).map_err(Unreadable::Policy)?;
+    }
+    Ok(policy)
+}
+
+/// Tells the certificates that lie in a state directory.
+fn know_certificates(world: &mut World, state: &State) {
+    let Ok(entries) = std::fs::read_dir(state.path("identities")) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pem = std::fs::read_to_string(state.identity(&name).0).ok();
+        let chain = pem.and_then(|pem| motte_pki::certificates(&pem).ok());
+        let facts = chain.and_then(|chain| motte_identity::facts(chain.first()?));
+        if let Some(facts) = facts {
+            world.know_certificate(facts.cn.clone().unwrap_or(name), facts);
+        }
+    }
+}
