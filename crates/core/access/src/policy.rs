@@ -368,7 +368,8 @@ impl CompiledPolicy {
 
     /// Whether an identity is named in the policy.
     pub fn knows_identity(&self, identity: &str) -> bool {
-        self.identities().any(|known| known == identity)
+        let all = std::iter::once(&self.everywhere).chain(self.by_listener.values());
+        all.into_iter().any(|one| one.identities.contains_key(identity))
     }
 }
 

@@ -167,10 +167,11 @@ pub(crate) fn client_id_fits(client: &ClientPrincipal, policy: &CompiledPolicy) 
     }
     // Names that belong to an identity of any policy are for it alone: `dev` does not get `dev-1` where that is somebody,
     // at whichever listener, because Sessions are the whole broker's.
-    let owner =
-        policy.identities().filter(|name| is_own(&client.client_id, name)).max_by_key(|name| name.len());
+    let id = &client.client_id;
+    let ends = std::iter::once(id.len()).chain(id.rmatch_indices('-').map(|(at, _)| at));
+    let owner = ends.filter_map(|end| id.get(..end)).find(|name| policy.knows_identity(name));
     if let Some(owner) = owner
-        && **owner != *client.identity
+        && *owner != *client.identity
     {
         return false;
     }

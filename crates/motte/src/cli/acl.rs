@@ -47,8 +47,8 @@ pub(crate) struct PolicyArgs {
     /// The configuration that names the policy, with the policies of its listeners
     #[arg(long, conflicts_with = "policy")]
     pub(crate) config: Option<PathBuf>,
-    /// Policy files; every listener and every method is counted with
-    #[arg(long, num_args = 1.., value_name = "FILE")]
+    /// A policy file (may be repeated); every listener and every method is counted with
+    #[arg(long, value_name = "FILE")]
     pub(crate) policy: Vec<PathBuf>,
     /// The state directory of `motte up`, when neither is given
     #[arg(long, default_value = "motte-state")]

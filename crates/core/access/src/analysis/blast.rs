@@ -1,11 +1,15 @@
 //! What a thief of a credential could read, write and trigger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::analysis::population::{Population, TooMany, Who};
 use crate::analysis::rights::{Rights, Way};
 use crate::analysis::topic_set::{TopicPiece, TopicSet};
 use crate::analysis::world::{World, messages};
+use crate::principal::ClientPrincipal;
+use crate::standing::client_id_fits;
+use crate::template::Placeholder;
 
 /// Topics in words: the set, and one topic that is in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,8 +42,10 @@ pub struct Blast {
     pub may: Vec<(Way, Vec<Topics>)>,
     /// Who gets what could be published, with the topics.
     pub triggers: Vec<(Who, Vec<Topics>)>,
-    /// Client Identifiers that it may use, with placeholders where any value can stand.
+    /// Client Identifiers that it may use; `*` stands for any rest.
     pub client_ids: Vec<String>,
+    /// What this supposes that no policy says.
+    pub assumptions: Vec<String>,
     /// Whether anybody like this was found.
     pub found: bool,
 }
@@ -55,6 +61,7 @@ impl World {
         let mut blast = Blast::default();
         let mut sets: BTreeMap<Way, TopicSet> = BTreeMap::new();
         let is_it = |who: &Who, name: &str| name == identity && *who != Who::Anonymous;
+        let mut about = BTreeSet::new();
         for candidate in &population.candidates {
             let Some(client) = candidate.client().filter(|client| is_it(&candidate.who, &client.identity))
             else {
@@ -62,10 +69,8 @@ impl World {
             };
             let Some(standing) = candidate.standing(self) else { continue };
             blast.found = true;
-            let id = population.general(&client.client_id);
-            if !blast.client_ids.contains(&id) {
-                blast.client_ids.push(id);
-            }
+            about.insert(candidate.who.clone());
+            blast.client_ids.extend(self.client_ids_of(client, &population));
             let rights = Rights { world: self, standing: &standing };
             for way in Way::ALL {
                 for message in &messages {
@@ -82,7 +87,26 @@ impl World {
         }
         blast.triggers = self.reached_by(identity, &written, &population);
         blast.client_ids.sort();
+        blast.client_ids.dedup();
+        blast.assumptions = self.assumptions(&about);
+        if !population.listed.contains(identity) && self.certificates_give_roles() {
+            blast.assumptions.push(format!("{identity} is not known: any certificate may be its own"));
+        }
         Ok(blast)
+    }
+
+    /// Client Identifiers that a client may use: the one it has, its own name with anything behind it, anything at all.
+    fn client_ids_of(&self, client: &ClientPrincipal, population: &Population) -> Vec<String> {
+        let fresh = population.values.fresh(Placeholder::ClientId);
+        let choices =
+            [client.client_id.to_string(), format!("{}-{fresh}", client.identity), fresh.to_owned()];
+        let fits = |id: &&String| {
+            client_id_fits(
+                &ClientPrincipal { client_id: Arc::from(id.as_str()), ..client.clone() },
+                self.policy(),
+            )
+        };
+        choices.iter().filter(fits).map(|id| id.replace(fresh, "*")).collect()
     }
 
     /// Whom publications to these topics reach, if they subscribe as they may.

@@ -234,19 +234,19 @@ impl World {
             found.push(Finding::at(place, Check::LeadingWildcard, Severity::Warning, what, remedy));
         }
         let severity = if writes { Severity::Warning } else { Severity::Note };
-        found.extend(self.private_branches(owner, rule, &filter).into_iter().map(
-            |(branch, theirs, example)| {
-                let what = format!(
-                    "`{words}` reaches private branches {branch} of the role {theirs}, such as {example}"
-                );
-                let remedy = if writes {
-                    "write only where the role must: whoever has it can pose as every client"
-                } else {
-                    "make sure that this role may see what every client says, or narrow the filter"
-                };
-                Finding::at(place, Check::PrivateBranch, severity, what, remedy)
-            },
-        ));
+        let branches = self.private_branches(owner, rule, &filter);
+        if let Some((_, _, example)) = branches.first() {
+            let names: Vec<String> =
+                branches.iter().map(|(branch, theirs, _)| format!("{branch} (role {theirs})")).collect();
+            let what =
+                format!("`{words}` reaches branches of others: {}; such as {example}", names.join(", "));
+            let remedy = if writes {
+                "write only where the role must: whoever has it can pose as every client"
+            } else {
+                "make sure that this role may see what every client says, or narrow the filter"
+            };
+            found.push(Finding::at(place, Check::PrivateBranch, severity, what, remedy));
+        }
         found
     }
 

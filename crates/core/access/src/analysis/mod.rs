@@ -26,7 +26,7 @@ pub use blast::{Blast, Topics};
 pub use diff::{Change, Difference, diff};
 pub use lint::{Check, Finding, Severity};
 pub use population::{TooMany, Who};
-pub use prove::{CounterExample, Proof, Verdict};
+pub use prove::{CounterExample, Proof, Undecided, Verdict};
 pub use rights::Way;
 pub use statement::{Statement, StatementError, Whom};
 pub use topic_set::{TopicPiece, TopicSet};

@@ -23,6 +23,24 @@ pub enum Verdict {
     Refuted(Box<CounterExample>),
 }
 
+/// Why a statement was not decided.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Undecided {
+    /// There are too many principals to look at.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+    /// It is about something that no policy has.
+    #[error("no policy has a {kind} `{name}`\n  remedy: use one of: {known}")]
+    Unknown {
+        /// Role, bridge or operator.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// Names that there are.
+        known: String,
+    },
+}
+
 /// What a proof rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
@@ -55,8 +73,9 @@ impl World {
     /// Decides a statement.
     ///
     /// # Errors
-    /// [`TooMany`]: it was not decided.
-    pub fn prove(&self, statement: &Statement) -> Result<Verdict, TooMany> {
+    /// [`Undecided`].
+    pub fn prove(&self, statement: &Statement) -> Result<Verdict, Undecided> {
+        self.check_whom(&statement.whom)?;
         let names: Vec<&str> = match &statement.whom {
             Whom::Identity(name) => vec![name],
             _ => Vec::new(),
@@ -78,6 +97,24 @@ impl World {
                 Verdict::Proved(Proof { about: about.into_iter().collect(), assumptions })
             }
         })
+    }
+
+    /// Refuses statements about roles, bridges and operators that are not there: about nobody everything is true.
+    fn check_whom(&self, whom: &Whom) -> Result<(), Undecided> {
+        let policy = self.policy();
+        let (kind, name, mut known): (_, _, Vec<&str>) = match whom {
+            Whom::Role(name) => ("role", name, policy.roles.iter().map(|role| role.name.as_str()).collect()),
+            Whom::Bridge(name) => ("bridge", name, policy.bridges.keys().map(String::as_str).collect()),
+            Whom::Operator(name) => ("operator", name, policy.operators.keys().map(String::as_str).collect()),
+            Whom::Identity(_) | Whom::Anonymous | Whom::Anybody => return Ok(()),
+        };
+        known.sort_unstable();
+        known.dedup();
+        if known.contains(&name.as_str()) {
+            return Ok(());
+        }
+        let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
+        Err(Undecided::Unknown { kind, name: name.clone(), known })
     }
 
     /// Those whom a statement is about.
@@ -122,11 +159,13 @@ impl World {
     pub(crate) fn given(&self, population: &Population, role: &str) -> Vec<Candidate> {
         let mut found = Vec::new();
         let groups = population.values.all(crate::template::Placeholder::Group);
-        let some = |one: &&Candidate| match &one.who {
-            Who::Authenticated | Who::Identity { certificate: None, .. } => {
-                one.client().is_some_and(|client| !self.policy().knows_identity(&client.identity))
-            }
-            _ => false,
+        // Who has what everybody has who is authenticated, and nothing else.
+        let some = |one: &&Candidate| {
+            let is_proved = !matches!(one.who, Who::Anonymous | Who::Bridge(_) | Who::Operator(_));
+            let standing = one.standing(self).filter(|_| is_proved);
+            let shared =
+                one.client().map(|client| &self.policy().assignments(&client.listener).authenticated.roles);
+            standing.is_some_and(|standing| shared.is_some_and(|roles| standing.roles() == roles.as_slice()))
         };
         for defined in self.policy().roles.iter().filter(|one| one.name == role) {
             for one in population.candidates.iter().filter(some) {
@@ -145,8 +184,8 @@ impl World {
         found
     }
 
-    /// What a proof about these supposes.
-    fn assumptions(&self, about: &BTreeSet<Who>) -> Vec<String> {
+    /// What an answer about these supposes.
+    pub(crate) fn assumptions(&self, about: &BTreeSet<Who>) -> Vec<String> {
         let unknown: Vec<&str> = about
             .iter()
             .filter_map(|who| match who {

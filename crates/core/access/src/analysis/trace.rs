@@ -198,7 +198,10 @@ impl Tracer<'_> {
             return self
                 .cite(rule, format!("would permit it, but holds only {}", conditions(&rule.conditions)));
         }
-        let of_others = Action::ALL.into_iter().filter(|one| *one != action);
+        // Those of the same direction are nearer.
+        let sends = |one: Action| matches!(one, Action::Publish | Action::Retain | Action::SetWill);
+        let mut of_others: Vec<Action> = Action::ALL.into_iter().filter(|one| *one != action).collect();
+        of_others.sort_by_key(|one| sends(*one) != sends(action));
         for other in of_others {
             let found =
                 self.own(other).find(|(filter, rule)| rule.allows && motte_topic::contains(filter, wanted));

@@ -25,7 +25,7 @@ pub(super) fn run(args: &AclBlastArgs) -> Result<Answer, Fault> {
             .iter()
             .map(|(who, topics)| json!({ "who": who.to_string(), "topics": topics.iter().map(topics_json).collect::<Vec<_>>() }))
             .collect();
-        json!({ "identity": args.identity, "client_ids": blast.client_ids, "may": may, "triggers": triggers })
+        json!({ "identity": args.identity, "client_ids": blast.client_ids, "assumptions": blast.assumptions, "may": may, "triggers": triggers })
     };
     Ok(if args.source.json {
         Answer::json(&value(), true)
@@ -37,6 +37,9 @@ pub(super) fn run(args: &AclBlastArgs) -> Result<Answer, Fault> {
 fn text(identity: &str, blast: &Blast) -> String {
     let mut text = format!("who has the credential of {identity}\n");
     text.push_str(&format!("  connects as {}\n", blast.client_ids.join(", ")));
+    for assumption in &blast.assumptions {
+        text.push_str(&format!("  supposing that {assumption}\n"));
+    }
     let of =
         |wanted: Way| blast.may.iter().find(|(way, _)| *way == wanted).map(|(_, topics)| topics.as_slice());
     if blast.may.is_empty() {

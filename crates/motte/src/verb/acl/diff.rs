@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use motte_access::analysis::{Change, World, diff};
 use serde_json::{Value, json};
 
-use super::{Answer, WIDENED, heading, plural, source};
+use super::{Answer, WIDENED, plural, source};
 use crate::cli::AclDiffArgs;
 use crate::verb::Fault;
 use crate::verb::serve::load;
@@ -72,11 +72,23 @@ fn list(title: &str, sign: char, changes: &[Change]) -> String {
     if changes.is_empty() {
         return String::new();
     }
-    let mut text = format!("{title}\n");
-    let mut who_before = String::new();
+    // What changes alike by several ways is one row.
+    let mut rows: Vec<(String, Vec<&str>, &Change)> = Vec::new();
     for change in changes {
         let who = names(change);
-        if who != who_before {
+        let same = rows.iter_mut().find(|(others, _, one)| {
+            *others == who && one.topics.set == change.topics.set && one.when == change.when
+        });
+        match same {
+            Some((_, ways, _)) => ways.push(change.way.name()),
+            None => rows.push((who, vec![change.way.name()], change)),
+        }
+    }
+    let width = rows.iter().map(|(_, ways, _)| ways.join(", ").len()).max().unwrap_or(0);
+    let mut text = format!("{title}\n");
+    let mut who_before = "";
+    for (who, ways, change) in &rows {
+        if *who != who_before {
             text.push_str(&format!("  {who}\n"));
             who_before = who;
         }
@@ -87,8 +99,8 @@ fn list(title: &str, sign: char, changes: &[Change]) -> String {
         };
         let when = change.when.as_ref().map(|when| format!("  ({when})")).unwrap_or_default();
         text.push_str(&format!(
-            "  {sign} {:<20} {}{example}{when}\n",
-            heading(change.way),
+            "  {sign} {:<width$}  {}{example}{when}\n",
+            ways.join(", "),
             change.topics.set
         ));
     }

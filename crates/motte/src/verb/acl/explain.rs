@@ -138,14 +138,14 @@ fn text(inquiry: &Inquiry, explained: &Explained) -> String {
     text.push_str(&line("who", who(inquiry)));
     let roles = if explained.roles.is_empty() { "none".to_owned() } else { explained.roles.join(", ") };
     text.push_str(&line("roles", roles));
+    if explained.decides.is_none() && !explained.permitted {
+        text.push_str(&line("decides", "no rule: what no rule permits is denied"));
+    }
     for (key, cited) in [("decides", &explained.decides), ("nearest", &explained.nearest)] {
         let Some(cited) = cited else { continue };
         text.push_str(&line(key, format!("{}:{} (role {})", cited.file, cited.line, cited.role)));
         text.push_str(&line("", &cited.rule));
         text.push_str(&line("", &cited.why));
-    }
-    if explained.decides.is_none() && !explained.permitted {
-        text.push_str(&line("decides", "no rule: what no rule permits is denied"));
     }
     text
 }
