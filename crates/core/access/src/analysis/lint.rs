@@ -241,7 +241,7 @@ impl World {
             let what =
                 format!("`{words}` reaches branches of others: {}; such as {example}", names.join(", "));
             let remedy = if writes {
-                "write only where the role must: whoever has it can pose as every client"
+                "write only where the role must: whoever has it can speak for, or to, every client"
             } else {
                 "make sure that this role may see what every client says, or narrow the filter"
             };
