@@ -125,7 +125,6 @@ impl Population {
             Placeholder::CertOu,
             Placeholder::CertO,
             Placeholder::Group,
-            Placeholder::User,
             Placeholder::Identity,
         ];
         placeholders.into_iter().fold(text.to_owned(), |text, placeholder| {
@@ -193,7 +192,10 @@ impl<'a> Builder<'a> {
         }
         let asked: BTreeSet<String> =
             names.iter().map(|name| (*name).to_owned()).filter(|name| !listed.contains(name)).collect();
-        if used.iter().any(|one| !matches!(one, Placeholder::Identity | Placeholder::Group)) {
+        if used
+            .iter()
+            .any(|one| !matches!(one, Placeholder::Identity | Placeholder::User | Placeholder::Group))
+        {
             // Other values can be made equal to these names.
             further.entry(Placeholder::Identity).or_default().extend(listed.iter().chain(&asked).cloned());
         }

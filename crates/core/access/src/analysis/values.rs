@@ -22,7 +22,8 @@ impl Values {
     /// Values for templates that meet each other.
     pub(crate) fn of(templates: &[&Template], further: &BTreeMap<Placeholder, BTreeSet<String>>) -> Self {
         let texts: Vec<String> = templates.iter().map(ToString::to_string).collect();
-        let used: BTreeSet<Placeholder> = templates.iter().flat_map(|one| one.placeholders()).collect();
+        let used: BTreeSet<Placeholder> =
+            templates.iter().flat_map(|one| one.placeholders()).map(stands_for).collect();
         let mut found: BTreeMap<Placeholder, BTreeSet<String>> = further.clone();
         let mut fresh = BTreeMap::new();
         for placeholder in
@@ -46,7 +47,11 @@ impl Values {
                 }
             }
             let before: usize = found.values().map(BTreeSet::len).sum();
-            for (placeholder, value) in news {
+            // A Common Name is the identity at listeners that take it so.
+            let names = news.iter().filter(|(placeholder, _)| *placeholder == Placeholder::CertCn);
+            let names: Vec<(Placeholder, String)> =
+                names.map(|(_, name)| (Placeholder::Identity, name.clone())).collect();
+            for (placeholder, value) in news.into_iter().chain(names) {
                 if fresh.get(&placeholder) != Some(&value) {
                     found.entry(placeholder).or_default().insert(value);
                 }
@@ -86,11 +91,24 @@ impl Values {
     }
 }
 
+/// The placeholder whose values another one has: a User Name that a password proved is the identity.
+fn stands_for(placeholder: Placeholder) -> Placeholder {
+    if placeholder == Placeholder::User { Placeholder::Identity } else { placeholder }
+}
+
+/// A level with those placeholders alone that have values of their own.
+fn own(level: Vec<Piece>) -> Vec<Piece> {
+    let own = |piece| match piece {
+        Piece::Placeholder(placeholder) => Piece::Placeholder(stands_for(placeholder)),
+        Piece::Text(_) => piece,
+    };
+    level.into_iter().map(own).collect()
+}
+
 fn fresh_word(placeholder: Placeholder) -> &'static str {
     match placeholder {
         Placeholder::ClientId => "some-client",
-        Placeholder::Identity => "someone",
-        Placeholder::User => "some-user",
+        Placeholder::Identity | Placeholder::User => "someone",
         Placeholder::CertCn => "some-name",
         Placeholder::CertOu => "some-unit",
         Placeholder::CertO => "some-organization",
@@ -100,7 +118,10 @@ fn fresh_word(placeholder: Placeholder) -> &'static str {
 
 /// Levels with a placeholder, each with a level at the same position of a template that it can meet.
 fn pairs(templates: &[&Template]) -> BTreeSet<(Vec<Piece>, Vec<Piece>)> {
-    let read: Vec<_> = templates.iter().filter_map(|one| Some((one.levels(), one.widest()?))).collect();
+    let read: Vec<_> = templates
+        .iter()
+        .filter_map(|one| Some((one.levels().into_iter().map(own).collect::<Vec<_>>(), one.widest()?)))
+        .collect();
     let is_filled = |level: &Vec<Piece>| level.iter().any(|piece| matches!(piece, Piece::Placeholder(_)));
     let mut pairs = BTreeSet::new();
     for (levels, filter) in read.iter().filter(|(levels, _)| levels.iter().any(is_filled)) {
@@ -127,10 +148,16 @@ fn instances(
         match piece {
             Piece::Text(text) => texts.iter_mut().for_each(|one| one.push_str(text)),
             Piece::Placeholder(placeholder) => {
+                // A Common Name can be any identity too.
+                let alike = (*placeholder == Placeholder::CertCn).then_some(Placeholder::Identity);
+                let alike = alike
+                    .iter()
+                    .flat_map(|one| fresh.get(one).into_iter().chain(found.get(one).into_iter().flatten()));
                 let values: Vec<&String> = fresh
                     .get(placeholder)
                     .into_iter()
                     .chain(found.get(placeholder).into_iter().flatten())
+                    .chain(alike)
                     .collect();
                 texts = texts
                     .iter()

@@ -78,6 +78,27 @@ pub(super) fn policy() -> impl Strategy<Value = String> {
     (role("r"), role("s"), holders()).prop_map(|(r, s, holders)| format!("version = 1\n{r}{s}{holders}"))
 }
 
+/// A policy in which everybody with the role `r` has a right that nobody else has, and the same policy in which every
+/// authenticated client has the role, and no other one than all have.
+pub(super) fn policy_with_a_role_given() -> impl Strategy<Value = (String, String)> {
+    (role("r"), role("s"), holders()).prop_filter_map("groups", |(r, s, holders)| {
+        let r = r.replace("rules = [\n", &format!("rules = [\n    {MARK},\n"));
+        let held = format!("version = 1\n{r}{s}{holders}");
+        let common = holders.split_once("[authenticated]\n").map_or("", |(_, rest)| rest);
+        let common = common.split("[[").next().unwrap_or_default();
+        let common = if common.is_empty() { "roles = []\n" } else { common };
+        let given = common.replace("roles = [\"r\"", "roles = [").replace("roles = [, ", "roles = [");
+        let given = given
+            .replace("roles = []", "roles = [\"r\"]")
+            .replace("roles = [\"s\"]", "roles = [\"r\", \"s\"]");
+        let given = format!("version = 1\n{r}{s}[authenticated]\n{given}");
+        (!held.contains("{group}")).then_some((held, given))
+    })
+}
+
+/// The right that tells who has the role `r`.
+const MARK: &str = "{ allow = [\"administer\"], topics = [\"mark\"] }";
+
 /// Two policies that differ in one role.
 pub(super) fn policy_pair() -> impl Strategy<Value = (String, String)> {
     (role("r"), role("r"), role("s"), holders()).prop_map(|(old, new, s, holders)| {

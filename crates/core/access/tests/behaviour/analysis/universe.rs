@@ -75,7 +75,7 @@ pub(super) fn clients(gate: &Gate, policy: &str) -> Vec<ClientPrincipal> {
             let units: &[Option<&str>] = if gate.policy().knows_identity(identity) {
                 &[None]
             } else {
-                &[None, Some("u"), Some("a"), Some("b"), Some("y")]
+                &[None, Some("u"), Some("a"), Some("b"), Some("y"), Some("z")]
             };
             let both = Methods::CERTIFICATE.and(Methods::PASSWORD);
             let certified =
@@ -195,6 +195,12 @@ impl<'a> Asker<'a> {
 
     fn topic(&mut self, action: Action, topic: &TopicName, qos: u8, retain: bool) -> bool {
         self.ask(action, Target::Topic(topic.as_ref()), qos, retain)
+    }
+
+    /// Whether it has the role with the mark.
+    pub(super) fn is_marked(&mut self) -> bool {
+        let mark = TopicName::parse("mark").unwrap();
+        self.topic(Action::Administer, &mark, 0, false)
     }
 
     pub(super) fn subscribes(&mut self, action: Action, filter: &TopicFilter, qos: u8) -> bool {
