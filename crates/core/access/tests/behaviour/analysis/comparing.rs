@@ -53,7 +53,7 @@ fn gained(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: cases(16), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: cases(12), ..ProptestConfig::default() })]
 
     #[test]
     fn every_change_is_told_and_no_other((old, new) in policy_pair()) {
@@ -151,6 +151,6 @@ fn same_filters(a: &str, b: &str, everybody: &[motte_access::ClientPrincipal]) -
 }
 
 /// Cases for each property: so many, or as many as were asked for.
-fn cases(few: u32) -> u32 {
+pub(super) fn cases(few: u32) -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(few)
 }

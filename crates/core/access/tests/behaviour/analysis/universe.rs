@@ -11,7 +11,7 @@ use motte_access::{
 use motte_topic::{TopicFilter, TopicName};
 
 /// Levels of topics. Policies are made of the first three; `y` and `z` are names that no policy speaks of.
-pub(super) const LEVELS: [&str; 8] = ["a", "b", "", "y", "z", "a-b", "u", "anonymous"];
+pub(super) const LEVELS: [&str; 11] = ["a", "b", "", "y", "z", "a-b", "u", "anonymous", "a-y", "b-y", "z-y"];
 
 /// The listener that policies name.
 pub(super) const LISTENER: &str = "side";
@@ -83,7 +83,7 @@ pub(super) fn clients(gate: &Gate, policy: &str) -> Vec<ClientPrincipal> {
             for (methods, unit) in
                 [(Methods::PASSWORD, None)].into_iter().chain(certified.into_iter().flatten())
             {
-                for client_id in ["a", "b", "y", "z", "a-b", "a-y", "b-y", "z-y", "a-b-y", "u", "u-y"] {
+                for client_id in ["a", "b", "y", "z", "a-b", "a-y", "b-y", "z-y", "u"] {
                     all.push(client(listener, identity, client_id, methods, unit));
                 }
             }
