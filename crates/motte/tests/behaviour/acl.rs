@@ -318,7 +318,7 @@ fn assertions_fail_with_the_line_and_the_counter_example() {
 fn a_configuration_brings_its_listeners_and_their_policies() {
     let desk = Desk::new();
     desk.write("open.toml", "version = 1\n[role.guest]\nrules = [{ allow = [\"publish\"], topics = [\"guests/#\"] }]\n[anonymous]\nroles = [\"guest\"]\n");
-    let config = "[policy]\nfiles = [\"plain.toml\"]\n[[listener]]\nname = \"inside\"\nkind = \"unix\"\nbind = [\"/tmp/motte-acl-never-opened.sock\"]\n[listener.auth]\nanonymous = true\n[listener.policy]\nfiles = [\"open.toml\"]\n[[listener]]\nname = \"main\"\nkind = \"unix\"\nbind = [\"/tmp/motte-acl-never-opened-either.sock\"]\n";
+    let config = "[policy]\nfiles = [\"plain.toml\"]\n[[listener]]\nname = \"inside\"\nkind = \"unix\"\nbind = [\"unix:never-opened.sock\"]\n[listener.auth]\nanonymous = true\n[listener.policy]\nfiles = [\"open.toml\"]\n[[listener]]\nname = \"main\"\nkind = \"unix\"\nbind = [\"unix:never-opened-either.sock\"]\n";
     desk.write("motte.toml", config);
     let prove = |statement: &'static str| ["prove", "--config", "motte.toml", statement];
     desk.expect(&prove("anonymous cannot publish # except guests/#"), 0, &["PROVED"]);
