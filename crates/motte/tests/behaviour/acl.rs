@@ -352,3 +352,12 @@ fn what_motte_up_makes_is_asked_by_default() {
     desk.expect(&["blast", "operator"], 0, &["subscribe, share a subscription\n  #"]);
     desk.expect(&["lint"], 0, &["acl-everything", "0 errors"]);
 }
+
+#[test]
+fn the_assertions_of_the_example_hold() {
+    let desk = Desk::new();
+    let example =
+        |name: &str| motte_testkit::workspace().join("examples/policies").join(name).display().to_string();
+    let (policy, assertions) = (example("building.toml"), example("building-assertions.toml"));
+    desk.expect(&["test", "--policy", &policy, &assertions], 0, &["6 assertions, 0 failed"]);
+}

@@ -1,0 +1,123 @@
+//! Statements about small policies, one for each thing that makes a proof hard.
+
+use motte_access::analysis::{ListenerFacts, Statement, Verdict, World};
+use motte_access::{Methods, Security};
+
+use super::universe::compile;
+
+fn is_proved(world: &World, statement: &str) -> bool {
+    matches!(world.prove(&Statement::parse(statement).unwrap()).unwrap(), Verdict::Proved(_))
+}
+
+fn check(policy: &str, statements: &[(&str, bool)]) {
+    let world = World::of_policy(compile(&format!("version = 1\n{policy}")));
+    for (statement, expected) in statements {
+        assert_eq!(is_proved(&world, statement), *expected, "{statement}\n{policy}");
+    }
+}
+
+#[test]
+fn a_placeholder_can_be_a_part_of_a_level() {
+    check(
+        "[role.r]\nrules = [{ allow = [\"publish\"], topics = [\"dev-{identity}/x\", \"{client_id}-{identity}\"] }]\n[authenticated]\nroles = [\"r\"]\n",
+        &[
+            ("role:r cannot publish dev-/x", true),
+            ("role:r cannot publish dev-7/x", false),
+            ("role:r cannot publish dev-7/y", true),
+            ("role:r cannot publish other/x", true),
+            ("identity:7 can publish dev-7/x", true),
+            ("identity:8 cannot publish dev-7/x", true),
+            // Client Identifier 7-a or 7 of identity 7.
+            ("role:r cannot publish 7-a-7", false),
+            ("identity:7 can publish 7-a-7", true),
+            ("role:r cannot publish 7-a-8", true),
+        ],
+    );
+}
+
+#[test]
+fn names_are_made_equal_to_each_other_and_to_what_other_rules_say() {
+    check(
+        "[role.r]\nrules = [\n{ allow = [\"publish\"], topics = [\"a/{identity}/{client_id}\"] },\n{ deny = [\"publish\"], topics = [\"a/{client_id}/{client_id}\"] },\n]\n[identity.named]\nroles = [\"r\"]\nclient_ids = [\"*\"]\n",
+        &[
+            ("identity:named cannot publish a/named/named", true),
+            ("identity:named cannot publish a/named/other", false),
+            ("identity:named can publish a/named/other", true),
+            ("identity:named cannot publish a/other/#", true),
+        ],
+    );
+}
+
+#[test]
+fn narrowed_and_shared_subscriptions_are_seen_through() {
+    let policy = "[role.r]\nwildcards = \"allow\"\nrules = [\n{ allow = [\"subscribe\"], topics = [\"a/b\"], narrow = true },\n{ allow = [\"receive\"], topics = [\"c/#\", \"$SYS/#\"] },\n{ allow = [\"share\"], topics = [\"d/#\"] },\n]\n[authenticated]\nroles = [\"r\"]\n";
+    check(
+        policy,
+        &[
+            // `#` is granted because it is narrowed, and brings what may be received.
+            ("role:r cannot subscribe c/x", false),
+            ("role:r cannot subscribe $SYS/#", true),
+            ("role:r cannot receive $SYS/x", false),
+            ("role:r cannot subscribe $share/g/c/#", true),
+            ("role:r cannot subscribe $share/g/d/#", false),
+            ("role:r can subscribe $share/g/d/e", true),
+            ("role:r can subscribe d/e", false),
+            ("role:r can subscribe a/b", true),
+            ("role:r can subscribe a/#", false),
+        ],
+    );
+    // With wildcards below a first level alone, nothing widens `a/b` to `c`.
+    check(&policy.replace("\"allow\"", "\"scoped\""), &[("role:r cannot subscribe c/x", true)]);
+}
+
+#[test]
+fn nobody_publishes_below_sys_and_a_leading_wildcard_does_not_reach_it() {
+    check(
+        "[role.r]\nwildcards = \"allow\"\nrules = [{ allow = [\"publish\", \"subscribe\"], topics = [\"#\", \"$SYS/#\", \"$x/+\"] }]\n[authenticated]\nroles = [\"r\"]\n[bridge.up]\nroles = [\"r\"]\n[operator.eva]\nroles = [\"r\"]\n",
+        &[
+            ("anybody cannot publish $SYS/#", true),
+            ("anybody cannot subscribe $SYS/#", false),
+            ("anybody cannot publish $x/#", false),
+            ("anybody cannot publish $y/#", true),
+            ("bridge:up cannot publish a", false),
+            ("operator:eva cannot publish $SYS/a", true),
+            ("role:r can publish #", true),
+        ],
+    );
+}
+
+#[test]
+fn a_common_name_that_is_not_the_identity_can_be_any() {
+    let policy = "version = 1\n[role.r]\nrules = [{ allow = [\"publish\"], topics = [\"a/{cert.cn}\"] }]\n[authenticated]\nroles = [\"r\"]\n";
+    let listener = |identity_is_cn| ListenerFacts {
+        name: "main".into(),
+        security: vec![Security::Tls],
+        methods: vec![Methods::CERTIFICATE],
+        identity_is_cn,
+    };
+    for (identity_is_cn, expected) in [(true, true), (false, false)] {
+        let world = World::new(compile(policy), vec![listener(identity_is_cn)]);
+        assert_eq!(is_proved(&world, "identity:dev cannot publish a/other"), expected);
+        assert!(!is_proved(&world, "identity:dev cannot publish a/dev"));
+    }
+}
+
+#[test]
+fn what_a_listener_does_not_take_does_not_count() {
+    let policy = "version = 1\n[role.r]\nrules = [\n{ allow = [\"publish\"], topics = [\"p\"], method = [\"password\"] },\n{ allow = [\"publish\"], topics = [\"q\"], security = [\"plain\"] },\n{ allow = [\"publish\"], topics = [\"n\"], from = [\"10.0.0.0/8\"] },\n]\n[authenticated]\nroles = [\"r\"]\n[anonymous]\nroles = [\"r\"]\n";
+    let main = ListenerFacts {
+        name: "main".into(),
+        security: vec![Security::Tls],
+        methods: vec![Methods::CERTIFICATE],
+        identity_is_cn: true,
+    };
+    let world = World::new(compile(policy), vec![main]);
+    for (statement, expected) in [
+        ("anybody cannot publish p", true),
+        ("anybody cannot publish q", true),
+        ("anybody cannot publish n", false),
+        ("anonymous cannot publish n", true),
+    ] {
+        assert_eq!(is_proved(&world, statement), expected, "{statement}");
+    }
+}
