@@ -324,6 +324,10 @@ fn a_configuration_brings_its_listeners_and_their_policies() {
     desk.expect(&prove("anonymous cannot publish # except guests/#"), 0, &["PROVED"]);
     desk.expect(&prove("anonymous cannot publish guests/#"), 1, &["listener    inside", "open.toml:3"]);
     desk.expect(&prove("role:sensor cannot publish guests/#"), 0, &["PROVED"]);
+    let (_, main) = config.split_once("[[listener]]").unwrap().1.split_once("[[listener]]").unwrap();
+    desk.write("before.toml", &format!("[policy]\nfiles = [\"plain.toml\"]\n[[listener]]{main}"));
+    desk.expect(&["diff", "--configs", "before.toml", "motte.toml"], 3, &["anonymous clients", "guests/#"]);
+    desk.expect(&["diff", "--configs", "motte.toml", "before.toml"], 0, &["is permitted no longer"]);
     desk.write("wide.toml", &config.replace("[\"plain.toml\"]", "[\"plain.toml\", \"more.toml\"]"));
     desk.write("more.toml", "version = 1\n[role.more]\nrules = [{ allow = [\"publish\"], topics = [\"more\"] }]\n[authenticated]\nroles = [\"more\"]\n");
     desk.expect(

@@ -80,7 +80,7 @@ impl Candidate {
     pub(crate) fn standing(&self, world: &World) -> Option<Standing> {
         let policy = world.policy();
         if let Principal::Client(client) = &*self.principal
-            && !client_id_fits(client, policy)
+            && !(world.takes(client) && client_id_fits(client, policy))
         {
             return None;
         }
@@ -362,8 +362,14 @@ impl<'a> Builder<'a> {
     ) -> Result<(), TooMany> {
         let secured =
             self.worlds.iter().flat_map(|world| world.rules()).any(|rule| rule.conditions.security.is_some());
-        let security =
-            if secured { listener.security.as_slice() } else { listener.security.get(..1).unwrap_or(&[]) };
+        // Where no rule asks, one is enough; certificates come by TLS.
+        let tls = listener.security.iter().position(|one| *one == Security::Tls);
+        let one = tls.unwrap_or(0);
+        let security = if secured {
+            listener.security.as_slice()
+        } else {
+            listener.security.get(one..=one).unwrap_or(&[])
+        };
         let make = |client_id: &str, security, address| ClientPrincipal {
             identity: Arc::from(identity),
             client_id: Arc::from(client_id),

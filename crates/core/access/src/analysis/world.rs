@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::gate::Gate;
 use crate::policy::{CompiledPolicy, Rule};
-use crate::principal::{CertificateFacts, Methods, Security};
+use crate::principal::{CertificateFacts, ClientPrincipal, Methods, Security};
 
 /// The listener that stands for every one that the policy does not name.
 pub const ANY_LISTENER: &str = "any";
@@ -94,6 +94,14 @@ impl World {
     /// What is known of an identity's certificate.
     pub fn certificate(&self, identity: &str) -> Option<&CertificateFacts> {
         self.certificates.get(identity)
+    }
+
+    /// Whether a listener lets a client in that comes like this. [`ANY_LISTENER`] stands for those that are not named.
+    pub(crate) fn takes(&self, client: &ClientPrincipal) -> bool {
+        self.listeners.iter().any(|listener| {
+            (listener.name == *client.listener || listener.name == ANY_LISTENER)
+                && listener.methods.contains(&client.methods)
+        })
     }
 
     pub(crate) fn rules(&self) -> &[Rule] {

@@ -121,3 +121,15 @@ fn what_a_listener_does_not_take_does_not_count() {
         assert_eq!(is_proved(&world, statement), expected, "{statement}");
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_panics(text in ".{0,120}", rest in "(role:|identity:)?[a-z]{0,3} (can|cannot) (publish|subscribe) .{0,20}") {
+        let _ = Statement::parse(&text);
+        let _ = motte_access::analysis::assertions(&text, "assertions.toml");
+        if let Ok(statement) = Statement::parse(&rest) {
+            let again = Statement::parse(&statement.to_string()).unwrap();
+            proptest::prop_assert_eq!(again, statement);
+        }
+    }
+}
