@@ -136,6 +136,15 @@ impl Population {
     }
 }
 
+/// For rules that narrow, all below their first level: a filter as wide as that is granted because it meets the rule, and
+/// brings what else may be received there.
+fn widened_by_narrowing(worlds: &[&World]) -> Vec<Template> {
+    let narrow = worlds.iter().flat_map(|world| world.rules()).filter(|rule| rule.narrow);
+    narrow
+        .filter_map(|rule| Template::parse(&format!("{}/#", rule.topic.to_string().split('/').next()?)).ok())
+        .collect()
+}
+
 /// Identities that may use one of these Client Identifiers.
 fn identities_of(worlds: &[&World], client_ids: &[String]) -> BTreeSet<String> {
     let mut found: BTreeSet<String> = BTreeSet::new();
@@ -166,12 +175,9 @@ struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     fn new(worlds: &'a [&'a World], question: &[&Template], names: &[&str]) -> Self {
-        let templates: Vec<&Template> = worlds
-            .iter()
-            .flat_map(|world| world.rules())
-            .map(|rule| &rule.topic)
-            .chain(question.iter().copied())
-            .collect();
+        let widened = widened_by_narrowing(worlds);
+        let rules = worlds.iter().flat_map(|world| world.rules()).map(|rule| &rule.topic);
+        let templates: Vec<&Template> = rules.chain(&widened).chain(question.iter().copied()).collect();
         let used: BTreeSet<Placeholder> = templates.iter().flat_map(|one| one.placeholders()).collect();
         let mut listed: BTreeSet<String> = BTreeSet::new();
         let mut further: BTreeMap<Placeholder, BTreeSet<String>> = BTreeMap::new();

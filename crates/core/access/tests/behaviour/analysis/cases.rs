@@ -66,6 +66,11 @@ fn narrowed_and_shared_subscriptions_are_seen_through() {
             ("role:r can subscribe a/#", false),
         ],
     );
+    // The name that brings the wider filter to the topic is found, though the rule itself does not meet it.
+    check(
+        "[role.r]\nrules = [\n{ allow = [\"receive\"], topics = [\"+\"] },\n{ allow = [\"subscribe\"], topics = [\"{identity}/a\"], narrow = true },\n]\n[authenticated]\nroles = [\"r\"]\n",
+        &[("anybody cannot subscribe z", false), ("identity:y cannot subscribe z", true)],
+    );
     // With wildcards below a first level alone, nothing widens `a/b` to `c`.
     check(&policy.replace("\"allow\"", "\"scoped\""), &[("role:r cannot subscribe c/x", true)]);
 }

@@ -88,7 +88,7 @@ pub(super) fn clients(gate: &Gate, policy: &str) -> Vec<ClientPrincipal> {
                 }
             }
         }
-        for client_id in ["a", "b", "y", "anonymous"] {
+        for client_id in ["a", "b", "y", "z", "u", "a-b", "a-y", "b-y", "z-y", "anonymous"] {
             all.push(client(listener, "anonymous", client_id, Methods::ANONYMOUS, None));
         }
     }
