@@ -53,7 +53,7 @@ fn gained(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: cases(12), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: cases(8), ..ProptestConfig::default() })]
 
     #[test]
     fn every_change_is_told_and_no_other((old, new) in policy_pair()) {

@@ -57,7 +57,7 @@ type Names = (Option<String>, Option<String>);
 const WAYS: [Way; 5] = [Way::Publish, Way::Retain, Way::Will, Way::Subscribe, Way::Receive];
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: cases(96), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: cases(64), ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_proved_nobody_can_and_what_is_refuted_somebody_can(
