@@ -67,7 +67,6 @@ pub(crate) fn run(verb: Verb) -> Result<ExitCode, Fault> {
         Verb::Harden(args) => harden::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Role(args) => crate::role::run(&args),
-    }
     };
     done.map(|()| ExitCode::SUCCESS)
 }
