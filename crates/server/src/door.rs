@@ -99,7 +99,12 @@ impl Doors {
         for (place, listening) in sockets.all {
             match place {
                 Place::Metrics => doors.metrics = Some(listening),
-                Place::Listener { listener, worker, .. } => {
+                Place::Listener { listener, endpoint, worker, inherited } => {
+                    let written = config.listeners.get(usize::from(listener));
+                    let endpoint = written.and_then(|written| written.bind.get(usize::from(endpoint)));
+                    if let (Some(Endpoint::Unix(path)), false) = (endpoint, inherited) {
+                        doors.sockets.push(path.clone());
+                    }
                     let rules = rules.listeners.get(usize::from(listener));
                     let own = doors.by_worker.get_mut(usize::from(worker));
                     if let (Some(rules), Some(own)) = (rules, own) {
@@ -108,11 +113,6 @@ impl Doors {
                 }
             }
         }
-        let endpoints = config.listeners.iter().flat_map(|listener| &listener.bind);
-        doors.sockets.extend(endpoints.filter_map(|endpoint| match endpoint {
-            Endpoint::Unix(path) => Some(path.clone()),
-            Endpoint::Tcp(_) => None,
-        }));
         doors
     }
 
@@ -121,7 +121,7 @@ impl Doors {
         &self.addresses
     }
 
-    /// Unix sockets, to be removed at the end.
+    /// Unix sockets that were bound for this broker, to be removed at the end.
     pub(crate) fn sockets(&self) -> &[PathBuf] {
         &self.sockets
     }

@@ -5,6 +5,7 @@
 //! commands on and takes everything down. Never here: rules of the protocol or of policy.
 
 mod accepting;
+mod activation;
 mod admission;
 mod asking;
 mod assemble;
@@ -37,6 +38,7 @@ mod turn;
 mod worker;
 mod world;
 
+pub use activation::ACTIVATION;
 pub use assemble::{AssembleError, OpenFile};
 pub use log::write_events;
 pub use motte_roles::AskPassphrase;

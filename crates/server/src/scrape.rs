@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use motte_config::Endpoint;
 use motte_transport::Listening;
-use rustix::net::{Shutdown, shutdown};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
 const HEADERS_MAX: usize = 32;
@@ -75,14 +75,16 @@ impl BoundScrape {
         let Self { listening, place } = self;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let descriptor = match &listening {
-            Listening::Tcp(listener) => OwnedFd::from(listener.try_clone()?),
-            Listening::Unix(listener) => OwnedFd::from(listener.try_clone()?),
-        };
+        match &listening {
+            Listening::Tcp(listener) => listener.set_nonblocking(true)?,
+            Listening::Unix(listener) => listener.set_nonblocking(true)?,
+        }
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
+        let woken = Arc::clone(&wake);
         let thread = std::thread::Builder::new()
             .name("motte-metrics".into())
-            .spawn(move || serve(&listening, &place, &stopped, &page))?;
-        Ok(Scrape { thread, stop, descriptor })
+            .spawn(move || serve(&listening, &place, (&stopped, &woken), &page))?;
+        Ok(Scrape { thread, stop, wake })
     }
 }
 
@@ -90,16 +92,15 @@ impl BoundScrape {
 pub(crate) struct Scrape {
     thread: JoinHandle<()>,
     stop: Arc<AtomicBool>,
-    /// The listening socket.
-    descriptor: OwnedFd,
+    /// Ends the wait for the next connection. The listening socket may be another's as well, so it is left alone.
+    wake: Arc<OwnedFd>,
 }
 
 impl Scrape {
     /// Stops serving.
     pub(crate) fn stop(self) {
         self.stop.store(true, Ordering::Release);
-        // Ends the wait for the next connection. A confined process could not wake itself by connecting.
-        if shutdown(&self.descriptor, Shutdown::Both).is_ok() {
+        if rustix::io::write(&self.wake, &1_u64.to_ne_bytes()).is_ok() {
             let _ = self.thread.join();
         }
     }
@@ -116,8 +117,17 @@ fn bind_unix(path: &PathBuf) -> io::Result<UnixListener> {
     }
 }
 
-fn serve(listening: &Listening, place: &Place, stop: &AtomicBool, page: &dyn Fn() -> String) {
+fn serve(
+    listening: &Listening,
+    place: &Place,
+    (stop, wake): (&AtomicBool, &OwnedFd),
+    page: &dyn Fn() -> String,
+) {
     while !stop.load(Ordering::Acquire) {
+        let descriptor = listening.descriptor();
+        let mut awaited = [PollFd::new(&descriptor, PollFlags::IN), PollFd::new(wake, PollFlags::IN)];
+        // Interrupted, or refused: then accepting says what there is.
+        let _ = poll(&mut awaited, None);
         let answered = match listening {
             Listening::Tcp(listener) => listener.accept().and_then(|(mut stream, _)| {
                 stream.set_read_timeout(Some(PATIENCE))?;
@@ -130,7 +140,8 @@ fn serve(listening: &Listening, place: &Place, stop: &AtomicBool, page: &dyn Fn(
                 answer(&mut stream, page)
             }),
         };
-        let failed = answered.is_err_and(|error| error.raw_os_error().is_some());
+        let failed = answered
+            .is_err_and(|error| error.raw_os_error().is_some() && error.kind() != io::ErrorKind::WouldBlock);
         if failed && !stop.load(Ordering::Acquire) {
             // Out of descriptors, most likely: wait instead of spinning.
             std::thread::park_timeout(Duration::from_millis(50));

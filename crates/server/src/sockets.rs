@@ -4,12 +4,16 @@ use std::net::TcpListener;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
-use motte_config::{Config, Endpoint, Listener};
+use motte_config::{Config, Endpoint};
 use motte_roles::Place;
 use motte_transport::{BindError, Bound as TransportBound, Listening};
 
+use crate::activation::{self, Asker, Inherited};
 use crate::scrape::BoundScrape;
 use crate::server::{Bound, BoundAddress, StartError};
+
+/// The name of the metrics where listeners have theirs.
+const METRICS: &str = "metrics";
 
 /// Every socket that a configuration asks for.
 #[derive(Debug)]
@@ -19,25 +23,38 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Binds every endpoint of every listener, and the metrics: TCP ports once for each worker, Unix sockets once.
+    /// Binds every endpoint of every listener, and the metrics: TCP ports once for each worker, Unix sockets once. What a
+    /// service manager has opened for a listener takes the place of that.
     ///
     /// # Errors
-    /// Everything that could not be bound, with its remedy.
+    /// Everything that could not be bound or was handed over in vain, with its remedy.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
         let workers = u16::try_from(crate::supervise::workers(config)).unwrap_or(1);
         let mut all = Vec::new();
         let mut faults = Vec::new();
-        for (listener, endpoint, at) in endpoints(config) {
-            if let Err(error) = bind_one(endpoint, at, workers, &mut all) {
-                faults.push(format!("listener {}: {error}", listener.name));
+        let mut given = activation::take().map_err(StartError::Bind)?;
+        for (number, listener) in (0_u16..).zip(&config.listeners) {
+            let asker = Asker { name: &listener.name, bind: &listener.bind, workers };
+            if let Some(inherited) = activation::assign(&mut given, &asker, &mut faults) {
+                all.extend(inherited.into_iter().map(|(endpoint, worker, listening)| {
+                    (Place::Listener { listener: number, endpoint, worker, inherited: true }, listening)
+                }));
+                continue;
+            }
+            for (at, endpoint) in (0_u16..).zip(&listener.bind) {
+                if let Err(error) = bind_one(endpoint, (number, at), workers, &mut all) {
+                    faults.push(format!("listener {}: {error}", listener.name));
+                }
             }
         }
         if let Some(endpoint) = &config.metrics {
-            match BoundScrape::bind(endpoint) {
-                Ok(listening) => all.push((Place::Metrics, listening)),
+            match metrics(endpoint, &mut given, &mut faults) {
+                Ok(listening) => all.extend(listening.map(|listening| (Place::Metrics, listening))),
                 Err(fault) => faults.push(fault),
             }
         }
+        let names: Vec<&str> = config.listeners.iter().map(|listener| listener.name.as_str()).collect();
+        faults.extend(activation::left_over(&given, &names));
         if faults.is_empty() { Ok(Self::new(config, all)) } else { Err(StartError::Bind(faults)) }
     }
 
@@ -69,7 +86,8 @@ impl Sockets {
             ));
         }
         let sockets = Self::new(config, all);
-        let wanted = endpoints(config).count() + usize::from(config.metrics.is_some());
+        let endpoints: usize = config.listeners.iter().map(|listener| listener.bind.len()).sum();
+        let wanted = endpoints + usize::from(config.metrics.is_some());
         if sockets.addresses.len() == wanted {
             Ok(sockets)
         } else {
@@ -97,12 +115,23 @@ impl Sockets {
     }
 }
 
-/// Every endpoint with its listener and its place for the first worker.
-fn endpoints(config: &Config) -> impl Iterator<Item = (&Listener, &Endpoint, (u16, u16))> {
-    let listeners = (0_u16..).zip(&config.listeners);
-    listeners.flat_map(|(number, listener)| {
-        (0_u16..).zip(&listener.bind).map(move |(at, endpoint)| (listener, endpoint, (number, at)))
-    })
+/// The socket of the metrics: one that was handed over with this name, which no listener has, or a new one.
+fn metrics(
+    endpoint: &Endpoint,
+    given: &mut Vec<Inherited>,
+    faults: &mut Vec<String>,
+) -> Result<Option<Listening>, String> {
+    let asker = Asker { name: METRICS, bind: std::slice::from_ref(endpoint), workers: 1 };
+    match (activation::assign(given, &asker, faults), endpoint) {
+        (None, _) => BoundScrape::bind(endpoint).map(Some),
+        (Some(_), Endpoint::Unix(path)) => Err(format!(
+            "metrics take no Unix socket that was handed over, such as {}\n  remedy: hand over a TCP socket, or let the broker make the socket in its state directory",
+            path.display()
+        )),
+        (Some(handed_over), Endpoint::Tcp(_)) => {
+            Ok(handed_over.into_iter().map(|(.., socket)| socket).next())
+        }
+    }
 }
 
 fn bind_one(
@@ -111,7 +140,9 @@ fn bind_one(
     workers: u16,
     all: &mut Vec<(Place, Listening)>,
 ) -> Result<(), BindError> {
-    let mut push = |worker, listening| all.push((Place::Listener { listener, endpoint, worker }, listening));
+    let mut push = |worker, listening| {
+        all.push((Place::Listener { listener, endpoint, worker, inherited: false }, listening))
+    };
     match wanted {
         Endpoint::Unix(path) => push(0, Listening::unix(path)?),
         Endpoint::Tcp(address) => {
@@ -141,14 +172,14 @@ fn address(config: &Config, place: Place, listening: &Listening) -> Option<Bound
         (Endpoint::Tcp(address), _) => BoundAddress::Socket(*address),
     };
     match place {
-        Place::Listener { listener, endpoint, worker: 0 } => {
+        Place::Listener { listener, endpoint, worker: 0, .. } => {
             let listener = config.listeners.get(usize::from(listener))?;
             let address = address(listener.bind.get(usize::from(endpoint))?);
             Some(Bound { listener: listener.name.clone(), kind: listener.kind.name().to_owned(), address })
         }
         Place::Listener { .. } => None,
         Place::Metrics => Some(Bound {
-            listener: "metrics".to_owned(),
+            listener: METRICS.to_owned(),
             kind: "http".to_owned(),
             address: address(config.metrics.as_ref()?),
         }),

@@ -111,13 +111,14 @@ impl Broker {
     }
 
     fn spawn(dir: &Path, mut command: Command) -> Self {
-        let mut child = command
-            .current_dir(dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the motte binary can be started");
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Self::of(dir, command)
+    }
+
+    /// A broker that this command starts, in a directory; it must become the broker, and events must be written as JSON.
+    pub fn of(dir: &Path, mut command: Command) -> Self {
+        command.current_dir(dir).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the motte binary can be started");
         let stderr = child.stderr.take().expect("standard error is piped");
         let log: SharedLog = Arc::default();
         let writer = Arc::clone(&log);

@@ -34,7 +34,7 @@ pub(super) fn messages() -> Vec<Input> {
         file: "motte.toml".to_owned(),
         base: "/etc/motte".into(),
     };
-    let listen = Place::Listener { listener: 1, endpoint: 0, worker: 3 };
+    let listen = Place::Listener { listener: 1, endpoint: 0, worker: 3, inherited: false };
     let sign = Request::Sign { id: 9, key, scheme: 0x0403, message: b"TLS 1.3, server".to_vec() };
     vec![
         ("answer_keys", written(2, &Answer::Keys { id: 3, keys })),

@@ -3,6 +3,7 @@
 //! `interop/setup.sh` installs what is missing; a test that misses its client fails and says so.
 #![expect(clippy::expect_used, reason = "tests fail by panicking")]
 
+mod activation;
 mod clients;
 mod keys;
 mod process;

@@ -23,6 +23,10 @@ pub(crate) fn give_up(kept: CapabilitySet) -> Result<(), ConfineError> {
     thread::clear_ambient_capability_set().map_err(failed)?;
     let left = now.permitted & kept;
     let sets = CapabilitySets { effective: left, permitted: left, inheritable: CapabilitySet::empty() };
+    if now == sets {
+        // Nothing to give up, and a service manager may have taken the call for it as well.
+        return Ok(());
+    }
     thread::set_capabilities(None, sets).map_err(failed)
 }
 

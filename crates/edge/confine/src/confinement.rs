@@ -118,16 +118,22 @@ const SECCOMP: &str = "seccomp";
 /// Everything that this kernel lacks of what [`Mode::Required`] asks for; empty where it can do it all.
 pub fn lacking() -> Vec<Missing> {
     let mut missing = domain::lacking();
-    // Asked with a null pointer for a program, a kernel that has filters says EFAULT; ours says it in a file.
-    let actions = std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
-    if !actions.split_whitespace().any(|action| action == "errno") {
+    if !has_filters() {
         missing.push(Missing {
             feature: SECCOMP.to_owned(),
-            remedy: "Linux 4.14 or newer built with CONFIG_SECCOMP_FILTER=y, and a readable /proc/sys"
-                .to_owned(),
+            remedy: "Linux 4.14 or newer built with CONFIG_SECCOMP_FILTER=y, and a readable /proc".to_owned(),
         });
     }
     missing
+}
+
+/// Whether the kernel has filters of calls. One file lists their actions; a service manager may hide it (`ProcSubset=pid`),
+/// and then the process's own status tells it by counting its filters.
+fn has_filters() -> bool {
+    let own =
+        || std::fs::read_to_string("/proc/self/status").is_ok_and(|text| text.contains("\nSeccomp_filters:"));
+    std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail")
+        .map_or_else(|_| own(), |actions| actions.split_whitespace().any(|action| action == "errno"))
 }
 
 /// A process that has confined itself.

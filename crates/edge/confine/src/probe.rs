@@ -102,6 +102,10 @@ fn judged(answer: io::Result<()>) -> ProbeOutcome {
     match answer {
         Ok(()) => ProbeOutcome::Permitted("it succeeded".to_owned()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => ProbeOutcome::Refused,
+        // As a service manager does it (`RestrictAddressFamilies=`): refused before Landlock was asked.
+        Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+            ProbeOutcome::NotTried("no such socket can be made at all".to_owned())
+        }
         Err(error) => ProbeOutcome::Permitted(error.to_string()),
     }
 }

@@ -31,6 +31,8 @@ pub enum Place {
         endpoint: u16,
         /// Whose it is.
         worker: u16,
+        /// A service manager opened it and keeps it: its path is not ours to remove.
+        inherited: bool,
     },
     /// Of the metrics.
     Metrics,
@@ -83,8 +85,8 @@ impl Message for Task {
                 put_configuration(out, configuration);
             }
             Self::Listen(Place::Metrics) => out.extend_from_slice(&[2, 0]),
-            Self::Listen(Place::Listener { listener, endpoint, worker }) => {
-                out.extend_from_slice(&[2, 1]);
+            Self::Listen(Place::Listener { listener, endpoint, worker, inherited }) => {
+                out.extend_from_slice(&[2, if *inherited { 2 } else { 1 }]);
                 for number in [listener, endpoint, worker] {
                     out.extend_from_slice(&number.to_le_bytes());
                 }
@@ -122,10 +124,11 @@ impl Message for Task {
             1 => Self::Start(configuration(&mut cursor)?),
             2 => Self::Listen(match cursor.u8()? {
                 0 => Place::Metrics,
-                1 => Place::Listener {
+                whose @ (1 | 2) => Place::Listener {
                     listener: cursor.u16()?,
                     endpoint: cursor.u16()?,
                     worker: cursor.u16()?,
+                    inherited: whose == 2,
                 },
                 _ => return Err(Malformed::Unknown),
             }),

@@ -2,14 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, SockAddr, Socket as RawSocket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as RawSocket, Type};
 
 use crate::socket::Socket;
 
@@ -93,6 +93,53 @@ impl Listening {
         Ok(Self::Unix(listener))
     }
 
+    /// A socket that somebody else opened and that listens already, from here on closed to programs that are started.
+    ///
+    /// # Errors
+    /// What it is instead, for people.
+    pub fn inherited(descriptor: OwnedFd) -> Result<Self, String> {
+        let socket = SockRef::from(&descriptor);
+        let unread = |error: io::Error| format!("is no socket ({error})");
+        let (domain, kind) = (socket.domain().map_err(unread)?, socket.r#type().map_err(unread)?);
+        if kind != Type::STREAM {
+            return Err("is no stream socket".to_owned());
+        }
+        if !socket.is_listener().map_err(unread)? {
+            return Err("does not listen: it is a connection, or was never made to listen".to_owned());
+        }
+        if ![Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&domain) {
+            return Err("is neither TCP nor a Unix socket".to_owned());
+        }
+        if domain != Domain::UNIX && socket.protocol().map_err(unread)? != Some(Protocol::TCP) {
+            return Err("does not speak TCP".to_owned());
+        }
+        let prepare = || socket.set_nonblocking(true).and_then(|()| socket.set_cloexec(true));
+        prepare().map_err(unread)?;
+        if domain == Domain::UNIX {
+            return Ok(Self::Unix(descriptor.into()));
+        }
+        let listener = std::net::TcpListener::from(descriptor);
+        let address = listener.local_addr().map_err(unread)?;
+        let both = address.is_ipv6() && address.ip().is_unspecified();
+        if both && !SockRef::from(&listener).only_v6().map_err(unread)? {
+            return Err(
+                "takes IPv4 as well as IPv6: write BindIPv6Only=ipv6-only in the socket unit".to_owned()
+            );
+        }
+        Ok(Self::Tcp(listener))
+    }
+
+    /// Another descriptor of the same socket.
+    ///
+    /// # Errors
+    /// When none is left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(listener) => listener.try_clone().map(Self::Tcp),
+            Self::Unix(listener) => listener.try_clone().map(Self::Unix),
+        }
+    }
+
     /// Where it listens.
     ///
     /// # Errors
@@ -167,7 +214,7 @@ fn remedy(cause: &io::Error) -> &'static str {
             "another program listens there: stop it (`ss -ltnp` names it) or choose another port"
         }
         io::ErrorKind::PermissionDenied => {
-            "choose a port above 1023, or a directory that this user may write to"
+            "choose a port above 1023 or a directory that this user may write to, or have the service manager open it (systemd: a socket unit)"
         }
         io::ErrorKind::AddrNotAvailable => {
             "this machine does not have that address: `ip address` lists those it has"

@@ -173,6 +173,9 @@ trait Environment {
 
 impl Environment for Command {
     fn env_remove_for(&mut self, role: &str) -> &mut Self {
+        for variable in motte_server::ACTIVATION {
+            self.env_remove(variable);
+        }
         // Credentials are for the process that keeps the keys.
         if role == "keyd" { self } else { self.env_remove("CREDENTIALS_DIRECTORY") }
     }

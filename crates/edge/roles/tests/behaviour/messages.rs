@@ -68,10 +68,8 @@ fn task() -> impl Strategy<Value = Task> {
         (".{0,200}", ".{0,20}", path()).prop_map(|(text, file, base)| Configuration { text, file, base });
     let place = prop_oneof![
         Just(Place::Metrics),
-        any::<(u16, u16, u16)>().prop_map(|(listener, endpoint, worker)| Place::Listener {
-            listener,
-            endpoint,
-            worker
+        any::<(u16, u16, u16, bool)>().prop_map(|(listener, endpoint, worker, inherited)| {
+            Place::Listener { listener, endpoint, worker, inherited }
         })
     ];
     prop_oneof![
