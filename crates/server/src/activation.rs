@@ -47,8 +47,16 @@ pub(crate) fn take() -> Result<Vec<Inherited>, Vec<String>> {
     let descriptors = sd_listen_fds::get().map_err(|error| vec![error.to_string()])?;
     let (mut sockets, mut faults) = (Vec::new(), Vec::new());
     for (number, (name, descriptor)) in (3..).zip(descriptors) {
-        let name = name.unwrap_or_default();
-        match Listening::inherited(descriptor.into_std()) {
+        let (name, descriptor) = (name.unwrap_or_default(), descriptor.into_std());
+        if rustix::io::fcntl_getfd(&descriptor).is_err() {
+            // It is nobody's, so there is nothing to close, and closing it is what would end the process.
+            std::mem::forget(descriptor);
+            faults.push(format!(
+                "descriptor {number} is not open, though LISTEN_FDS counts it\n  remedy: keep it open across the start"
+            ));
+            continue;
+        }
+        match Listening::inherited(descriptor) {
             Ok(listening) => {
                 let address = address_of(&listening);
                 sockets.push(Inherited { name, listening, address });

@@ -14,7 +14,12 @@ use crate::site::{CONFIG, Site};
 /// command that becomes the one behind it.
 fn activated(names: &str, sockets: Vec<OwnedFd>, before: &str) -> Command {
     let count = sockets.len();
-    let places = ["", "exec 3<&0 0</dev/null;", "exec 3<&0 4<&1 0</dev/null 1>&2;"][count];
+    counted(count, names, sockets, before)
+}
+
+/// The same, with a word of its own on how many there are.
+fn counted(count: usize, names: &str, sockets: Vec<OwnedFd>, before: &str) -> Command {
+    let places = ["", "exec 3<&0 0</dev/null;", "exec 3<&0 4<&1 0</dev/null 1>&2;"][sockets.len()];
     let script = format!(
         "{places} LISTEN_PID=$$ LISTEN_FDS={count} LISTEN_FDNAMES={names}; \
          export LISTEN_PID LISTEN_FDS LISTEN_FDNAMES; exec {before} \"$0\" serve --config motte.toml"
@@ -163,4 +168,10 @@ fn what_was_handed_over_in_vain_keeps_the_broker_from_starting() {
     refused("tls", vec![datagrams], &["is no stream socket"]);
     let file: OwnedFd = std::fs::File::open(dir.path().join("motte.toml")).expect("written").into();
     refused("tls", vec![file], &["is no socket"]);
+    for (count, wanted) in [(2, "descriptor 4 is not open"), (100_000, "LISTEN_FDS is no number up to 256")] {
+        let (_, socket) = listen();
+        let mut command = counted(count, "tls:tls", vec![socket], "");
+        let (good, text) = finish(command.current_dir(dir.path()));
+        assert!(!good && text.contains(wanted), "{text}");
+    }
 }
