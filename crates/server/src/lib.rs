@@ -14,6 +14,8 @@ mod clock;
 mod connection;
 mod door;
 mod handshakes;
+#[cfg(motte_hole)]
+mod hole;
 mod inbox;
 mod keyring;
 mod limits;

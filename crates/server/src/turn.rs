@@ -150,7 +150,11 @@ impl Worker {
                 Ok(Some(whole)) => {
                     used += whole.len;
                     match decode(whole, version, &rules) {
-                        Ok(packet) => self.input(Input::Packet { conn: id, packet, bytes: whole.len }),
+                        Ok(packet) => {
+                            #[cfg(motte_hole)]
+                            self.fall_into_hole(&packet);
+                            self.input(Input::Packet { conn: id, packet, bytes: whole.len });
+                        }
                         Err(error) => self.input(Input::Malformed { conn: id, error }),
                     }
                     if self.world.held_back {

@@ -5,6 +5,7 @@
 
 mod activation;
 mod clients;
+mod hole;
 mod keys;
 mod process;
 mod sealed;
