@@ -141,7 +141,7 @@ fn bind_one(
     all: &mut Vec<(Place, Listening)>,
 ) -> Result<(), BindError> {
     let mut push = |worker, listening| {
-        all.push((Place::Listener { listener, endpoint, worker, inherited: false }, listening))
+        all.push((Place::Listener { listener, endpoint, worker, inherited: false }, listening));
     };
     match wanted {
         Endpoint::Unix(path) => push(0, Listening::unix(path)?),
