@@ -19,7 +19,11 @@ fn activated(names: &str, sockets: Vec<OwnedFd>, before: &str) -> Command {
 
 /// The same, with a word of its own on how many there are.
 fn counted(count: usize, names: &str, sockets: Vec<OwnedFd>, before: &str) -> Command {
-    let places = ["", "exec 3<&0 0</dev/null;", "exec 3<&0 4<&1 0</dev/null 1>&2;"][sockets.len()];
+    let places = match sockets.len() {
+        0 => "",
+        1 => "exec 3<&0 0</dev/null;",
+        _ => "exec 3<&0 4<&1 0</dev/null 1>&2;",
+    };
     let script = format!(
         "{places} LISTEN_PID=$$ LISTEN_FDS={count} LISTEN_FDNAMES={names}; \
          export LISTEN_PID LISTEN_FDS LISTEN_FDNAMES; exec {before} \"$0\" serve --config motte.toml"
@@ -54,8 +58,12 @@ fn write(dir: &Path, first: &str, address: SocketAddr, more: &str) {
 fn sockets_on(port: u16) -> Vec<String> {
     let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel tells it");
     let wanted = format!("0100007F:{port:04X}");
-    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    rows.filter(|row| row[1] == wanted && row[3] == "0A").map(|row| format!("socket:[{}]", row[9])).collect()
+    let inode = |line: &str| {
+        let mut words = line.split_whitespace();
+        let listens = words.nth(1)? == wanted && words.nth(1)? == "0A";
+        listens.then(|| words.nth(5).map(|inode| format!("socket:[{inode}]")))?
+    };
+    table.lines().filter_map(inode).collect()
 }
 
 /// How many descriptors of a process are one of these sockets.
