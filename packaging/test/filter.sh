@@ -62,7 +62,7 @@ for unit in motte motte-sealed; do
     # A free port: the kernel's choice of a moment ago.
     port=$(/usr/bin/python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
     cat >"$scratch/motte.toml" <<CONFIG
-state_dir = "$scratch/state"
+state_dir = "$scratch/state/store"
 log.format = "json"
 sandbox.mode = "required"
 policy.files = ["$scratch/state/policy.toml"]
