@@ -184,8 +184,10 @@ impl Site {
         for (way, port) in &running.ports {
             // Answers, not only listens: what it needs for itself is to be there before anything is measured.
             let answers = || match way {
-                Way::Plain => Client::connect(*port, "motte-bench-first", true).is_ok(),
-                Way::Hybrid | Way::Classical => TcpStream::connect(("127.0.0.1", *port)).is_ok(),
+                Way::Plain if kind != Kind::Rumqttd => {
+                    Client::connect(*port, "motte-bench-first", true).is_ok()
+                }
+                _ => TcpStream::connect(("127.0.0.1", *port)).is_ok(),
             };
             while !answers() {
                 if begun.elapsed() > START {

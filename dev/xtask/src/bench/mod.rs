@@ -19,6 +19,9 @@ use crate::workspace::{Workspace, cargo};
 /// Rounds of each row; medians of at least five are told.
 pub(crate) const ROUNDS_DEFAULT: usize = 5;
 
+/// Rounds of each trouble; a round is a broker of its own and two runs.
+const FAIRNESS_ROUNDS: usize = 3;
+
 /// Measures everything and writes the page.
 pub(crate) fn run(workspace: &Workspace, rounds: usize) -> Outcome<bool> {
     let root = &workspace.root;
@@ -30,7 +33,7 @@ pub(crate) fn run(workspace: &Workspace, rounds: usize) -> Outcome<bool> {
     }
     let site = brokers::Site::new(root)?;
     let rows = rows::measure(&site, rounds)?;
-    let fairness = fairness::measure(&site, rounds)?;
+    let fairness = fairness::measure(&site, rounds.min(FAIRNESS_ROUNDS))?;
     let growth = growth::measure(root)?;
     page::write(root, &page::Measured { rounds, peers: site.peers(), rows, fairness, growth })?;
     println!("wrote docs/benchmarks.md and docs/plots");
