@@ -64,7 +64,7 @@ fn with_key(certificate: &str) -> String {
 fn every_kind_of_key_signs_in_both_versions() {
     let site = Site::start();
     let dir = site.dir.path();
-    let mut config = "[log]\nformat = \"json\"\n".to_owned();
+    let mut config = "state_dir = \"state\"\n[log]\nformat = \"json\"\n".to_owned();
     let kinds = [
         ("p256", "EC -pkeyopt ec_paramgen_curve:P-256", "ECDSA"),
         ("p384", "EC -pkeyopt ec_paramgen_curve:P-384", "ECDSA"),
@@ -300,7 +300,7 @@ fn token(dir: &Path) {
 
 /// A configuration with a listener for each key of the token.
 fn token_config(pin: &str) -> String {
-    let mut config = "[log]\nformat = \"json\"\n".to_owned();
+    let mut config = "state_dir = \"state\"\n[log]\nformat = \"json\"\n".to_owned();
     for name in ["ecdsa", "rsa"] {
         config.push_str(&format!(
             "[[listener]]\nname = \"{name}\"\nkind = \"tls\"\nbind = [\"127.0.0.1:0\"]\n[listener.tls]\n\
@@ -332,6 +332,15 @@ fn a_key_that_never_leaves_its_token_signs() {
         }
     };
     signs();
+    // What the library of a token makes impossible is told, at the start and when somebody asks.
+    let short = broker.event("life.confinement_incomplete");
+    assert!(short.field("role") == "supervisor and keyd" && short.field("not_in_force").contains("PKCS#11"));
+    let (good, text) =
+        finish(Command::new(binary()).current_dir(dir).args(["harden", "status", "--state", "state"]));
+    assert!(
+        !good && text.contains("keyd: seccomp is off") && text.contains("supervisor: seccomp is off"),
+        "{text}"
+    );
     broker.signal("keyd", Signal::KILL);
     broker.event("life.keys_ready");
     signs();

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use motte_config::{Config, SandboxMode};
-use motte_confine::{ConfineError, Confinement, Denied, Role};
+use motte_confine::{ConfineError, Confinement, Denied, Mode, Role};
 use motte_roles::{Passphrase, Source};
 
 /// Where programs have their libraries, as far as a system has these.
@@ -41,9 +41,16 @@ impl Sandbox {
         self.state.as_ref().map(|state| state.join(motte_server::report_of(role)))
     }
 
-    fn confinement(&self, role: Role) -> Confinement {
+    /// Whether nothing is given up for the sake of a token: its library is somebody else's code, which opens what it wants
+    /// and brings code with it.
+    pub(crate) fn yields_to_token(&self, sources: &[Source]) -> bool {
+        self.mode != SandboxMode::Off && sources.iter().any(Source::is_token)
+    }
+
+    fn confinement(&self, role: Role, sources: &[Source]) -> Confinement {
         let mut confinement = Confinement::new(role);
-        confinement.mode = motte_server::confine_mode(self.mode);
+        let mode = if self.yields_to_token(sources) { SandboxMode::Off } else { self.mode };
+        confinement.mode = motte_server::confine_mode(mode);
         if self.audit {
             confinement.denied = Denied::Log;
         }
@@ -59,11 +66,8 @@ pub(crate) fn supervisor(
     file: &Path,
     sources: &[Source],
 ) -> Result<Option<BTreeSet<PathBuf>>, ConfineError> {
-    // The library of a token is somebody else's code: where its files are is not known here.
-    if sources.iter().any(Source::is_token) || sandbox.mode == SandboxMode::Off {
-        return Ok(None);
-    }
-    let mut confinement = sandbox.confinement(Role::Supervisor);
+    let mut confinement = sandbox.confinement(Role::Supervisor, sources);
+    let is_off = confinement.mode == Mode::Off;
     let files = config.files_read().into_iter().chain(Some(file).filter(|file| !file.as_os_str().is_empty()));
     let open: BTreeSet<PathBuf> =
         motte_server::places(files).into_iter().chain(of_sources(sources)).collect();
@@ -74,15 +78,12 @@ pub(crate) fn supervisor(
     confinement.execute.extend(std::env::current_exe().and_then(|exe| exe.canonicalize()).ok());
     let landlock = motte_confine::lacking().iter().all(|missing| !missing.feature.starts_with("Landlock"));
     enforce(confinement, sandbox.report(Role::Supervisor).as_deref())?;
-    Ok(landlock.then_some(open))
+    Ok((landlock && !is_off).then_some(open))
 }
 
 /// Leaves the key process the directories of its files to read, and nothing else.
 pub(crate) fn keyd(sandbox: &Sandbox, sources: &[Source]) -> Result<(), ConfineError> {
-    if sources.iter().any(Source::is_token) {
-        return Ok(());
-    }
-    let mut confinement = sandbox.confinement(Role::Keyd);
+    let mut confinement = sandbox.confinement(Role::Keyd, sources);
     confinement.read = of_sources(sources);
     enforce(confinement, sandbox.report(Role::Keyd).as_deref())
 }

@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use motte_config::Config;
+use motte_event::life;
 use motte_roles::{
     AskPassphrase, Configuration, KEYS_MAX, Link, LinkError, Order, Outcome, Passphrases, Report, Role,
     Source, Task,
@@ -76,6 +77,11 @@ pub(crate) fn run(plan: Plan) -> Result<(), Fault> {
     motte_server::make_state_dir(&config).map_err(|error| Fault::new(error.to_string()))?;
     let confined = seal::supervisor(&sandbox, &config, Path::new(&configuration.file), &sources);
     let open = confined.map_err(|error| Fault::new(format!("the supervisor cannot be confined: {error}")))?;
+    if sandbox.yields_to_token(&sources) {
+        let what = "Landlock and seccomp, for the library of a PKCS#11 token (remedy: keep the key in a file, or none)";
+        let event = life::confinement_incomplete("supervisor and keyd", what);
+        motte_server::write_events(config.log_format, &[event]);
+    }
     let (heard, hearing) = sync_channel(16);
     watch_signals(heard.clone()).map_err(system)?;
     let (mut keyd, mut socket) = (None, None);
