@@ -186,6 +186,19 @@ fn while_it_hangs_new_handshakes_fail_in_time_and_nobody_else_waits() {
 }
 
 #[test]
+fn a_stop_does_not_wait_for_keys_that_a_reload_waits_for() {
+    let site = Site::start();
+    site.broker.signal("keyd", Signal::STOP);
+    site.broker.hang_up();
+    let began = Instant::now();
+    let Site { broker, dir } = site;
+    assert!(broker.terminate(), "a clean stop");
+    // A reload waits half a minute.
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert!(dir.path().join("motte-state/store/sessions.snapshot").exists());
+}
+
+#[test]
 fn a_key_that_is_gone_after_a_restart_is_named_and_comes_back_by_a_reload() {
     let site = Site::start();
     let (address, trusting) = (site.address("tls"), client(&site, None));

@@ -53,6 +53,8 @@ struct State {
     /// Of the link; an older link's end says nothing about the present one.
     number: u64,
     next: u64,
+    /// Nobody is asked any more.
+    closed: bool,
 }
 
 struct Shared {
@@ -100,6 +102,9 @@ impl KeyClient {
         let number = {
             let mut state = self.shared.lock();
             state.number += 1;
+            if state.closed {
+                return Err(LinkError::Closed);
+            }
             if let Some(former) = state.live.replace(Live { link, waiting: HashMap::new() }) {
                 former.end();
             }
@@ -126,6 +131,17 @@ impl KeyClient {
         Ok(())
     }
 
+    /// Asks nobody any more: the process stops, and nothing of it shall wait for keys. Whoever waits hears so at once.
+    pub fn close(&self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        if let Some(live) = state.live.take() {
+            live.end();
+        }
+        drop(state);
+        self.shared.attached.notify_all();
+    }
+
     /// Waits until a key process is there; false when none is by then.
     pub fn wait_attached(&self, until: Instant) -> bool {
         self.attached(until).is_some()
@@ -134,6 +150,9 @@ impl KeyClient {
     fn attached(&self, until: Instant) -> Option<MutexGuard<'_, State>> {
         let mut state = self.shared.lock();
         while state.live.is_none() {
+            if state.closed {
+                return None;
+            }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return None;
@@ -184,7 +203,7 @@ impl KeyClient {
             let (answer, number) = {
                 let Some(mut state) = self.attached(until) else {
                     // None was there all the time: whoever is to bring one may not know.
-                    if !asked {
+                    if !asked && !self.shared.lock().closed {
                         (self.shared.on_silence)();
                     }
                     return Err(KeyError::Silent);

@@ -4,10 +4,12 @@ use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
+    SendFlags, recv, recvmsg, sendmsg,
 };
 use zeroize::Zeroizing;
 
@@ -51,6 +53,9 @@ impl LinkError {
         matches!(kind, Some(io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
     }
 }
+
+/// How often a long wait looks whether it is to go on.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// One end of a link.
 #[derive(Debug)]
@@ -114,6 +119,24 @@ impl Link {
         (&self.socket).write_all(frame.get(sent..).unwrap_or_default()).map_err(LinkError::Io)
     }
 
+    /// Waits until something comes, at most until `until` and for as long as `goes_on` says so. Nothing of it is taken.
+    ///
+    /// # Errors
+    /// [`LinkError::Io`] with `TimedOut` when nothing came.
+    pub fn wait(&self, until: Instant, goes_on: &dyn Fn() -> bool) -> Result<(), LinkError> {
+        self.socket.set_read_timeout(Some(LOOK))?;
+        let came = loop {
+            match recv(&self.socket, &mut [0; 1], RecvFlags::PEEK) {
+                Ok(_) => break Ok(()),
+                Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < until && goes_on() => {}
+                Err(Errno::WOULDBLOCK | Errno::INTR) => break Err(io::ErrorKind::TimedOut.into()),
+                Err(error) => break Err(error.into()),
+            }
+        };
+        self.socket.set_read_timeout(Some(until.saturating_duration_since(Instant::now()).max(LOOK)))?;
+        came.map_err(LinkError::Io)
+    }
+
     /// Waits for a message, and the descriptor that came with it.
     ///
     /// # Errors
@@ -144,7 +167,7 @@ impl Link {
             );
             let count = match received {
                 Ok(received) => received.bytes,
-                Err(rustix::io::Errno::INTR) => continue,
+                Err(Errno::INTR) => continue,
                 Err(error) => return Err(LinkError::Io(error.into())),
             };
             for message in control.drain() {

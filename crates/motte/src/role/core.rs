@@ -162,6 +162,10 @@ impl Control {
                 }
                 Ok((Task::ReloadFailed(cause), _)) => self.reload(Err(cause), Given::default()),
                 Ok((Task::Stop(signal), _)) => {
+                    // A reload under way may wait for keys, and the stop for the reload.
+                    if let Some(client) = &self.client {
+                        client.close();
+                    }
                     self.serving().stop(if i32::from(signal) == SIGINT { "SIGINT" } else { "SIGTERM" });
                 }
                 Ok((Task::Start(_) | Task::Listen(_) | Task::Run, _)) => {}

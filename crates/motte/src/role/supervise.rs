@@ -9,6 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -83,11 +85,13 @@ pub(crate) fn run(plan: Plan) -> Result<(), Fault> {
         motte_server::write_events(config.log_format, &[event]);
     }
     let (heard, hearing) = sync_channel(16);
-    watch_signals(heard.clone()).map_err(system)?;
+    let stopping = Arc::new(AtomicBool::new(false));
+    watch_signals(heard.clone(), Arc::clone(&stopping)).map_err(system)?;
     let (mut keyd, mut socket) = (None, None);
     if !sources.is_empty() {
         // What is wrong with the files is told by the core, which asks for their keys.
-        let (process, cores, _) = Keyd::start(&sources, &sandbox).map_err(|error| dead("keyd", &error))?;
+        let (process, cores, _) =
+            Keyd::start(&sources, &sandbox, &stopping).map_err(|error| dead("keyd", &error))?;
         (keyd, socket) = (Some(process), Some(cores));
     }
     let core = Core::start((&configuration, &config), &sockets, socket.as_ref(), &sandbox, heard)?;
@@ -106,6 +110,7 @@ pub(crate) fn run(plan: Plan) -> Result<(), Fault> {
         keyd,
         again: AGAIN_MIN,
         again_at: None,
+        stopping,
         stops: 0,
         kill_at: None,
         ready: Some(ready),
@@ -126,10 +131,14 @@ fn dead(role: &str, error: &dyn std::fmt::Display) -> Fault {
     )
 }
 
-fn watch_signals(heard: SyncSender<Heard>) -> io::Result<()> {
+/// Passes signals on. That one says stop is noted at once: what waits for keys looks there.
+fn watch_signals(heard: SyncSender<Heard>, stopping: Arc<AtomicBool>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGCHLD])?;
     std::thread::Builder::new().name("motte-signals".into()).spawn(move || {
         for signal in &mut signals {
+            if [SIGTERM, SIGINT].contains(&signal) {
+                stopping.store(true, Ordering::Relaxed);
+            }
             if heard.send(Heard::Signal(signal)).is_err() {
                 return;
             }
@@ -196,10 +205,14 @@ struct Keyd {
 
 impl Keyd {
     /// Starts it and has it read these files. Gives the core's end of its socket, and what is wrong with files.
-    fn start(sources: &[Source], sandbox: &Sandbox) -> Result<(Self, UnixStream, String), LinkError> {
+    fn start(
+        sources: &[Source],
+        sandbox: &Sandbox,
+        stopping: &AtomicBool,
+    ) -> Result<(Self, UnixStream, String), LinkError> {
         let (child, link) = start("keyd", sandbox)?;
         let mut keyd = Self { child, link, since: Instant::now() };
-        match keyd.prepare(sources) {
+        match keyd.prepare(sources, stopping) {
             Ok((core, faults)) => Ok((keyd, core, faults)),
             Err(error) => {
                 keyd.end();
@@ -208,17 +221,23 @@ impl Keyd {
         }
     }
 
-    fn prepare(&self, sources: &[Source]) -> Result<(UnixStream, String), LinkError> {
-        self.link.socket().set_read_timeout(Some(LOAD))?;
+    fn prepare(&self, sources: &[Source], stopping: &AtomicBool) -> Result<(UnixStream, String), LinkError> {
+        self.wait(stopping)?;
         self.link.greet(Role::Supervisor, Role::Keyd)?;
-        let faults = self.load(sources)?;
+        let faults = self.load(sources, stopping)?;
         let (core, own) = UnixStream::pair()?;
         self.link.send_with(&Order::Serve, own.as_fd())?;
         Ok((core, faults))
     }
 
-    fn load(&self, sources: &[Source]) -> Result<String, LinkError> {
+    /// Waits for what it says next, but not when the broker is to stop.
+    fn wait(&self, stopping: &AtomicBool) -> Result<(), LinkError> {
+        self.link.wait(Instant::now() + LOAD, &|| !stopping.load(Ordering::Relaxed))
+    }
+
+    fn load(&self, sources: &[Source], stopping: &AtomicBool) -> Result<String, LinkError> {
         self.link.send(&Order::Load { sources: sources.to_vec() })?;
+        self.wait(stopping)?;
         let (Outcome::Loaded { faults, .. }, _) = self.link.receive()?;
         Ok(faults)
     }
@@ -297,6 +316,8 @@ struct Supervisor {
     keyd: Option<Keyd>,
     again: Duration,
     again_at: Option<Instant>,
+    /// A signal to stop came.
+    stopping: Arc<AtomicBool>,
     /// Signals to stop so far.
     stops: u32,
     /// When a core that was asked to stop at once is ended.
@@ -375,7 +396,7 @@ impl Supervisor {
                 Err(fault) => return self.core.say(&Task::ReloadFailed(fault)),
             }
             if let Some(keyd) = &mut self.keyd
-                && keyd.load(&self.proposed).is_err()
+                && keyd.load(&self.proposed, &self.stopping).is_err()
             {
                 // It is started anew, with the new files, and the core waits for it.
                 let _ = keyd.child.kill();
@@ -388,7 +409,7 @@ impl Supervisor {
 
     /// Notices the end of the key process, and starts it again when it is time.
     fn look_after_keys(&mut self) {
-        if !self.with_keys {
+        if !self.with_keys || self.stopping.load(Ordering::Relaxed) {
             return;
         }
         if let Some(keyd) = &mut self.keyd {
@@ -407,7 +428,7 @@ impl Supervisor {
         all.extend(
             self.sources.iter().filter(|old| self.proposed.iter().all(|new| new.path != old.path)).cloned(),
         );
-        match Keyd::start(&all, &self.sandbox) {
+        match Keyd::start(&all, &self.sandbox, &self.stopping) {
             Ok((keyd, core, faults)) => {
                 self.keyd = Some(keyd);
                 self.again_at = None;
