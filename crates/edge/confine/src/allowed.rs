@@ -6,7 +6,7 @@
 //! loads BPF or modules, uses io_uring, opens raw sockets, or makes memory executable once running.
 
 use crate::role::Role::{self, Admin, Core, Egress, Keyd, Supervisor};
-use crate::table::{Call, Declined, Group, bits, calls, is, own};
+use crate::table::{Call, Declined, Group, bits, calls, is, null, own};
 
 const EVERYONE: &[Role] = &[Core, Keyd, Egress, Admin, Supervisor];
 /// Those that start no other program.
@@ -116,7 +116,7 @@ pub(crate) const GROUPS: &[Group] = &[
             SYS_sysinfo,
             SYS_uname,
             // Reading a limit: no new value.
-            SYS_prlimit64 if [[is(0, 0), is(2, 0)]],
+            SYS_prlimit64 if [[is(0, 0), null(2)]],
             SYS_prctl if [
                 [is(0, libc::PR_SET_NAME.cast_unsigned())],
                 [is(0, libc::PR_GET_NAME.cast_unsigned())],

@@ -92,6 +92,10 @@ fn rule(row: &[Test]) -> Result<SeccompRule, seccompiler::BackendError> {
         let value = match test.value {
             Value::Is(value) => value,
             Value::OwnProcess => std::process::id(),
+            Value::NoPointer => {
+                let (width, equal) = (SeccompCmpArgLen::Qword, SeccompCmpOp::Eq);
+                return SeccompCondition::new(test.argument, width, equal, 0);
+            }
         };
         let operator = SeccompCmpOp::MaskedEq(test.mask.into());
         SeccompCondition::new(test.argument, SeccompCmpArgLen::Dword, operator, value.into())

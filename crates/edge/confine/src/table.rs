@@ -2,7 +2,7 @@
 
 use crate::role::Role;
 
-/// One condition on an argument of a call: `argument & mask == value`, on its lower 32 bits.
+/// One condition on an argument of a call: `argument & mask == value`, on its lower 32 bits but for [`Value::NoPointer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Test {
     /// Which argument, from 0.
@@ -20,6 +20,8 @@ pub(crate) enum Value {
     Is(u32),
     /// The number of the process that confines itself.
     OwnProcess,
+    /// Zero in all 64 bits.
+    NoPointer,
 }
 
 /// A permitted call.
@@ -60,6 +62,11 @@ pub(crate) const fn is(argument: u8, value: u32) -> Test {
 /// Of the bits in `mask` exactly those in `value` are set.
 pub(crate) const fn bits(argument: u8, mask: u32, value: u32) -> Test {
     Test { argument, mask, value: Value::Is(value) }
+}
+
+/// The argument is a pointer that points to nothing.
+pub(crate) const fn null(argument: u8) -> Test {
+    Test { argument, mask: u32::MAX, value: Value::NoPointer }
 }
 
 /// The argument is the number of the process itself.
