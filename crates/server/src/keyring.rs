@@ -64,7 +64,7 @@ impl Keyring {
             let mut all: Vec<KeyId> = former.iter().copied().chain(used.iter().copied()).collect();
             all.sort_unstable();
             all.dedup();
-            client.keep(all);
+            client.keep(used.clone(), all);
             *former = used;
         }
     }

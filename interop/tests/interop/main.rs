@@ -11,3 +11,4 @@ mod process;
 mod sealed;
 mod site;
 mod tls;
+mod tokens;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -53,6 +54,8 @@ struct State {
     /// Of the link; an older link's end says nothing about the present one.
     number: u64,
     next: u64,
+    /// Keys that the rules in force use.
+    in_force: Vec<KeyId>,
     /// Nobody is asked any more.
     closed: bool,
 }
@@ -188,9 +191,27 @@ impl KeyClient {
         }
     }
 
-    /// Says which keys are in use, so that those of earlier configurations can be forgotten.
-    pub fn keep(&self, keys: Vec<KeyId>) {
-        if let Some(live) = &self.shared.lock().live {
+    /// Files in which the key process found another key than the one in force: replaced since the last reload, so that
+    /// handshakes with their certificates cannot be signed any more.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn replaced(&self) -> Result<Vec<PathBuf>, KeyError> {
+        let entries = self.public_keys()?;
+        let in_force = self.shared.lock().in_force.clone();
+        let found = |entry: &KeyEntry| entry.outcome.as_ref().ok().map(|key| key.id);
+        if in_force.iter().all(|id| entries.iter().any(|entry| found(entry) == Some(*id))) {
+            return Ok(Vec::new());
+        }
+        let others = entries.iter().filter(|entry| found(entry).is_some_and(|id| !in_force.contains(&id)));
+        Ok(others.map(|entry| entry.path.clone()).collect())
+    }
+
+    /// Says which keys the rules in force use, and which are in use in all, so that others can be forgotten.
+    pub fn keep(&self, in_force: Vec<KeyId>, keys: Vec<KeyId>) {
+        let mut state = self.shared.lock();
+        state.in_force = in_force;
+        if let Some(live) = &state.live {
             // It is only housekeeping; a link that fails here fails the next signature as well.
             let _ = live.link.send(&Request::Keep { keys });
         }

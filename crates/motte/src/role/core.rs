@@ -200,6 +200,17 @@ impl Control {
         if !faults.is_empty() {
             self.tell(life::keys_faulty(faults));
         }
+        let (client, handle) = (client.clone(), self.serving().handle.clone());
+        let look = move || {
+            let replaced = client.replaced().unwrap_or_default();
+            if let (Some(handle), false) = (handle, replaced.is_empty()) {
+                let files: Vec<String> = replaced.iter().map(|path| path.display().to_string()).collect();
+                let what = "another key than the one in force\n  remedy: reload, so that certificate and key are taken together";
+                handle.tell(life::keys_faulty(&format!("{}: {what}", files.join(", "))));
+            }
+        };
+        // It waits for an answer, which must not keep a stop waiting. Refused: then it is not told.
+        let _ = std::thread::Builder::new().name("motte-keys-look".into()).spawn(look);
     }
 
     /// In a thread of its own: a reload may have to wait for the next key process, which comes by this way.

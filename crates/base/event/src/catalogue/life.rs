@@ -53,6 +53,6 @@ events! { "life":
         "The key process runs, has read its keys and signs TLS handshakes."
         "Nothing.";
     keys_faulty "MOTTE-L-0016" Error (faults: &str = "files and what is wrong with them")
-        "The key process was started again and could not read a key that it had before. Handshakes that need it fail."
+        "The key process was started again and does not have a key that is in force: its file cannot be read, or holds another one. Handshakes that need it fail."
         "Mend what the faults name and reload.";
 }

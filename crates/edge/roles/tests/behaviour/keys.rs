@@ -117,7 +117,7 @@ fn a_key_of_an_earlier_configuration_signs_until_it_is_said_to_be_out_of_use() {
     assert_ne!(first, second);
     let sign = |id| client.sign(id, u16::from(SignatureScheme::ED25519), &verify_message());
     assert!(sign(first).is_ok() && sign(second).is_ok());
-    client.keep(Vec::new());
+    client.keep(Vec::new(), Vec::new());
     assert_eq!(sign(first), Err(KeyError::Refused(Refusal::NoKey)));
     assert!(sign(second).is_ok(), "the present key stays");
 }
