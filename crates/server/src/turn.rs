@@ -10,8 +10,9 @@ use crate::connection::{Connection, NEVER, Phase};
 use crate::notice;
 use crate::worker::{STALLED_MS, Worker};
 
-/// Bytes one connection may read in a turn; the rest waits for the next.
-const TURN_BYTES: usize = 128 * 1024;
+/// Bytes one connection may read in a turn; the rest waits for the next. What a turn makes of them should still be in the
+/// core's cache when it is written, and fit buffers that are kept.
+const TURN_BYTES: usize = 48 * 1024;
 /// Bytes read at once from somebody who is not authenticated.
 const READ_BYTES_BEFORE: usize = 8 * 1024;
 /// Slices given to one write.
