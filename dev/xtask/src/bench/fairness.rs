@@ -1,6 +1,7 @@
 //! What others make a client wait: a pair at a steady rate, alone and beside each kind of trouble.
 
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::Outcome;
 use crate::bench::brokers::{Kind, Running, Site, Way};
@@ -12,6 +13,9 @@ const BYSTANDER: &str =
     "--rate 1000 --publishers 2 --subscribers 2 --seconds 2 --warmup 0.5 --prefix bystander";
 /// Subscriptions of the storm, by clients with a thousand each.
 const STORM: (u32, u32) = (100, 1_000);
+
+/// How often everything is read again.
+const RELOAD_EVERY: Duration = Duration::from_millis(100);
 
 /// A kind of trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +33,7 @@ enum Trouble {
 const TROUBLES: [(Trouble, &str); 4] = [
     (Trouble::SlowConsumer, "a consumer that does not read, sent 5,000 messages/s of 1 KiB"),
     (Trouble::Subscriptions, "100,000 subscriptions with wildcards being made"),
-    (Trouble::Reload, "the configuration and policy being read again, without a pause"),
+    (Trouble::Reload, "the configuration, certificates and policy being read again ten times a second"),
     (Trouble::Handshakes, "400 TLS connections a second"),
 ];
 
@@ -75,8 +79,14 @@ impl Drop for Load {
 
 fn load(site: &Site, broker: &Running, way: Way, words: &str) -> Outcome<Load> {
     let words: Vec<&str> = words.split_whitespace().collect();
-    let mut command = command(site.motte(), site, broker, way, &words)?;
-    Ok(Load(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?))
+    let load = command(site.motte(), site, broker, way, &words)?;
+    // It stands for clients on other machines: what it computes itself must not be what the pair waits for.
+    let mut idle = Command::new("chrt");
+    idle.args(["--idle", "0"]).arg(load.get_program()).args(load.get_args());
+    if let Some(directory) = load.get_current_dir() {
+        idle.current_dir(directory);
+    }
+    Ok(Load(idle.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?))
 }
 
 fn with(trouble: Trouble, site: &Site, broker: &Running, words: &[&str]) -> Outcome<Figures> {
@@ -107,8 +117,9 @@ fn with(trouble: Trouble, site: &Site, broker: &Running, words: &[&str]) -> Outc
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     while running.load(std::sync::atomic::Ordering::Relaxed) {
-                        // Starting `kill` takes about as long as a reload.
+                        // A broker that is gone shows in the figures.
                         let _ = broker.reload();
+                        std::thread::sleep(RELOAD_EVERY);
                     }
                 });
                 let figures = run(site, broker, Way::Plain, words);

@@ -113,7 +113,7 @@ fn cell(method: Method, figures: &Figures) -> String {
 }
 
 fn fairness(page: &mut String, all: &[Beside]) -> Outcome<()> {
-    page.push_str("## What others make a client wait\n\nTwo pairs at 1,000 messages a second in all, on a broker with one worker: alone, and beside trouble. Broker, pair and what makes\nthe trouble share the cores.\n\n| beside | p50 alone | p50 | p99 alone | p99 | p99 ratio |\n|---|---|---|---|---|---|\n");
+    page.push_str("## What others make a client wait\n\nTwo pairs at 1,000 messages a second in all, on a broker with one worker: alone, and beside trouble. Broker, pair and what makes\nthe trouble share the cores; the latter stands for clients elsewhere and runs when a core is idle.\n\n| beside | p50 alone | p50 | p99 alone | p99 | p99 ratio |\n|---|---|---|---|---|---|\n");
     for Beside { trouble, alone, disturbed } in all {
         writeln!(
             page,
