@@ -59,7 +59,8 @@ impl DataKey {
         Self(key)
     }
 
-    pub(crate) fn expose(&self) -> &[u8; KEY_BYTES] {
+    /// The bytes, for the moment of use.
+    pub fn expose(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }
 

@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
-pub use kek::{KekError, KekId, KeyEncryptionKey, KeySource};
+pub use kek::{KekError, KekId, KeyEncryptionKey, KeySource, SEALED_BYTES_MAX};
 pub use vault::{Vault, VaultError};
 
 use crate::envelope::{self, DataKey, SealError, WrappedKey};
@@ -33,6 +33,50 @@ pub struct Slot {
     /// What the operator calls it, at most 255 bytes, such as the path of the key file.
     pub label: String,
     master: WrappedKey,
+}
+
+impl Slot {
+    /// A way to open a vault with this master key.
+    ///
+    /// # Errors
+    /// [`VaultError::Label`], [`VaultError::Seal`].
+    pub fn wrap(kek: &KeyEncryptionKey, label: &str, master: &DataKey) -> Result<Self, VaultError> {
+        if label.len() > 255 {
+            return Err(VaultError::Label { bytes: label.len() });
+        }
+        let wrapped = envelope::wrap(kek.key(), MASTER, master)?;
+        Ok(Self { id: kek.id(), source: kek.source().clone(), label: label.to_owned(), master: wrapped })
+    }
+
+    /// The master key, with the key-encryption key of this slot.
+    ///
+    /// # Errors
+    /// [`VaultError::Damaged`] if it does not open with this one.
+    pub fn unwrap(&self, kek: &KeyEncryptionKey) -> Result<DataKey, VaultError> {
+        envelope::unwrap(kek.key(), MASTER, &self.master)
+            .map_err(|_| VaultError::Damaged { what: "the master key does not open" })
+    }
+
+    /// Appends the slot as it stands in a vault's file.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        vault::encode_slot(self, out);
+    }
+
+    /// Reads slots that [`Self::encode`] wrote one behind the other, at most [`SLOTS_MAX`].
+    ///
+    /// # Errors
+    /// [`VaultError::Damaged`].
+    pub fn decode_all(bytes: &[u8]) -> Result<Vec<Self>, VaultError> {
+        vault::decode_slots(bytes)
+    }
+
+    /// For people: where its key comes from, its number, and what the operator calls it.
+    pub fn describe(&self) -> String {
+        match self.label.as_str() {
+            "" => format!("{} {}", self.source, self.id),
+            label => format!("{} {} ({label})", self.source, self.id),
+        }
+    }
 }
 
 /// What there is of a data key.
@@ -71,6 +115,16 @@ impl Keyring {
     /// # Errors
     /// [`VaultError::Seal`].
     pub fn create(kek: &KeyEncryptionKey, label: &str) -> Result<Self, VaultError> {
+        let mut ring = Self::closed()?;
+        ring.add_slot(kek, label)?;
+        Ok(ring)
+    }
+
+    /// A new vault with a key for group 0 and no way to open it yet: [`Self::put_slot`] adds one.
+    ///
+    /// # Errors
+    /// [`VaultError::Seal`].
+    pub fn closed() -> Result<Self, VaultError> {
         let mut ring = Self {
             master: DataKey::generate()?,
             slots: Vec::new(),
@@ -79,9 +133,39 @@ impl Keyring {
             next: 1,
             generation: 0,
         };
-        ring.add_slot(kek, label)?;
         ring.add_group(0)?;
         Ok(ring)
+    }
+
+    /// The key that wraps all data keys, for whoever wraps it with a key-encryption key.
+    pub fn master(&self) -> &DataKey {
+        &self.master
+    }
+
+    /// Adds a slot that holds this vault's master key, in place of one with the same key.
+    ///
+    /// # Errors
+    /// [`VaultError::Slots`] if there are as many as there can be.
+    pub fn put_slot(&mut self, slot: Slot) -> Result<(), VaultError> {
+        self.slots.retain(|other| other.id != slot.id);
+        if self.slots.len() >= SLOTS_MAX {
+            return Err(VaultError::Slots);
+        }
+        self.slots.push(slot);
+        Ok(())
+    }
+
+    /// Takes a way to open the vault away, unless it is the last one.
+    ///
+    /// # Errors
+    /// [`VaultError::NoSlot`] if there is no such way, [`VaultError::LastSlot`].
+    pub fn remove_slot(&mut self, id: KekId) -> Result<(), VaultError> {
+        let at = self.slots.iter().position(|slot| slot.id == id).ok_or(VaultError::NoSlot { id })?;
+        if self.slots.len() == 1 {
+            return Err(VaultError::LastSlot);
+        }
+        self.slots.remove(at);
+        Ok(())
     }
 
     /// The vault's bytes, to be written whole in place of the old file before anything is sealed with a key that is new
@@ -109,16 +193,8 @@ impl Keyring {
     /// # Errors
     /// [`VaultError::Slots`] if there are as many as there can be, [`VaultError::Label`], [`VaultError::Seal`].
     pub fn add_slot(&mut self, kek: &KeyEncryptionKey, label: &str) -> Result<(), VaultError> {
-        if label.len() > 255 {
-            return Err(VaultError::Label { bytes: label.len() });
-        }
-        self.slots.retain(|slot| slot.id != kek.id());
-        if self.slots.len() >= SLOTS_MAX {
-            return Err(VaultError::Slots);
-        }
-        let master = envelope::wrap(kek.key(), MASTER, &self.master)?;
-        self.slots.push(Slot { id: kek.id(), source: kek.source().clone(), label: label.to_owned(), master });
-        Ok(())
+        let slot = Slot::wrap(kek, label, &self.master)?;
+        self.put_slot(slot)
     }
 
     /// Exchanges a key-encryption key: `new` opens the vault and `old` does no more. Nothing sealed is written again.

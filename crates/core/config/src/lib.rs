@@ -11,6 +11,7 @@ mod listener_tls;
 mod meant;
 mod reading;
 mod sandbox;
+mod store;
 mod written;
 
 pub use error::{ConfigError, ConfigErrors};
@@ -22,3 +23,4 @@ pub use listener::{
 pub use meant::{Config, KeyPlace, LogFormat, parse, parse_development};
 pub use reading::Places;
 pub use sandbox::{Sandbox, SandboxMode};
+pub use store::{Pin, StoreKey};

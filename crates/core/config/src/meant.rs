@@ -11,6 +11,7 @@ use crate::limits::Limits;
 use crate::listener::{Endpoint, Listener};
 use crate::reading::{Places, read};
 use crate::sandbox::Sandbox;
+use crate::store::StoreKey;
 use crate::written::{ConfigWritten, DevelopmentWritten, LogWritten, RolesWritten, SysWritten};
 
 /// How events are written to standard error.
@@ -36,6 +37,8 @@ pub enum KeyPlace {
 pub struct Config {
     /// Directory for what outlives the process; `None`: nothing does.
     pub state_dir: Option<PathBuf>,
+    /// Where the key comes from that opens the vault of the state directory.
+    pub store_key: StoreKey,
     /// Worker threads; 0: one for each core.
     pub workers: u16,
     /// Listeners.
@@ -72,6 +75,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             state_dir: None,
+            store_key: StoreKey::Beside,
             workers: 0,
             listeners: Vec::new(),
             password_file: None,
@@ -103,6 +107,7 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
     };
     let places = Places::of(text, file);
     let mut config = Config { state_dir: written.state_dir, places, ..Config::default() };
+    config.store_key = StoreKey::from_written(&written.store, &mut faults);
     config.limits = config.limits.with(&written.limits, &mut faults);
     if let Some(workers) = &written.workers {
         config.workers = *workers.get_ref();
@@ -251,6 +256,7 @@ impl Config {
             }
         };
         self.state_dir.iter_mut().chain(&mut self.password_file).for_each(resolve);
+        self.store_key.file_mut().into_iter().for_each(resolve);
         self.policy_files.iter_mut().for_each(resolve);
         self.places.for_each_path(resolve);
         if let Some(Endpoint::Unix(path)) = &mut self.metrics {
@@ -258,6 +264,19 @@ impl Config {
         }
         for listener in &mut self.listeners {
             listener.for_each_path(resolve);
+        }
+    }
+
+    /// The file of the key that opens the vault, if it is in one: named, or beside the state directory under its name with
+    /// `.key` behind it.
+    pub fn store_key_file(&self) -> Option<PathBuf> {
+        match &self.store_key {
+            StoreKey::File(path) => Some(path.clone()),
+            StoreKey::Beside => self.state_dir.as_deref().map(beside),
+            StoreKey::Credential(_)
+            | StoreKey::PassphraseFile(_)
+            | StoreKey::PassphrasePrompt
+            | StoreKey::Token { .. } => None,
         }
     }
 
@@ -274,6 +293,10 @@ impl Config {
         line(format!("workers = {}\nhandshake_threads = {}", self.workers, self.handshake_threads));
         for listener in &self.listeners {
             line(listener.to_toml(&self.limits));
+        }
+        let store = self.store_key.to_toml();
+        if !store.is_empty() {
+            line(store);
         }
         line("\n[auth]".into());
         if let Some(file) = &self.password_file {
@@ -412,7 +435,14 @@ impl crate::listener::ListenerTls {
     }
 }
 
-fn quoted(text: &str) -> String {
+/// The key file that belongs to a state directory.
+fn beside(state: &Path) -> PathBuf {
+    let mut name = state.file_name().unwrap_or_default().to_owned();
+    name.push(".key");
+    state.with_file_name(name)
+}
+
+pub(crate) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 

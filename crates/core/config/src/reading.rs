@@ -13,8 +13,18 @@ use crate::error::{Faults, line_and_column};
 const FAULTS_MAX: usize = 20;
 
 /// Keys whose values are paths of files that must be there.
-const PATH_KEYS: [&str; 8] =
-    ["chain", "key", "client_ca", "crl", "files", "password_file", "passphrase_file", "state_dir"];
+const PATH_KEYS: [&str; 10] = [
+    "chain",
+    "key",
+    "client_ca",
+    "crl",
+    "files",
+    "password_file",
+    "passphrase_file",
+    "state_dir",
+    "file",
+    "pin_file",
+];
 
 /// Reads `text`, noting what cannot be taken: an entry with a fault is left out and reading goes on, so that each further
 /// fault is found as well. `None` when there is any fault.

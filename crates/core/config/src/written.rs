@@ -7,11 +7,14 @@ use toml::Spanned;
 
 use crate::limits::LimitsWritten;
 use crate::sandbox::SandboxWritten;
+use crate::store::StoreWritten;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConfigWritten {
     pub(crate) state_dir: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) store: StoreWritten,
     pub(crate) workers: Option<Spanned<u16>>,
     pub(crate) handshake_threads: Option<Spanned<u16>>,
     #[serde(default)]

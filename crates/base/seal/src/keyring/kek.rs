@@ -13,6 +13,8 @@ use crate::secret::{SecretBytes, SecretString};
 pub(super) const SALT_BYTES: usize = 16;
 /// A vault that asks for more memory to open than this was not made here.
 pub(super) const MEMORY_KIB_MAX: u32 = 4 * 1024 * 1024;
+/// Longest key that a token sealed: RSA with 8,192 bits.
+pub const SEALED_BYTES_MAX: usize = 1_024;
 /// Likewise for passes.
 pub(super) const PASSES_MAX: u32 = 64;
 
@@ -42,6 +44,11 @@ pub enum KeySource {
     },
     /// Made once, shown once, kept by the operator.
     Recovery,
+    /// Sealed by a key that never leaves its PKCS#11 token.
+    Token {
+        /// What the token opens, at most [`SEALED_BYTES_MAX`].
+        sealed: Vec<u8>,
+    },
 }
 
 impl fmt::Display for KeySource {
@@ -51,6 +58,7 @@ impl fmt::Display for KeySource {
             Self::Credential => "systemd credential",
             Self::Passphrase { .. } => "passphrase",
             Self::Recovery => "recovery key",
+            Self::Token { .. } => "PKCS#11 key",
         })
     }
 }
@@ -103,6 +111,17 @@ impl KeyEncryptionKey {
     /// [`KekError::Length`].
     pub fn from_credential(content: &SecretBytes) -> Result<Self, KekError> {
         Self::new(parse(content.expose())?, KeySource::Credential)
+    }
+
+    /// From a key that a token seals and opens; `sealed` is what it made of it.
+    ///
+    /// # Errors
+    /// [`KekError::Length`] if the token made more of it than a vault keeps.
+    pub fn from_token(key: DataKey, sealed: Vec<u8>) -> Result<Self, KekError> {
+        if sealed.len() > SEALED_BYTES_MAX {
+            return Err(KekError::Length { bytes: sealed.len() });
+        }
+        Self::new(key, KeySource::Token { sealed })
     }
 
     /// From a recovery key in the form that [`Self::recovery`] gave.

@@ -1,14 +1,17 @@
 //! The vault's file.
 //!
 //! Little-endian: `MOTTEVLT`, version (u16), length of the whole (u32), generation (u64), salt (32 bytes), slots (u8 count;
-//! each: id, source (u8), for a passphrase memory, passes, lanes (u32 each) and salt (16), label (u8 length), wrapped
+//! each: id, source (u8), for a passphrase memory, passes, lanes (u32 each) and salt (16), for a token the key
+//! that it sealed (u16 length), label (u8 length), wrapped
 //! master key), next key number (u32), keys (u32 count; each: number, group (u32 each), 1 and the wrapped key, or 0:
 //! shredded), the tag of a seal by the master key over all of it, and CRC-32 of everything before.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::kek::{KekError, KekId, KeyEncryptionKey, KeySource, SALT_BYTES as PASSPHRASE_SALT};
-use super::{Entry, Keyring, MASTER, SLOTS_MAX, Slot};
+use super::kek::{
+    KekError, KekId, KeyEncryptionKey, KeySource, SALT_BYTES as PASSPHRASE_SALT, SEALED_BYTES_MAX,
+};
+use super::{Entry, Keyring, SLOTS_MAX, Slot};
 use crate::envelope::{self, DataKey, NONCE_BYTES, SALT_BYTES, SealError, TAG_BYTES, WrappedKey};
 use crate::password::HashParameters;
 
@@ -61,6 +64,9 @@ pub enum VaultError {
     /// As many slots as there can be.
     #[error("the vault has {SLOTS_MAX} keys, which is all it can have; remove one first")]
     Slots,
+    /// The only way to open the vault cannot be taken away.
+    #[error("this is the only key that opens the vault; add another one before it is removed")]
+    LastSlot,
     /// A label that is too long.
     #[error("a label of {bytes} bytes is too long; 255 is the most")]
     Label {
@@ -129,7 +135,7 @@ pub(super) fn encode(ring: &Keyring) -> Result<Vec<u8>, VaultError> {
     Ok(out)
 }
 
-fn encode_slot(slot: &Slot, out: &mut Vec<u8>) {
+pub(super) fn encode_slot(slot: &Slot, out: &mut Vec<u8>) {
     out.extend_from_slice(&slot.id.0);
     match &slot.source {
         KeySource::KeyFile => out.push(0),
@@ -142,10 +148,29 @@ fn encode_slot(slot: &Slot, out: &mut Vec<u8>) {
             out.extend_from_slice(salt);
         }
         KeySource::Recovery => out.push(3),
+        KeySource::Token { sealed } => {
+            out.push(4);
+            // Nothing longer can be made.
+            out.extend_from_slice(&u16::try_from(sealed.len()).unwrap_or(u16::MAX).to_le_bytes());
+            out.extend_from_slice(sealed);
+        }
     }
     out.push(u8::try_from(slot.label.len()).unwrap_or(u8::MAX));
     out.extend_from_slice(slot.label.as_bytes());
     out.extend_from_slice(&slot.master);
+}
+
+/// Slots one behind the other.
+pub(super) fn decode_slots(bytes: &[u8]) -> Result<Vec<Slot>, VaultError> {
+    let mut reader = Reader(bytes);
+    let mut slots = Vec::new();
+    while !reader.0.is_empty() {
+        if slots.len() >= SLOTS_MAX {
+            return Err(VaultError::Slots);
+        }
+        slots.push(reader.slot()?);
+    }
+    Ok(slots)
 }
 
 /// Associated data of a wrapped data key.
@@ -194,6 +219,16 @@ impl<'a> Vault<'a> {
         &self.slots
     }
 
+    /// Times it was written.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What opens it, for people.
+    pub fn wanted(&self) -> String {
+        wanted(&self.slots)
+    }
+
     /// Opens it.
     ///
     /// # Errors
@@ -206,9 +241,16 @@ impl<'a> Vault<'a> {
                 given: kek.id(),
                 given_source: kek.source().to_string(),
             })?;
+        let master = slot.unwrap(kek)?;
+        self.open_with(master)
+    }
+
+    /// Opens it with the master key that a slot gave.
+    ///
+    /// # Errors
+    /// [`VaultError::Damaged`] if it is another's, or the vault was changed by someone who made the checksum fit.
+    pub fn open_with(self, master: DataKey) -> Result<Keyring, VaultError> {
         let damaged = |what| VaultError::Damaged { what };
-        let master = envelope::unwrap(kek.key(), MASTER, &slot.master)
-            .map_err(|_| damaged("the master key does not open"))?;
         let mut tag = self.tag.to_vec();
         master
             .file_key(&self.salt, PURPOSE)?
@@ -234,11 +276,7 @@ impl<'a> Vault<'a> {
 }
 
 fn wanted(slots: &[Slot]) -> String {
-    let one = |slot: &Slot| match slot.label.as_str() {
-        "" => format!("{} {}", slot.source, slot.id),
-        label => format!("{} {} ({label})", slot.source, slot.id),
-    };
-    let all: Vec<String> = slots.iter().map(one).collect();
+    let all: Vec<String> = slots.iter().map(Slot::describe).collect();
     if all.is_empty() { "no key at all".to_owned() } else { all.join(" or ") }
 }
 
@@ -284,6 +322,13 @@ impl<'a> Reader<'a> {
                 KeySource::Passphrase { parameters, salt: self.array::<PASSPHRASE_SALT>("a slot")? }
             }
             3 => KeySource::Recovery,
+            4 => {
+                let length = usize::from(u16::from_le_bytes(self.array("a slot")?));
+                if length > SEALED_BYTES_MAX {
+                    return Err(VaultError::Damaged { what: "a slot's sealed key is too long" });
+                }
+                KeySource::Token { sealed: self.take(length, "a slot")?.to_vec() }
+            }
             _ => return Err(VaultError::Damaged { what: "a slot of no known source" }),
         };
         let length = usize::from(self.byte("a label")?);

@@ -113,6 +113,19 @@ fn each_fault_is_named_with_its_place_and_remedy() {
             format!("{}[metrics]\nbind = \"0.0.0.0:9464\"", listener(tcp)),
             &["metrics would be open to the network"],
         ),
+        (
+            format!("{}[store.key]\nfile = \"a\"\ncredential = \"b\"", listener(tcp)),
+            &["[store.key] names not exactly one source", "leave [store.key] out"],
+        ),
+        (format!("{}[store.key]\n", listener(tcp)), &["names not exactly one source of the key"]),
+        (
+            format!("{}[store.key]\nfile = \"a\"\npin_file = \"b\"", listener(tcp)),
+            &["a PIN that no token needs"],
+        ),
+        (
+            format!("{}[store.key]\npkcs11 = \"a.key\"", listener(tcp)),
+            &["this is no address of a key in a token", "pkcs11:token=NAME"],
+        ),
         (format!("{}[log]\nlevel = \"loud\"", listener(tcp)), &["log level loud is not known"]),
     ];
     for (text, expected) in cases {
@@ -172,4 +185,25 @@ fn the_place_of_each_named_file_is_known() {
     let line: usize = place.split(':').nth(1).unwrap().parse().unwrap();
     assert!(EXAMPLE.lines().nth(line - 1).unwrap().starts_with("password_file"), "{place}");
     assert_eq!(config.places.of_path(std::path::Path::new("/elsewhere")), None);
+}
+
+#[test]
+fn the_key_of_the_store_is_beside_the_state_directory_unless_it_is_named() {
+    let base = "state_dir = \"/var/lib/motte/store\"\n[[listener]]\nname = \"a\"\nkind = \"tcp\"\nbind = [\"127.0.0.1:1\"]\n";
+    let beside = std::path::PathBuf::from("/var/lib/motte/store.key");
+    assert_eq!(read(base).unwrap().store_key_file(), Some(beside));
+    let sources = [
+        "file = \"/etc/motte/store.key\"",
+        "credential = \"store\"",
+        "passphrase_file = \"/a\"",
+        "passphrase_prompt = true",
+        "pkcs11 = \"pkcs11:token=a;object=b?module-path=/c.so\"",
+        "pkcs11 = \"pkcs11:token=a;object=b?module-path=/c.so\"\npin_file = \"/pin\"",
+        "pkcs11 = \"pkcs11:token=a;object=b?module-path=/c.so\"\npin_credential = \"pin\"",
+    ];
+    for source in sources {
+        let config = read(&format!("{base}[store.key]\n{source}\n")).unwrap();
+        assert_eq!(read(&config.to_toml()).unwrap(), config, "{source}");
+        assert_eq!(config.store_key_file().is_some(), source.starts_with("file"), "{source}");
+    }
 }
