@@ -8,6 +8,8 @@ use motte_config::{Certificate, Config};
 use motte_roles::{AskPassphrase, KeyClient, KeyId, Passphrases, PublicKey, RemoteKey, read_key};
 use motte_transport::SigningKey;
 
+use crate::vault::{VaultAccess, VaultFault};
+
 /// The keys of a process.
 pub(crate) enum Keyring {
     /// Read here.
@@ -28,6 +30,19 @@ impl Keyring {
         match client {
             Some(client) => Self::Elsewhere(client, Vec::new()),
             None => Self::Here(Passphrases::new(ask)),
+        }
+    }
+
+    /// Whoever has the key that opens the vault; `None` if there is no state directory.
+    ///
+    /// # Errors
+    /// When the key is to be read here and cannot be.
+    pub(crate) fn vault(&mut self, config: &Config) -> Result<Option<VaultAccess>, VaultFault> {
+        match self {
+            Self::Here(passphrases) => VaultAccess::read(config, passphrases),
+            Self::Elsewhere(client, _) => {
+                Ok(config.state_dir.as_ref().map(|_| VaultAccess::Elsewhere(client.clone())))
+            }
         }
     }
 

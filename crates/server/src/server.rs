@@ -20,6 +20,7 @@ use crate::reloading::ReloadError;
 use crate::sealing::{Sealed, SelfConfinement};
 use crate::state::StateError;
 use crate::supervise::Supervisor;
+use crate::vault::VaultFault;
 
 /// Why the process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,9 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The vault of the state directory cannot be opened or made.
+    #[error(transparent)]
+    Vault(#[from] VaultFault),
     /// The process could not confine itself as required.
     #[error("{0}")]
     Confine(String),

@@ -38,6 +38,7 @@ use crate::shutdown::{FINISH_MS, SETTLE_ROUNDS, Step, What};
 use crate::sockets::Sockets;
 use crate::starting::{Makings, furnish, spawn};
 use crate::state::StateDirectory;
+use crate::vault;
 
 /// Open files beside those of connections: listeners, event queues, the log, the state directory.
 const OPEN_FILES_BESIDE: u64 = 256;
@@ -94,6 +95,7 @@ impl Supervisor {
         let (addresses, sockets) = (doors.addresses().to_vec(), doors.sockets().to_vec());
         let state = config.state_dir.as_deref().map(StateDirectory::open).transpose()?;
         let snapshot = state.as_ref().map(StateDirectory::load).transpose()?.flatten();
+        events.extend(open_vault(&config, &mut keyring)?.and_then(|opened| opened.made));
 
         let exchange = Exchange::new(retained_limits(&config), config.limits.memory_bytes_max);
         let reports = Reports::new(workers);
@@ -303,6 +305,15 @@ impl Supervisor {
         }
         ended
     }
+}
+
+/// Opens the vault of the state directory, or makes it; `None` if there is no state directory. A wrong key is told before
+/// anything is served.
+fn open_vault(config: &Config, keyring: &mut Keyring) -> Result<Option<vault::Opened>, StartError> {
+    let (Some(state), Some(access)) = (config.state_dir.as_deref(), keyring.vault(config)?) else {
+        return Ok(None);
+    };
+    Ok(Some(vault::open(state, &access)?))
 }
 
 /// How many workers: as configured, or one for each core.

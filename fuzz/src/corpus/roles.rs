@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use motte_roles::{
-    Answer, Configuration, Hello, KeyEntry, KeyId, Message, Order, Outcome, Passphrase, Place, PublicKey,
-    Refusal, Report, Request, Role, Source, Task, VERSION,
+    Answer, Configuration, Hello, KeyEntry, KeyId, MasterKey, Message, Order, Outcome, Passphrase, Place,
+    PublicKey, Refusal, Report, Request, Role, Source, Task, VERSION, VaultSource,
 };
 use motte_seal::SecretString;
+use motte_seal::envelope::DataKey;
+use motte_seal::keyring::Slot;
 
 use super::Input;
 
@@ -35,20 +37,36 @@ pub(super) fn messages() -> Vec<Input> {
         base: "/etc/motte".into(),
     };
     let listen = Place::Listener { listener: 1, endpoint: 0, worker: 3, inherited: false };
+    let slot = [&[7; 8][..], &[4, 61, 0], &[1; 61], &[5], b"token", &[9; 60]].concat();
+    let slots = Slot::decode_all(&slot).unwrap_or_default();
+    let master = MasterKey::of(&DataKey::from_bytes([2; 32].into()));
+    let vault = Order::Vault {
+        source: VaultSource::file("store.key".into()),
+        recovery: Passphrase::Known(Arc::new(SecretString::new("0".repeat(64)))),
+    };
     let sign = Request::Sign { id: 9, key, scheme: 0x0403, message: b"TLS 1.3, server".to_vec() };
     vec![
         ("answer_keys", written(2, &Answer::Keys { id: 3, keys })),
         ("answer_refused", written(2, &Answer::Refused { id: 9, cause: Refusal::Busy })),
+        ("answer_unwrapped", written(2, &Answer::Unwrapped { id: 3, master: master.clone() })),
+        (
+            "answer_vault_refused",
+            written(2, &Answer::VaultRefused { id: 3, cause: "no such file".to_owned() }),
+        ),
+        ("answer_wrapped", written(2, &Answer::Wrapped { id: 3, slots: slots.clone() })),
         ("answer_signed", written(2, &Answer::Signed { id: 9, signature: vec![0x30, 0x45] })),
         ("hello", written(0, &Hello { version: VERSION, role: Role::Keyd })),
         ("order_load", written(3, &Order::Load { sources })),
         ("order_long_list", vec![3, 1, 255, 255]),
         ("order_serve", written(3, &Order::Serve)),
+        ("order_vault", written(3, &vault)),
         ("outcome", written(4, &Outcome::Loaded { good: 1, faults: "server.key".to_owned() })),
         ("report_silent", written(6, &Report::KeysSilent)),
         ("request_keep", written(1, &Request::Keep { keys: vec![key, key] })),
         ("request_long_message", vec![1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255]),
         ("request_public", written(1, &Request::PublicKeys { id: 3 })),
+        ("request_unwrap", written(1, &Request::Unwrap { id: 3, slots })),
+        ("request_wrap", written(1, &Request::Wrap { id: 3, master })),
         ("request_sign", written(1, &sign)),
         ("task_keys", written(5, &Task::Keys { faults: String::new() })),
         ("task_keys_ended", written(5, &Task::KeysEnded { cause: "signal 9".to_owned(), again_ms: 50 })),

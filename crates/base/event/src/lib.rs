@@ -9,6 +9,6 @@ mod event;
 mod explain;
 mod text;
 
-pub use catalogue::{device, gate, keep, life, rule};
+pub use catalogue::{device, gate, keep, life, rule, vault};
 pub use event::{Event, EventSpec, FieldSpec, Severity, Value};
 pub use explain::{all, explain, find, nearest};

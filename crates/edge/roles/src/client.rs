@@ -7,9 +7,13 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use motte_seal::envelope::DataKey;
+use motte_seal::keyring::Slot;
+
 use crate::key::{KeyEntry, KeyId};
 use crate::link::{Link, LinkError};
 use crate::message::{Answer, Refusal, Request, Role};
+use crate::vault::MasterKey;
 
 /// Time for a signature, with the wait for a key process that is being started anew.
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
@@ -117,10 +121,7 @@ impl KeyClient {
         let shared = Arc::clone(&self.shared);
         std::thread::Builder::new().name("motte-keys".into()).spawn(move || {
             while let Ok((answer, _)) = answers.receive::<Answer>() {
-                let id = match &answer {
-                    Answer::Signed { id, .. } | Answer::Refused { id, .. } | Answer::Keys { id, .. } => *id,
-                };
-                let asker = shared.lock().live.as_mut().and_then(|live| live.waiting.remove(&id));
+                let asker = shared.lock().live.as_mut().and_then(|live| live.waiting.remove(&answer.id()));
                 if let Some(asker) = asker {
                     // Whoever asked may have stopped waiting.
                     let _ = asker.try_send(answer);
@@ -175,7 +176,10 @@ impl KeyClient {
         match self.ask(ask, ANSWER_DEADLINE)? {
             Answer::Signed { signature, .. } => Ok(signature),
             Answer::Refused { cause, .. } => Err(cause.into()),
-            Answer::Keys { .. } => Err(KeyError::Nonsense),
+            Answer::Keys { .. }
+            | Answer::Unwrapped { .. }
+            | Answer::Wrapped { .. }
+            | Answer::VaultRefused { .. } => Err(KeyError::Nonsense),
         }
     }
 
@@ -187,7 +191,43 @@ impl KeyClient {
         match self.ask(|id| Request::PublicKeys { id }, KEYS_DEADLINE)? {
             Answer::Keys { keys, .. } => Ok(keys),
             Answer::Refused { cause, .. } => Err(cause.into()),
-            Answer::Signed { .. } => Err(KeyError::Nonsense),
+            Answer::Signed { .. }
+            | Answer::Unwrapped { .. }
+            | Answer::Wrapped { .. }
+            | Answer::VaultRefused { .. } => Err(KeyError::Nonsense),
+        }
+    }
+
+    /// The master key of a vault with these slots.
+    ///
+    /// # Errors
+    /// What was given and does not open it, or that nobody answers, for people.
+    pub fn unwrap_vault(&self, slots: &[Slot]) -> Result<DataKey, String> {
+        match self.ask(|id| Request::Unwrap { id, slots: slots.to_vec() }, KEYS_DEADLINE) {
+            Ok(Answer::Unwrapped { master, .. }) => Ok(master.into_key()),
+            Ok(Answer::VaultRefused { cause, .. }) => Err(cause),
+            Ok(
+                Answer::Signed { .. } | Answer::Keys { .. } | Answer::Refused { .. } | Answer::Wrapped { .. },
+            ) => Err(KeyError::Nonsense.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Slots for a vault with this master key.
+    ///
+    /// # Errors
+    /// What is wrong with the key, or that nobody answers, for people.
+    pub fn wrap_vault(&self, master: &DataKey) -> Result<Vec<Slot>, String> {
+        match self.ask(|id| Request::Wrap { id, master: MasterKey::of(master) }, KEYS_DEADLINE) {
+            Ok(Answer::Wrapped { slots, .. }) => Ok(slots),
+            Ok(Answer::VaultRefused { cause, .. }) => Err(cause),
+            Ok(
+                Answer::Signed { .. }
+                | Answer::Keys { .. }
+                | Answer::Refused { .. }
+                | Answer::Unwrapped { .. },
+            ) => Err(KeyError::Nonsense.to_string()),
+            Err(error) => Err(error.to_string()),
         }
     }
 

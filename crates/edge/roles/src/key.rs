@@ -111,7 +111,11 @@ impl Source {
 
 pub(crate) fn put_source(out: &mut Vec<u8>, source: &Source) {
     put_path(out, &source.path);
-    match &source.passphrase {
+    put_passphrase(out, &source.passphrase);
+}
+
+pub(crate) fn put_passphrase(out: &mut Vec<u8>, passphrase: &Passphrase) {
+    match passphrase {
         Passphrase::None => out.push(0),
         Passphrase::File(path) => {
             out.push(1);
@@ -129,15 +133,17 @@ pub(crate) fn put_source(out: &mut Vec<u8>, source: &Source) {
 }
 
 pub(crate) fn source(cursor: &mut Cursor<'_>) -> Result<Source, Malformed> {
-    let path = cursor.path()?;
-    let passphrase = match cursor.u8()? {
-        0 => Passphrase::None,
-        1 => Passphrase::File(cursor.path()?),
-        2 => Passphrase::Credential(cursor.text(PASSPHRASE_BYTES_MAX)?),
-        3 => Passphrase::Known(Arc::new(SecretString::new(cursor.text(PASSPHRASE_BYTES_MAX)?))),
-        _ => return Err(Malformed::Unknown),
-    };
-    Ok(Source { path, passphrase })
+    Ok(Source { path: cursor.path()?, passphrase: passphrase(cursor)? })
+}
+
+pub(crate) fn passphrase(cursor: &mut Cursor<'_>) -> Result<Passphrase, Malformed> {
+    match cursor.u8()? {
+        0 => Ok(Passphrase::None),
+        1 => Ok(Passphrase::File(cursor.path()?)),
+        2 => Ok(Passphrase::Credential(cursor.text(PASSPHRASE_BYTES_MAX)?)),
+        3 => Ok(Passphrase::Known(Arc::new(SecretString::new(cursor.text(PASSPHRASE_BYTES_MAX)?)))),
+        _ => Err(Malformed::Unknown),
+    }
 }
 
 pub(crate) fn put_entry(out: &mut Vec<u8>, entry: &KeyEntry) {

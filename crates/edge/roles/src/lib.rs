@@ -1,8 +1,8 @@
 //! The processes of a broker: what they say to each other, the key process, and its keys as the core uses them.
 //!
 //! `message` and `task` are the messages, typed and bounded; `link` carries them over a pair of sockets; `source` reads a key file, `token` finds a key in a token;
-//! `service` is the key process, the only one that does so; `client` and `remote` are the keys as the core sees them.
-//! Each side takes the other's bytes for hostile. No message gives a private key out.
+//! `vault` is the key that opens the vault of a state directory; `service` is the key process, the only one that does so; `client` and `remote` are the keys as the core sees them.
+//! Each side takes the other's bytes for hostile. No message gives a private key or the key that opens the vault out.
 
 mod client;
 mod cursor;
@@ -16,6 +16,7 @@ mod service;
 mod source;
 mod task;
 mod token;
+mod vault;
 
 pub use client::{ANSWER_DEADLINE, KeyClient, KeyError};
 pub use cursor::Malformed;
@@ -27,3 +28,4 @@ pub use remote::RemoteKey;
 pub use service::serve_keys;
 pub use source::{key_file_fault, read_key, read_open, read_text};
 pub use task::{Configuration, Place, Report, Task};
+pub use vault::{MasterKey, PASSPHRASE_PARAMETERS, VaultKey, VaultKind, VaultSource, make_key_file};

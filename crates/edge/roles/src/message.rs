@@ -1,16 +1,22 @@
 //! Messages to and from the key process. Each direction has its type; nobody can say what is not in its own.
 
+use motte_seal::keyring::Slot;
+
 use crate::cursor::{Cursor, Malformed, put_bytes, put_count, put_text_cut};
 use crate::key::{
     FAULT_BYTES_MAX, KEYS_MAX, KeyEntry, KeyId, SIGNATURE_BYTES_MAX, SIGNED_BYTES_MAX, Source, entry,
     put_entry, put_source, source,
 };
+use crate::key::{Passphrase, passphrase, put_passphrase};
+use crate::vault::{MasterKey, VaultSource, put_vault_source, vault_source};
 
 /// The version of these messages. Both ends are the same file, so another version is a fault and not a negotiation.
 pub const VERSION: u16 = 1;
 /// Keys that may be in use at once: those of a configuration and of the one before.
 const KEPT_MAX: usize = 2 * KEYS_MAX;
 const _: () = assert!(<Request as Message>::BYTES_MAX > SIGNED_BYTES_MAX + 64);
+/// Longest list of a vault's slots.
+const SLOTS_BYTES_MAX: usize = 11 * 1_024;
 /// Begins every link.
 const MAGIC: [u8; 5] = *b"MOTTE";
 
@@ -121,6 +127,20 @@ pub enum Request {
         /// What is in use, at most twice [`KEYS_MAX`]: the present ones and those before.
         keys: Vec<KeyId>,
     },
+    /// Open the vault: tell the master key in the slot that the key process has the key of.
+    Unwrap {
+        /// The answer bears the same number.
+        id: u64,
+        /// The vault's slots.
+        slots: Vec<Slot>,
+    },
+    /// Make slots for a vault with this master key.
+    Wrap {
+        /// The answer bears the same number.
+        id: u64,
+        /// The master key.
+        master: MasterKey,
+    },
 }
 
 impl Message for Request {
@@ -146,6 +166,16 @@ impl Message for Request {
                     out.extend_from_slice(&key.0);
                 }
             }
+            Self::Unwrap { id, slots } => {
+                out.push(4);
+                out.extend_from_slice(&id.to_le_bytes());
+                put_slots(out, slots);
+            }
+            Self::Wrap { id, master } => {
+                out.push(5);
+                out.extend_from_slice(&id.to_le_bytes());
+                master.put(out);
+            }
         }
     }
 
@@ -160,11 +190,25 @@ impl Message for Request {
             },
             2 => Self::PublicKeys { id: cursor.u64()? },
             3 => Self::Keep { keys: cursor.list(KEPT_MAX, |cursor| cursor.array().map(KeyId))? },
+            4 => Self::Unwrap { id: cursor.u64()?, slots: slots(&mut cursor)? },
+            5 => Self::Wrap { id: cursor.u64()?, master: MasterKey::take(&mut cursor)? },
             _ => return Err(Malformed::Unknown),
         };
         cursor.end()?;
         Ok(request)
     }
+}
+
+fn put_slots(out: &mut Vec<u8>, slots: &[Slot]) {
+    let mut bytes = Vec::new();
+    for slot in slots {
+        slot.encode(&mut bytes);
+    }
+    put_bytes(out, &bytes);
+}
+
+fn slots(cursor: &mut Cursor<'_>) -> Result<Vec<Slot>, Malformed> {
+    Slot::decode_all(cursor.bytes(SLOTS_BYTES_MAX)?).map_err(|_| Malformed::Unknown)
 }
 
 /// Why a signature was refused.
@@ -211,6 +255,41 @@ pub enum Answer {
         /// One for each file, at most [`KEYS_MAX`].
         keys: Vec<KeyEntry>,
     },
+    /// The vault's master key.
+    Unwrapped {
+        /// Of the request.
+        id: u64,
+        /// The key.
+        master: MasterKey,
+    },
+    /// Slots for a new vault.
+    Wrapped {
+        /// Of the request.
+        id: u64,
+        /// The slots.
+        slots: Vec<Slot>,
+    },
+    /// The key of the vault cannot be read, or opens none of the slots.
+    VaultRefused {
+        /// Of the request.
+        id: u64,
+        /// What was looked at and what is wrong with it, for people.
+        cause: String,
+    },
+}
+
+impl Answer {
+    /// The number of the request.
+    pub fn id(&self) -> u64 {
+        match self {
+            Self::Signed { id, .. }
+            | Self::Refused { id, .. }
+            | Self::Keys { id, .. }
+            | Self::Unwrapped { id, .. }
+            | Self::Wrapped { id, .. }
+            | Self::VaultRefused { id, .. } => *id,
+        }
+    }
 }
 
 impl Message for Answer {
@@ -242,6 +321,21 @@ impl Message for Answer {
                     put_entry(out, key);
                 }
             }
+            Self::Unwrapped { id, master } => {
+                out.push(4);
+                out.extend_from_slice(&id.to_le_bytes());
+                master.put(out);
+            }
+            Self::Wrapped { id, slots } => {
+                out.push(5);
+                out.extend_from_slice(&id.to_le_bytes());
+                put_slots(out, slots);
+            }
+            Self::VaultRefused { id, cause } => {
+                out.push(6);
+                out.extend_from_slice(&id.to_le_bytes());
+                put_text_cut(out, cause, FAULT_BYTES_MAX);
+            }
         }
     }
 
@@ -261,6 +355,9 @@ impl Message for Answer {
                 },
             },
             3 => Self::Keys { id: cursor.u64()?, keys: cursor.list(KEYS_MAX, entry)? },
+            4 => Self::Unwrapped { id: cursor.u64()?, master: MasterKey::take(&mut cursor)? },
+            5 => Self::Wrapped { id: cursor.u64()?, slots: slots(&mut cursor)? },
+            6 => Self::VaultRefused { id: cursor.u64()?, cause: cursor.text(FAULT_BYTES_MAX)? },
             _ => return Err(Malformed::Unknown),
         };
         cursor.end()?;
@@ -278,6 +375,13 @@ pub enum Order {
     },
     /// Serve the core at the other end of the socket that comes with this message.
     Serve,
+    /// Read the key that opens the vault. Comes before keys are loaded the first time.
+    Vault {
+        /// Where it is.
+        source: VaultSource,
+        /// A recovery key that goes into the vault, should one be made; known, or none.
+        recovery: Passphrase,
+    },
 }
 
 impl Message for Order {
@@ -293,6 +397,11 @@ impl Message for Order {
                 }
             }
             Self::Serve => out.push(2),
+            Self::Vault { source, recovery } => {
+                out.push(3);
+                put_vault_source(out, source);
+                put_passphrase(out, recovery);
+            }
         }
     }
 
@@ -301,6 +410,13 @@ impl Message for Order {
         let order = match cursor.u8()? {
             1 => Self::Load { sources: cursor.list(KEYS_MAX, source)? },
             2 => Self::Serve,
+            3 => Self::Vault {
+                source: vault_source(&mut cursor)?,
+                recovery: match passphrase(&mut cursor)? {
+                    recovery @ (Passphrase::None | Passphrase::Known(_)) => recovery,
+                    Passphrase::File(_) | Passphrase::Credential(_) => return Err(Malformed::Unknown),
+                },
+            },
             _ => return Err(Malformed::Unknown),
         };
         cursor.end()?;

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use rustls::sign::SigningKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
-use crate::key::{KeyEntry, KeyId, PublicKey, Source};
+use crate::key::{KeyEntry, KeyId, Passphrase, PublicKey, Source};
 use crate::link::{Link, LinkError};
 use crate::message::{Answer, Order, Outcome, Refusal, Request, Role};
 use crate::source::read_key;
+use crate::vault::{MasterKey, VaultKey, VaultKind, VaultSource};
 
 /// Threads that sign.
 const SIGNERS: usize = 2;
@@ -21,6 +22,8 @@ const SIGNERS: usize = 2;
 const WAITING_MAX: usize = 256;
 /// Signatures in a second; far above what two threads can do with RSA, and a bound for whoever took the core over.
 const SIGNATURES_PER_S_MAX: u32 = 10_000;
+/// Times that one core may ask for the vault, which it does once or twice; a passphrase takes much memory each time.
+const VAULT_QUESTIONS_MAX: u32 = 16;
 /// A core that takes no answer for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -49,6 +52,9 @@ struct Keys {
 
 type Shared = Arc<RwLock<Keys>>;
 
+/// The key that opens the vault, or what is wrong with it; `None`: nothing was said of one.
+type VaultSlot = Arc<Mutex<Option<Result<VaultKey, String>>>>;
+
 /// Serves the supervisor at the other end until it is gone; `credentials` is the directory that systemd gave, if it did.
 ///
 /// # Errors
@@ -60,16 +66,30 @@ pub fn serve_keys(
 ) -> Result<(), LinkError> {
     supervisor.greet(Role::Keyd, Role::Supervisor)?;
     let keys = Shared::default();
+    let mut vault_source = None;
+    let vault: VaultSlot = Arc::default();
     let mut served: Option<Link> = None;
     let mut is_first = true;
     loop {
         match supervisor.receive() {
             Ok((Order::Load { sources }, _)) => {
                 if std::mem::take(&mut is_first) {
-                    before(&sources)?;
+                    // A token's library has to be reached, whatever the token's key is for.
+                    let token = vault_source.as_ref().and_then(token_of);
+                    let all: Vec<Source> = sources.iter().cloned().chain(token).collect();
+                    before(&all)?;
                 }
                 let outcome = load(&keys, &sources, credentials);
                 supervisor.send(&outcome)?;
+            }
+            Ok((Order::Vault { source, recovery }, _)) => {
+                // Before anything is given up, and before anybody is served.
+                let key = VaultKey::read(&source, credentials).and_then(|key| match &recovery {
+                    Passphrase::Known(recovery) => key.with_recovery(recovery),
+                    Passphrase::None | Passphrase::File(_) | Passphrase::Credential(_) => Ok(key),
+                });
+                *vault.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
+                vault_source = Some(source);
             }
             Ok((Order::Serve, descriptor)) => {
                 // One core at a time: another one takes its place.
@@ -79,10 +99,10 @@ pub fn serve_keys(
                 let Some(descriptor) = descriptor else { continue };
                 let link = Link::new(UnixStream::from(descriptor));
                 served = Some(link.another()?);
-                let keys = Arc::clone(&keys);
+                let (keys, vault) = (Arc::clone(&keys), Arc::clone(&vault));
                 std::thread::Builder::new().name("motte-keyd".into()).spawn(move || {
                     // A core that is gone or speaks nonsense is not served any longer; the supervisor sends the next.
-                    let _ = serve_core(&link, &keys);
+                    let _ = serve_core(&link, &keys, &vault);
                     let _ = link.socket().shutdown(std::net::Shutdown::Both);
                 })?;
             }
@@ -150,7 +170,7 @@ struct Job {
 }
 
 /// Answers one core until it is gone.
-fn serve_core(link: &Link, keys: &Shared) -> Result<(), LinkError> {
+fn serve_core(link: &Link, keys: &Shared, vault: &VaultSlot) -> Result<(), LinkError> {
     link.socket().set_write_timeout(Some(PATIENCE))?;
     link.greet(Role::Keyd, Role::Core)?;
     let answers = Arc::new(Mutex::new(link.another()?));
@@ -163,6 +183,7 @@ fn serve_core(link: &Link, keys: &Shared) -> Result<(), LinkError> {
             .spawn(move || sign_all(&waiting, &keys, &answers))?;
     }
     let mut pace = Pace::new();
+    let mut vault_questions = VAULT_QUESTIONS_MAX;
     loop {
         match link.receive()?.0 {
             Request::Sign { id, key, scheme, message } => {
@@ -182,6 +203,27 @@ fn serve_core(link: &Link, keys: &Shared) -> Result<(), LinkError> {
                 let entries = keys.read().unwrap_or_else(PoisonError::into_inner).entries.clone();
                 say(&answers, &Answer::Keys { id, keys: entries })?;
             }
+            Request::Unwrap { id, slots } => {
+                let asked = ask_vault(vault, &mut vault_questions, |key| key.unwrap(&slots));
+                say(
+                    &answers,
+                    &match asked {
+                        Ok((master, _)) => Answer::Unwrapped { id, master: MasterKey::of(&master) },
+                        Err(cause) => Answer::VaultRefused { id, cause },
+                    },
+                )?;
+            }
+            Request::Wrap { id, master } => {
+                let asked =
+                    ask_vault(vault, &mut vault_questions, |key| key.wrap(&master.clone().into_key()));
+                say(
+                    &answers,
+                    &match asked {
+                        Ok(slots) => Answer::Wrapped { id, slots },
+                        Err(cause) => Answer::VaultRefused { id, cause },
+                    },
+                )?;
+            }
             Request::Keep { keys: kept } => {
                 let mut keys = keys.write().unwrap_or_else(PoisonError::into_inner);
                 let Keys { entries, by_id } = &mut *keys;
@@ -192,6 +234,26 @@ fn serve_core(link: &Link, keys: &Shared) -> Result<(), LinkError> {
             }
         }
     }
+}
+
+/// Asks the key that opens the vault, if there is one and the core has not asked too often.
+fn ask_vault<T>(
+    vault: &VaultSlot,
+    left: &mut u32,
+    ask: impl FnOnce(&VaultKey) -> Result<T, String>,
+) -> Result<T, String> {
+    *left = left.checked_sub(1).ok_or("the vault was asked for too often; start the broker again")?;
+    match &*vault.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(Ok(key)) => ask(key),
+        Some(Err(fault)) => Err(fault.clone()),
+        None => Err("the key process was not told of a key that opens the vault".to_owned()),
+    }
+}
+
+/// The token that the key of the vault is in, as the confinement has to know it.
+fn token_of(source: &VaultSource) -> Option<Source> {
+    let VaultKind::Token(address) = &source.kind else { return None };
+    Some(Source { path: address.into(), passphrase: source.secret.clone() })
 }
 
 fn say(answers: &Mutex<Link>, answer: &Answer) -> Result<(), LinkError> {

@@ -94,14 +94,14 @@ pub fn read_open(opened: io::Result<File>, path: &Path, what: &str) -> Result<St
 }
 
 /// Where systemd puts a credential. The environment names the directory; the secret itself is never in it.
-fn credential(name: &str, directory: Option<&Path>) -> Result<PathBuf, String> {
+pub(crate) fn credential(name: &str, directory: Option<&Path>) -> Result<PathBuf, String> {
     if name.is_empty() || name.contains('/') || name.starts_with('.') {
         return Err(format!(
             "`{name}` is not the name of a systemd credential\n  remedy: write the name given in LoadCredential="
         ));
     }
     let directory = directory.ok_or_else(|| {
-        format!("systemd gave no credentials, and passphrase_credential = \"{name}\" needs one\n  remedy: add LoadCredentialEncrypted={name}:… to the unit")
+        format!("systemd gave no credentials, and the configuration names the credential `{name}`\n  remedy: add LoadCredentialEncrypted={name}:… to the unit")
     })?;
     Ok(directory.join(name))
 }

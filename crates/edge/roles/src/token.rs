@@ -7,15 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_lc_rs::digest::{SHA256, SHA384, digest};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use motte_seal::SecretString;
+use motte_seal::envelope::{DataKey, KEY_BYTES};
 use rustls::sign::{Signer, SigningKey};
 use rustls::{OtherError, SignatureAlgorithm, SignatureScheme};
 use rustls_pki_types::SubjectPublicKeyInfoDer;
+use zeroize::Zeroizing;
 
 use crate::der::{ec_public_key, ecdsa_signature, rsa_public_key};
 
@@ -52,22 +55,17 @@ impl<'a> Address<'a> {
     }
 }
 
-/// The key at an address.
-///
-/// # Errors
-/// What is wrong, with the address and the remedy.
-pub(crate) fn token_key(text: &str, pin: Option<&SecretString>) -> Result<Arc<dyn SigningKey>, String> {
-    let fault = |what: &dyn std::fmt::Display, remedy: &str| format!("{text}: {what}\n  remedy: {remedy}");
+fn fault(text: &str, what: &dyn std::fmt::Display, remedy: &str) -> String {
+    format!("{text}: {what}\n  remedy: {remedy}")
+}
+
+/// A session with the token of an address, and the name of the object there.
+fn reach<'a>(text: &'a str, pin: &SecretString) -> Result<(Session, &'a str), String> {
+    let fault = |what: &dyn std::fmt::Display, remedy: &str| fault(text, what, remedy);
     let address = Address::parse(text).ok_or_else(|| {
         fault(
             &"this is no address of a key in a token",
             "write pkcs11:token=NAME;object=NAME?module-path=/ABSOLUTE/FILE.so, names without `%`",
-        )
-    })?;
-    let pin = pin.ok_or_else(|| {
-        fault(
-            &"a token needs its PIN",
-            "say where it is: passphrase_file, passphrase_credential or passphrase_prompt",
         )
     })?;
     let module = module(address.module)
@@ -83,7 +81,23 @@ pub(crate) fn token_key(text: &str, pin: Option<&SecretString>) -> Result<Arc<dy
             "`p11-kit list-modules` or the token's own tool names those there are",
         ),
     })?;
-    TokenKey::find(session, address.object)
+    Ok((session, address.object))
+}
+
+/// The key at an address.
+///
+/// # Errors
+/// What is wrong, with the address and the remedy.
+pub(crate) fn token_key(text: &str, pin: Option<&SecretString>) -> Result<Arc<dyn SigningKey>, String> {
+    let fault = |what: &dyn std::fmt::Display, remedy: &str| fault(text, what, remedy);
+    let pin = pin.ok_or_else(|| {
+        fault(
+            &"a token needs its PIN",
+            "say where it is: passphrase_file, passphrase_credential or passphrase_prompt",
+        )
+    })?;
+    let (session, object) = reach(text, pin)?;
+    TokenKey::find(session, object)
         .map_err(|error| fault(&error, "see what the token says"))?
         .map(|key| Arc::new(key) as Arc<dyn SigningKey>)
         .ok_or_else(|| {
@@ -272,6 +286,88 @@ impl Signer for TokenSigner {
 
     fn scheme(&self) -> SignatureScheme {
         self.scheme
+    }
+}
+
+/// Form of what a token sealed: AES-GCM with a nonce of 96 bits before it and the tag behind it.
+const AES_GCM: u8 = 1;
+const NONCE_BYTES: usize = 12;
+/// Associated data, which keeps what is sealed here apart from other uses of the same key.
+const VAULT: &[u8] = b"motte vault key v1";
+
+/// An AES key in a token that seals and opens the key of a vault.
+pub(crate) struct TokenSecret {
+    session: Mutex<Session>,
+    key: ObjectHandle,
+    address: String,
+}
+
+impl TokenSecret {
+    /// The AES key at an address.
+    ///
+    /// # Errors
+    /// What is wrong, with the address and the remedy.
+    pub(crate) fn find(text: &str, pin: &SecretString) -> Result<Self, String> {
+        let (session, object) = reach(text, pin)?;
+        let template = [
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::KeyType(KeyType::AES),
+            Attribute::Label(object.as_bytes().to_vec()),
+        ];
+        let found = session
+            .find_objects(&template)
+            .map_err(|error| fault(text, &error, "see what the token says"))?;
+        let key = found.first().copied().ok_or_else(|| {
+            let remedy = "make one with the token's tool, AES with 256 bits that encrypts and decrypts, not extractable";
+            fault(text, &"the token has no AES key under this name", remedy)
+        })?;
+        Ok(Self { session: Mutex::new(session), key, address: text.to_owned() })
+    }
+
+    /// Seals a key with a new nonce.
+    ///
+    /// # Errors
+    /// What the token says.
+    pub(crate) fn seal(&self, key: &[u8; KEY_BYTES]) -> Result<Vec<u8>, String> {
+        let mut nonce = [0; NONCE_BYTES];
+        aws_lc_rs::rand::fill(&mut nonce).map_err(|_| "the system gave no randomness".to_owned())?;
+        let mut out = vec![AES_GCM];
+        out.extend_from_slice(&nonce);
+        let sealed =
+            self.with_gcm(&mut nonce, |session, mechanism| session.encrypt(mechanism, self.key, key))?;
+        out.extend_from_slice(&sealed);
+        Ok(out)
+    }
+
+    /// Opens what [`Self::seal`] gave.
+    ///
+    /// # Errors
+    /// What the token says, or that this is nothing it sealed.
+    pub(crate) fn open(&self, sealed: &[u8]) -> Result<DataKey, String> {
+        let no = || "this was not sealed by a token".to_owned();
+        let (form, rest) = sealed.split_first().ok_or_else(no)?;
+        let (nonce, rest) =
+            rest.split_first_chunk::<NONCE_BYTES>().filter(|_| *form == AES_GCM).ok_or_else(no)?;
+        let mut nonce = *nonce;
+        let open = |session: &Session, mechanism: &Mechanism<'_>| session.decrypt(mechanism, self.key, rest);
+        let opened = Zeroizing::new(self.with_gcm(&mut nonce, open)?);
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        if opened.len() != KEY_BYTES {
+            return Err(no());
+        }
+        key.iter_mut().zip(opened.iter()).for_each(|(to, from)| *to = *from);
+        Ok(DataKey::from_bytes(key))
+    }
+
+    fn with_gcm(
+        &self,
+        nonce: &mut [u8],
+        run: impl FnOnce(&Session, &Mechanism<'_>) -> Result<Vec<u8>, Error>,
+    ) -> Result<Vec<u8>, String> {
+        let told = |error: Error| fault(&self.address, &error, "see what the token says; it must do AES-GCM");
+        let parameters = GcmParams::new(nonce, VAULT, 128.into()).map_err(told)?;
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        run(&session, &Mechanism::AesGcm(parameters)).map_err(told)
     }
 }
 

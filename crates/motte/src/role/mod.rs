@@ -7,6 +7,7 @@ mod given;
 mod keyd;
 mod seal;
 pub(crate) mod supervise;
+mod vault;
 
 use std::ffi::CStr;
 use std::io;

@@ -26,6 +26,7 @@ use signal_hook::iterator::Signals;
 
 use crate::role::given;
 use crate::role::seal::{self, Sandbox};
+use crate::role::vault::VaultOrder;
 use crate::verb::Fault;
 use crate::verb::serve::meant;
 
@@ -77,9 +78,13 @@ pub(crate) fn run(plan: Plan) -> Result<(), Fault> {
     let mut passphrases = Passphrases::new(Some(ask));
     let sources = sources(&config, &mut passphrases).map_err(Fault::new)?;
     motte_server::make_state_dir(&config).map_err(|error| Fault::new(error.to_string()))?;
-    let confined = seal::supervisor(&sandbox, &config, Path::new(&configuration.file), &sources);
+    let vault = VaultOrder::of(&config, &mut passphrases)?;
+    // A token's library has to be reached, whatever the token's key is for.
+    let reached: Vec<Source> =
+        sources.iter().cloned().chain(vault.iter().filter_map(VaultOrder::reached)).collect();
+    let confined = seal::supervisor(&sandbox, &config, Path::new(&configuration.file), &reached);
     let open = confined.map_err(|error| Fault::new(format!("the supervisor cannot be confined: {error}")))?;
-    if sandbox.yields_to_token(&sources) {
+    if sandbox.yields_to_token(&reached) {
         let what = "Landlock and seccomp, for the library of a PKCS#11 token (remedy: keep the key in a file, or none)";
         let event = life::confinement_incomplete("supervisor and keyd", what);
         motte_server::write_events(config.log_format, &[event]);
@@ -88,10 +93,11 @@ pub(crate) fn run(plan: Plan) -> Result<(), Fault> {
     let stopping = Arc::new(AtomicBool::new(false));
     watch_signals(heard.clone(), Arc::clone(&stopping)).map_err(system)?;
     let (mut keyd, mut socket) = (None, None);
-    if !sources.is_empty() {
+    let with_keys = !sources.is_empty() || vault.is_some();
+    if with_keys {
         // What is wrong with the files is told by the core, which asks for their keys.
-        let (process, cores, _) =
-            Keyd::start(&sources, &sandbox, &stopping).map_err(|error| dead("keyd", &error))?;
+        let (process, cores, _) = Keyd::start(&sources, vault.as_ref(), &sandbox, &stopping)
+            .map_err(|error| dead("keyd", &error))?;
         (keyd, socket) = (Some(process), Some(cores));
     }
     let core = Core::start((&configuration, &config), &sockets, socket.as_ref(), &sandbox, heard)?;
@@ -103,7 +109,8 @@ pub(crate) fn run(plan: Plan) -> Result<(), Fault> {
         passphrases,
         sandbox,
         open,
-        with_keys: !sources.is_empty(),
+        with_keys,
+        vault,
         sources,
         proposed: Vec::new(),
         core,
@@ -207,12 +214,13 @@ impl Keyd {
     /// Starts it and has it read these files. Gives the core's end of its socket, and what is wrong with files.
     fn start(
         sources: &[Source],
+        vault: Option<&VaultOrder>,
         sandbox: &Sandbox,
         stopping: &AtomicBool,
     ) -> Result<(Self, UnixStream, String), LinkError> {
         let (child, link) = start("keyd", sandbox)?;
         let mut keyd = Self { child, link, since: Instant::now() };
-        match keyd.prepare(sources, stopping) {
+        match keyd.prepare(sources, vault, stopping) {
             Ok((core, faults)) => Ok((keyd, core, faults)),
             Err(error) => {
                 keyd.end();
@@ -221,9 +229,17 @@ impl Keyd {
         }
     }
 
-    fn prepare(&self, sources: &[Source], stopping: &AtomicBool) -> Result<(UnixStream, String), LinkError> {
+    fn prepare(
+        &self,
+        sources: &[Source],
+        vault: Option<&VaultOrder>,
+        stopping: &AtomicBool,
+    ) -> Result<(UnixStream, String), LinkError> {
         self.wait(stopping)?;
         self.link.greet(Role::Supervisor, Role::Keyd)?;
+        if let Some(vault) = vault {
+            self.link.send(&vault.order())?;
+        }
         let faults = self.load(sources, stopping)?;
         let (core, own) = UnixStream::pair()?;
         self.link.send_with(&Order::Serve, own.as_fd())?;
@@ -308,6 +324,8 @@ struct Supervisor {
     /// Directories that can be read, if it is not all of them.
     open: Option<BTreeSet<PathBuf>>,
     with_keys: bool,
+    /// The key that opens the vault of the state directory.
+    vault: Option<VaultOrder>,
     /// Key files of the configuration in force.
     sources: Vec<Source>,
     /// Key files of the last reload, until it is in force.
@@ -361,6 +379,8 @@ impl Supervisor {
     fn hear(&mut self, report: Report) {
         match report {
             Report::Ready => {
+                // It is in the vault.
+                self.vault.iter_mut().for_each(VaultOrder::forget_recovery);
                 if let Some(ready) = self.ready.take() {
                     ready(&self.addresses);
                 }
@@ -428,7 +448,7 @@ impl Supervisor {
         all.extend(
             self.sources.iter().filter(|old| self.proposed.iter().all(|new| new.path != old.path)).cloned(),
         );
-        match Keyd::start(&all, &self.sandbox, &self.stopping) {
+        match Keyd::start(&all, self.vault.as_ref(), &self.sandbox, &self.stopping) {
             Ok((keyd, core, faults)) => {
                 self.keyd = Some(keyd);
                 self.again_at = None;

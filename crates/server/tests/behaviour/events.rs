@@ -234,6 +234,7 @@ fn a_snapshot_that_is_written_and_one_that_cannot_be() {
     let lines = running.lines.clone();
     running.stop();
     lines.expect("keep.snapshot_written");
+    lines.expect("vault.created");
     let running = start(config);
     let lines = running.lines.clone();
     std::fs::create_dir(directory.path().join("sessions.snapshot.new")).unwrap();

@@ -38,6 +38,8 @@ pub mod gate;
 pub mod keep;
 pub mod life;
 pub mod rule;
+pub mod vault;
 
 /// All parts.
-pub(crate) static ALL: &[&[EventSpec]] = &[gate::ALL, rule::ALL, keep::ALL, life::ALL, device::ALL];
+pub(crate) static ALL: &[&[EventSpec]] =
+    &[gate::ALL, rule::ALL, keep::ALL, life::ALL, device::ALL, vault::ALL];

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use motte_roles::{
-    Answer, Configuration, Hello, KeyEntry, KeyId, Link, LinkError, Malformed, Message, Order, Outcome,
-    Passphrase, Place, PublicKey, Refusal, Report, Request, Role, SIGNED_BYTES_MAX, Source, Task,
+    Answer, Configuration, Hello, KeyEntry, KeyId, Link, LinkError, Malformed, MasterKey, Message, Order,
+    Outcome, Passphrase, Place, PublicKey, Refusal, Report, Request, Role, SIGNED_BYTES_MAX, Source, Task,
+    VaultKind, VaultSource,
 };
-use motte_seal::SecretString;
+use motte_seal::envelope::DataKey;
+use motte_seal::keyring::{KeyEncryptionKey, SLOTS_MAX, Slot};
+use motte_seal::{SecretBytes, SecretString};
 use proptest::prelude::*;
 
 fn path() -> impl Strategy<Value = PathBuf> + Clone {
@@ -25,6 +28,8 @@ fn request() -> impl Strategy<Value = Request> {
             .prop_map(|(id, key, scheme, message)| Request::Sign { id, key, scheme, message }),
         any::<u64>().prop_map(|id| Request::PublicKeys { id }),
         proptest::collection::vec(id(), 0..9).prop_map(|keys| Request::Keep { keys }),
+        (any::<u64>(), slots()).prop_map(|(id, slots)| Request::Unwrap { id, slots }),
+        (any::<u64>(), master()).prop_map(|(id, master)| Request::Wrap { id, master }),
     ]
 }
 
@@ -50,17 +55,68 @@ fn answer() -> impl Strategy<Value = Answer> {
         (any::<u64>(), cause).prop_map(|(id, cause)| Answer::Refused { id, cause }),
         (any::<u64>(), proptest::collection::vec(entry(), 0..5))
             .prop_map(|(id, keys)| Answer::Keys { id, keys }),
+        (any::<u64>(), master()).prop_map(|(id, master)| Answer::Unwrapped { id, master }),
+        (any::<u64>(), slots()).prop_map(|(id, slots)| Answer::Wrapped { id, slots }),
+        (any::<u64>(), ".{0,90}").prop_map(|(id, cause)| Answer::VaultRefused { id, cause }),
     ]
 }
 
-fn source() -> impl Strategy<Value = Source> {
-    let passphrase = prop_oneof![
+fn data_key() -> impl Strategy<Value = [u8; 32]> {
+    any::<[u8; 32]>()
+}
+
+fn master() -> impl Strategy<Value = MasterKey> {
+    data_key().prop_map(|key| MasterKey::of(&DataKey::from_bytes(key.into())))
+}
+
+fn slots() -> impl Strategy<Value = Vec<Slot>> {
+    let slot = (
+        data_key(),
+        data_key(),
+        "[ -~]{0,90}",
+        proptest::collection::vec(any::<u8>(), 0..200),
+        any::<bool>(),
+    );
+    let slot = slot.prop_map(|(key, master, label, sealed, is_token)| {
+        let kek = if is_token {
+            KeyEncryptionKey::from_token(DataKey::from_bytes(key.into()), sealed).unwrap()
+        } else {
+            KeyEncryptionKey::from_key_file(&SecretBytes::new(key.to_vec())).unwrap()
+        };
+        Slot::wrap(&kek, &label, &DataKey::from_bytes(master.into())).unwrap()
+    });
+    proptest::collection::vec(slot, 0..=SLOTS_MAX)
+}
+
+fn known() -> impl Strategy<Value = Passphrase> {
+    ".{0,20}".prop_map(|text| Passphrase::Known(Arc::new(SecretString::new(text))))
+}
+
+fn passphrase() -> impl Strategy<Value = Passphrase> {
+    prop_oneof![
         Just(Passphrase::None),
         path().prop_map(Passphrase::File),
         ".{0,20}".prop_map(Passphrase::Credential),
-        ".{0,20}".prop_map(|text| Passphrase::Known(Arc::new(SecretString::new(text)))),
+        known(),
+    ]
+}
+
+fn vault_order() -> impl Strategy<Value = Order> {
+    let kind = prop_oneof![
+        Just(VaultKind::Key),
+        Just(VaultKind::Passphrase),
+        Just(VaultKind::Recovery),
+        ".{0,40}".prop_map(VaultKind::Token)
     ];
-    (path(), passphrase).prop_map(|(path, passphrase)| Source { path, passphrase })
+    let recovery = prop_oneof![Just(Passphrase::None), known()];
+    (kind, passphrase(), recovery).prop_map(|(kind, secret, recovery)| {
+        let source = VaultSource { kind, secret };
+        Order::Vault { source, recovery }
+    })
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    (path(), passphrase()).prop_map(|(path, passphrase)| Source { path, passphrase })
 }
 
 fn task() -> impl Strategy<Value = Task> {
@@ -98,13 +154,14 @@ fn survives<M: Message + PartialEq + std::fmt::Debug>(message: &M) {
 proptest! {
     #[test]
     fn every_message_survives_its_way(
-        request in request(), answer in answer(), sources in proptest::collection::vec(source(), 0..4), task in task(),
+        request in request(), answer in answer(), sources in proptest::collection::vec(source(), 0..4), task in task(), order in vault_order(),
         good in any::<u16>(), faults in ".{0,90}"
     ) {
         survives(&request);
         survives(&answer);
         survives(&Order::Load { sources });
         survives(&Order::Serve);
+        survives(&order);
         survives(&Outcome::Loaded { good, faults });
         survives(&task);
         survives(&Report::Ready);
