@@ -76,6 +76,8 @@ pub(crate) enum RoleName {
     Core,
     /// Private keys
     Keyd,
+    /// Connections to elsewhere
+    Egress,
 }
 
 #[derive(Debug, Clone, Args)]

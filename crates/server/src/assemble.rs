@@ -138,6 +138,7 @@ fn requirements(listener: &Listener) -> Requirements {
             all.and(match method {
                 AuthMethod::Certificate => Methods::CERTIFICATE,
                 AuthMethod::Password => Methods::PASSWORD,
+                AuthMethod::Http => Methods::HTTP,
             })
         })
     };

@@ -54,6 +54,11 @@ pub(crate) fn unchangeable(old: &Config, new: &Config) -> Result<(), ReloadError
     if old.sandbox != new.sandbox {
         return restart("sandbox".to_owned());
     }
+    if let Some(port) = new.outward_ports().difference(&old.outward_ports()).next() {
+        return restart(format!(
+            "TCP port {port}, which nothing connected to when motte confined itself, the set of such ports"
+        ));
+    }
     if old.listeners.len() != new.listeners.len() {
         return restart("the number of listeners".to_owned());
     }

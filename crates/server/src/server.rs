@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use motte_access::{CompiledPolicy, PolicyGeneration};
 use motte_config::Config;
 use motte_event::Event;
-use motte_roles::{AskPassphrase, KeyClient, Place};
+use motte_roles::{AskPassphrase, KeyClient, OutwardClient, Place};
 
 use crate::assemble::{self, AssembleError, OpenFile};
 use crate::keyring::Keyring;
@@ -113,6 +113,8 @@ pub struct Options {
     pub sealed: Option<Sealed>,
     /// The process that keeps the keys; without one, keys are read and used here.
     pub keys: Option<KeyClient>,
+    /// The process that connects out; without one, nothing is fetched and nobody is asked.
+    pub outward: Option<OutwardClient>,
     /// How files that the configuration names are opened; without it, by their paths.
     pub open: Option<OpenFile>,
     /// Listening sockets that another process bound; without them, they are bound here.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use motte_roles::{
-    Answer, Configuration, Hello, KeyEntry, KeyId, MasterKey, Message, Order, Outcome, Passphrase, Place,
-    PublicKey, Refusal, Report, Request, Role, Source, Task, VERSION, VaultSource,
+    Answer, Ask, Configuration, Header, Hello, KeyEntry, KeyId, MasterKey, Message, Order, Outcome,
+    OutwardOrder, OutwardOutcome, OutwardSource, Passphrase, Place, PublicKey, Refusal, Report, Request,
+    Role, SetId, Source, SourceFacts, Task, Told, Unanswered, VERSION, VaultSource,
 };
 use motte_seal::SecretString;
 use motte_seal::envelope::DataKey;
@@ -45,6 +46,24 @@ pub(super) fn messages() -> Vec<Input> {
         recovery: Passphrase::Known(Arc::new(SecretString::new("0".repeat(64)))),
     };
     let sign = Request::Sign { id: 9, key, scheme: 0x0403, message: b"TLS 1.3, server".to_vec() };
+    let facts = SourceFacts {
+        url: "https://localhost:8443/auth".to_owned(),
+        purpose: motte_config::Purpose::Hook,
+        connect_ms: 1_000,
+        total_ms: 3_000,
+        request_max: 32_768,
+        answer_max: 16_384,
+        outstanding: 16,
+    };
+    let value = Arc::new(SecretString::new("Bearer fuzz".to_owned()));
+    let headers = vec![Header { name: "authorization".to_owned(), value }];
+    let outward = OutwardOrder::Load {
+        set: SetId(7),
+        authorities: vec!["-----BEGIN CERTIFICATE-----".to_owned()],
+        sources: vec![OutwardSource { facts, authorities: 0, headers }],
+    };
+    let ask = Ask::Ask { id: 9, set: SetId(7), source: 0, body: b"{}".to_vec() };
+    let failed = Told::Failed { id: 9, cause: Unanswered::Slow, detail: "no answer".to_owned() };
     vec![
         ("answer_keys", written(2, &Answer::Keys { id: 3, keys })),
         ("answer_refused", written(2, &Answer::Refused { id: 9, cause: Refusal::Busy })),
@@ -55,12 +74,21 @@ pub(super) fn messages() -> Vec<Input> {
         ),
         ("answer_wrapped", written(2, &Answer::Wrapped { id: 3, slots: slots.clone() })),
         ("answer_signed", written(2, &Answer::Signed { id: 9, signature: vec![0x30, 0x45] })),
+        ("ask", written(7, &ask)),
+        (
+            "ask_long_body",
+            vec![7, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255],
+        ),
         ("hello", written(0, &Hello { version: VERSION, role: Role::Keyd })),
         ("order_load", written(3, &Order::Load { sources })),
         ("order_long_list", vec![3, 1, 255, 255]),
         ("order_serve", written(3, &Order::Serve)),
         ("order_vault", written(3, &vault)),
         ("outcome", written(4, &Outcome::Loaded { good: 1, faults: "server.key".to_owned() })),
+        ("outward_load", written(9, &outward)),
+        ("outward_long_list", vec![9, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255]),
+        ("outward_outcome", written(10, &OutwardOutcome::Loaded { faults: "no authority".to_owned() })),
+        ("outward_serve", written(9, &OutwardOrder::Serve)),
         ("report_silent", written(6, &Report::KeysSilent)),
         ("request_keep", written(1, &Request::Keep { keys: vec![key, key] })),
         ("request_long_message", vec![1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255]),
@@ -72,8 +100,15 @@ pub(super) fn messages() -> Vec<Input> {
         ("task_keys_ended", written(5, &Task::KeysEnded { cause: "signal 9".to_owned(), again_ms: 50 })),
         ("task_listen", written(5, &Task::Listen(listen))),
         ("task_metrics", written(5, &Task::Listen(Place::Metrics))),
+        ("task_outward", written(5, &Task::Outward)),
+        (
+            "task_outward_ended",
+            written(5, &Task::OutwardEnded { cause: "signal 9".to_owned(), again_ms: 50 }),
+        ),
         ("task_reload", written(5, &Task::Reload(configuration.clone()))),
         ("task_start", written(5, &Task::Start(configuration))),
         ("task_stop", written(5, &Task::Stop(15))),
+        ("told_answered", written(8, &Told::Answered { id: 9, status: 200, body: b"yes".to_vec() })),
+        ("told_failed", written(8, &failed)),
     ]
 }

@@ -1,6 +1,8 @@
 //! Messages between the processes of a broker: what is taken is within its bound and is written again as the same.
 
-use motte_roles::{Answer, Hello, Message, Order, Outcome, Report, Request, Task};
+use motte_roles::{
+    Answer, Ask, Hello, Message, Order, Outcome, OutwardOrder, OutwardOutcome, Report, Request, Task, Told,
+};
 
 fn one<M: Message>(data: &[u8]) {
     let Ok(message) = M::decode(data) else { return };
@@ -16,13 +18,17 @@ fn one<M: Message>(data: &[u8]) {
 /// If the invariant does not hold.
 pub fn run(data: &[u8]) {
     let Some((direction, message)) = data.split_first() else { return };
-    match direction % 7 {
+    match direction % 11 {
         0 => one::<Hello>(message),
         1 => one::<Request>(message),
         2 => one::<Answer>(message),
         3 => one::<Order>(message),
         4 => one::<Outcome>(message),
         5 => one::<Task>(message),
-        _ => one::<Report>(message),
+        6 => one::<Report>(message),
+        7 => one::<Ask>(message),
+        8 => one::<Told>(message),
+        9 => one::<OutwardOrder>(message),
+        _ => one::<OutwardOutcome>(message),
     }
 }

@@ -97,6 +97,8 @@ impl Methods {
     pub const PASSWORD: Self = Self(2);
     /// A client certificate.
     pub const CERTIFICATE: Self = Self(4);
+    /// The word of a service that was asked by HTTP.
+    pub const HTTP: Self = Self(64);
 
     /// Both sets together.
     #[must_use]
@@ -115,6 +117,7 @@ impl Methods {
             (Self::ANONYMOUS, "anonymous"),
             (Self::CERTIFICATE, "certificate"),
             (Self::PASSWORD, "password"),
+            (Self::HTTP, "http"),
         ];
         let names: Vec<&str> = all.iter().filter(|(m, _)| self.has(*m)).map(|(_, name)| *name).collect();
         names.join("+")

@@ -5,22 +5,29 @@
 
 mod duration;
 mod error;
+mod hook;
 mod limits;
 mod listener;
 mod listener_tls;
 mod meant;
+mod outward;
 mod reading;
 mod sandbox;
 mod store;
+mod url;
 mod written;
 
 pub use error::{ConfigError, ConfigErrors};
+pub use hook::Hook;
 pub use limits::{Limits, RetainedBounds};
 pub use listener::{
     AuthMethod, Certificate, CertificateIdentity, ClientCertificates, Endpoint, Kind, Listener, ListenerTls,
     ProxyProtocol, TlsVersion, WebSocket,
 };
+pub use listener_tls::StaleList;
 pub use meant::{Config, KeyPlace, LogFormat, parse, parse_development};
+pub use outward::{Egress, OUTWARD_MAX, Outward, Purpose};
 pub use reading::Places;
 pub use sandbox::{Sandbox, SandboxMode};
 pub use store::{Pin, StoreKey};
+pub use url::Url;

@@ -10,7 +10,8 @@ use toml::Spanned;
 use crate::duration::date;
 use crate::error::Faults;
 use crate::limits::Limits;
-use crate::listener_tls::tls;
+use crate::listener_tls::{StaleList, tls};
+use crate::url::Url;
 use crate::written::{ListenerAuthWritten, ListenerWritten};
 
 /// Where a listener listens.
@@ -131,8 +132,14 @@ pub struct ListenerTls {
     pub client_certificates: ClientCertificates,
     /// PEM files of authorities that client certificates come from.
     pub client_ca: Vec<PathBuf>,
-    /// PEM files with revocation lists.
+    /// PEM files with revocation lists, or directories of such files.
     pub crl: Vec<PathBuf>,
+    /// Addresses that revocation lists are fetched from.
+    pub crl_url: Vec<Url>,
+    /// What a revocation list that is missing or past its end means.
+    pub crl_stale: StaleList,
+    /// How often lists are fetched at least, in seconds.
+    pub crl_refresh_s: u32,
 }
 
 /// A method of authentication.
@@ -142,6 +149,8 @@ pub enum AuthMethod {
     Certificate,
     /// User name and password.
     Password,
+    /// The word of the service of `[auth.http]`.
+    Http,
 }
 
 /// Which name of a certificate is the identity.
@@ -371,9 +380,10 @@ fn auth(written: Option<&ListenerAuthWritten>, kind: Kind, faults: &mut Faults<'
             match word.get_ref().as_str() {
                 "certificate" => found.push(AuthMethod::Certificate),
                 "password" => found.push(AuthMethod::Password),
+                "http" => found.push(AuthMethod::Http),
                 other => {
                     let what = format!("method `{other}` is not known");
-                    faults.add(word.span().start, what, "use certificate or password");
+                    faults.add(word.span().start, what, "use certificate, password or http");
                 }
             }
         }

@@ -4,7 +4,23 @@ use toml::Spanned;
 
 use crate::error::Faults;
 use crate::listener::{Certificate, ClientCertificates, Kind, ListenerTls, TlsVersion};
+use crate::meant::list;
+use crate::outward::url;
+use crate::url::Url;
 use crate::written::TlsWritten;
+
+/// How often revocation lists are fetched, where nothing is said.
+const REFRESH_S: u32 = 3_600;
+
+/// What a revocation list that is missing or past its end means for the certificates that it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StaleList {
+    /// They are refused: nobody knows which were revoked since.
+    #[default]
+    Refuse,
+    /// They are taken, unless the list that is there names them.
+    Accept,
+}
 
 /// Reads and checks `[listener.tls]`.
 pub(crate) fn tls(
@@ -77,7 +93,45 @@ pub(crate) fn tls(
         client_certificates,
         client_ca: body.client_ca.clone(),
         crl: body.crl.clone(),
+        crl_url: crl_url(body, faults),
+        crl_stale: crl_stale(body, faults),
+        crl_refresh_s: crl_refresh_s(body, faults),
     })
+}
+
+fn crl_url(body: &TlsWritten, faults: &mut Faults<'_>) -> Vec<Url> {
+    body.crl_url.iter().filter_map(|written| url(written, faults)).collect()
+}
+
+fn crl_stale(body: &TlsWritten, faults: &mut Faults<'_>) -> StaleList {
+    match body.crl_stale.as_ref().map(|word| (word.get_ref().as_str(), word.span().start)) {
+        None | Some(("refuse", _)) => StaleList::Refuse,
+        Some(("accept", _)) => StaleList::Accept,
+        Some((other, at)) => {
+            faults.add(at, format!("crl_stale = \"{other}\" is not known"), "use refuse or accept");
+            StaleList::Refuse
+        }
+    }
+}
+
+fn crl_refresh_s(body: &TlsWritten, faults: &mut Faults<'_>) -> u32 {
+    let Some(written) = &body.crl_refresh_s else { return REFRESH_S };
+    if !(1..=604_800).contains(written.get_ref()) {
+        let remedy = "write seconds, from 1 to 604800 (a week)";
+        faults.add(written.span().start, "crl_refresh_s is out of bounds", remedy);
+    }
+    *written.get_ref()
+}
+
+impl ListenerTls {
+    pub(crate) fn revocation_to_toml(&self) -> String {
+        let urls = list(self.crl_url.iter().map(ToString::to_string));
+        let stale = match self.crl_stale {
+            StaleList::Refuse => "refuse",
+            StaleList::Accept => "accept",
+        };
+        format!("crl_url = {urls}\ncrl_stale = \"{stale}\"\ncrl_refresh_s = {}\n", self.crl_refresh_s)
+    }
 }
 
 fn versions(body: &TlsWritten, faults: &mut Faults<'_>) -> Vec<TlsVersion> {

@@ -7,12 +7,16 @@ use jiff::civil::Date;
 use motte_event::Severity;
 
 use crate::error::{ConfigErrors, Faults};
+use crate::hook::Hook;
 use crate::limits::Limits;
-use crate::listener::{Endpoint, Listener};
+use crate::listener::{AuthMethod, Endpoint, Listener};
+use crate::outward::Egress;
 use crate::reading::{Places, read};
 use crate::sandbox::Sandbox;
 use crate::store::StoreKey;
-use crate::written::{ConfigWritten, DevelopmentWritten, LogWritten, RolesWritten, SysWritten};
+use crate::written::{
+    ConfigWritten, DevelopmentWritten, ListenerWritten, LogWritten, RolesWritten, SysWritten,
+};
 
 /// How events are written to standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +71,10 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// Where private keys are.
     pub keys: KeyPlace,
+    /// What holds for everything that connects out.
+    pub egress: Egress,
+    /// The service that is asked who a client is.
+    pub auth_http: Option<Hook>,
     /// Where the configuration names its files.
     pub places: Places,
 }
@@ -90,6 +98,8 @@ impl Default for Config {
             sys_interval_s: 10,
             sandbox: Sandbox::default(),
             keys: KeyPlace::Process,
+            egress: Egress::default(),
+            auth_http: None,
             places: Places::default(),
         }
     }
@@ -135,7 +145,7 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
     if written.listener.is_empty() {
         faults.add(0, "no listener", "add [[listener]] with name, kind and bind");
     }
-    config.password_file = written.auth.password_file;
+    config.password_file.clone_from(&written.auth.password_file);
     if let Some(threads) = &written.handshake_threads {
         config.handshake_threads = *threads.get_ref();
         if config.handshake_threads > 64 {
@@ -160,6 +170,10 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
         config.metrics = metrics(bind, &mut faults);
     }
     config.sandbox = Sandbox::from_written(&written.sandbox, &mut faults);
+    config.egress = Egress::from_written(written.egress, &mut faults);
+    config.auth_http = written.auth.http.as_ref().and_then(|hook| Hook::from_written(hook, &mut faults));
+    check_hook(&written.listener, &config, &mut faults);
+    config.check_outward(&mut faults);
     faults.finish()?;
     Ok(config)
 }
@@ -180,6 +194,19 @@ pub fn parse_development(text: &str, file: &str) -> Result<Config, ConfigErrors>
     apply_sys(&written.sys, &mut config);
     faults.finish()?;
     Ok(config)
+}
+
+/// A listener that takes the word of a service needs one.
+fn check_hook(written: &[toml::Spanned<ListenerWritten>], config: &Config, faults: &mut Faults<'_>) {
+    let uses = |listener: &Listener| {
+        listener.methods.iter().chain(&listener.all_of).any(|method| *method == AuthMethod::Http)
+    };
+    for listener in config.listeners.iter().filter(|listener| config.auth_http.is_none() && uses(listener)) {
+        let named = written.iter().find(|one| *one.get_ref().name.get_ref() == listener.name);
+        let at = named.map_or(0, |one| one.get_ref().name.span().start);
+        let what = format!("listener {} takes method http, and there is no service to ask", listener.name);
+        faults.add(at, what, "add [auth.http] with url = \"https://…\"");
+    }
 }
 
 fn apply_log(written: &LogWritten, config: &mut Config, faults: &mut Faults<'_>) {
@@ -265,6 +292,10 @@ impl Config {
         for listener in &mut self.listeners {
             listener.for_each_path(resolve);
         }
+        self.egress.ca.iter_mut().for_each(resolve);
+        if let Some(hook) = &mut self.auth_http {
+            hook.ca.iter_mut().chain(&mut hook.headers_file).for_each(resolve);
+        }
     }
 
     /// The file of the key that opens the vault, if it is in one: named, or beside the state directory under its name with
@@ -303,6 +334,9 @@ impl Config {
             line(format!("password_file = {}", quoted(&file.display().to_string())));
         }
         line(format!("hash_threads = {}\nhash_queue = {}", self.hash_threads, self.hash_queue));
+        if let Some(hook) = &self.auth_http {
+            line(hook.to_toml());
+        }
         line(format!(
             "\n[policy]\nfiles = {}",
             list(self.policy_files.iter().map(|f| f.display().to_string()))
@@ -314,6 +348,7 @@ impl Config {
         }
         line(format!("\n[sys]\ninterval_s = {}", self.sys_interval_s));
         line(self.sandbox.to_toml());
+        line(self.egress.to_toml());
         let keys = if self.keys == KeyPlace::Inside { "inside" } else { "process" };
         line(format!("\n[roles]\nkeys = \"{keys}\""));
         line(format!("\n[limits]\n{}", self.limits.to_toml()));
@@ -361,7 +396,7 @@ impl Listener {
     }
 
     fn auth_to_toml(&self) -> String {
-        use crate::listener::{AuthMethod, CertificateIdentity};
+        use crate::listener::CertificateIdentity;
         if self.anonymous {
             return "[listener.auth]\nanonymous = true\n".into();
         }
@@ -369,6 +404,7 @@ impl Listener {
             list(methods.iter().map(|method| match method {
                 AuthMethod::Certificate => "certificate".to_owned(),
                 AuthMethod::Password => "password".to_owned(),
+                AuthMethod::Http => "http".to_owned(),
             }))
         };
         let identity = match self.certificate_identity {
@@ -426,6 +462,7 @@ impl crate::listener::ListenerTls {
             paths(&self.client_ca),
             paths(&self.crl)
         );
+        out.push_str(&self.revocation_to_toml());
         for (key, names) in [("suites", &self.suites), ("groups", &self.groups)] {
             if !names.is_empty() {
                 out.push_str(&format!("{key} = {}\n", list(names.iter().cloned())));
@@ -446,6 +483,6 @@ pub(crate) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-fn list(items: impl Iterator<Item = String>) -> String {
+pub(crate) fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.map(|item| quoted(&item)).collect::<Vec<_>>().join(", "))
 }

@@ -13,12 +13,14 @@ use crate::error::{Faults, line_and_column};
 const FAULTS_MAX: usize = 20;
 
 /// Keys whose values are paths of files that must be there.
-const PATH_KEYS: [&str; 10] = [
+const PATH_KEYS: [&str; 12] = [
+    "ca",
     "chain",
     "key",
     "client_ca",
     "crl",
     "files",
+    "headers_file",
     "password_file",
     "passphrase_file",
     "state_dir",

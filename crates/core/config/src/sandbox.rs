@@ -85,6 +85,7 @@ impl Config {
             files.push(certificate.key.as_path());
             files.extend(certificate.passphrase_file.as_deref());
         }
+        files.extend(self.outward_files());
         files
     }
 

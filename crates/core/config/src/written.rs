@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::hook::HookWritten;
 use crate::limits::LimitsWritten;
+use crate::outward::EgressWritten;
 use crate::sandbox::SandboxWritten;
 use crate::store::StoreWritten;
 
@@ -35,6 +37,8 @@ pub(crate) struct ConfigWritten {
     pub(crate) sandbox: SandboxWritten,
     #[serde(default)]
     pub(crate) roles: RolesWritten,
+    #[serde(default)]
+    pub(crate) egress: EgressWritten,
 }
 
 /// What `motte dev --config` may hold.
@@ -55,6 +59,7 @@ pub(crate) struct AuthWritten {
     pub(crate) password_file: Option<PathBuf>,
     pub(crate) hash_threads: Option<Spanned<u16>>,
     pub(crate) hash_queue: Option<Spanned<u32>>,
+    pub(crate) http: Option<HookWritten>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -120,6 +125,10 @@ pub(crate) struct TlsWritten {
     pub(crate) client_ca: Vec<PathBuf>,
     #[serde(default)]
     pub(crate) crl: Vec<PathBuf>,
+    #[serde(default)]
+    pub(crate) crl_url: Vec<Spanned<String>>,
+    pub(crate) crl_stale: Option<Spanned<String>>,
+    pub(crate) crl_refresh_s: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,6 +1,7 @@
 //! The processes of a broker: what they say to each other, the key process, and its keys as the core uses them.
 //!
 //! `message` and `task` are the messages, typed and bounded; `link` carries them over a pair of sockets; `source` reads a key file, `token` finds a key in a token;
+//! `outward` are the messages of the process that connects out, `outward_client` is that process as the core sees it.
 //! `vault` is the key that opens the vault of a state directory; `service` is the key process, the only one that does so; `client` and `remote` are the keys as the core sees them.
 //! Each side takes the other's bytes for hostile. No message gives a private key or the key that opens the vault out.
 
@@ -10,6 +11,8 @@ mod der;
 mod key;
 mod link;
 mod message;
+mod outward;
+mod outward_client;
 mod passphrase;
 mod remote;
 mod service;
@@ -23,6 +26,11 @@ pub use cursor::Malformed;
 pub use key::{KEYS_MAX, KeyEntry, KeyId, Passphrase, PublicKey, SIGNED_BYTES_MAX, Source};
 pub use link::{Link, LinkError};
 pub use message::{Answer, Hello, Message, Order, Outcome, Refusal, Request, Role, VERSION};
+pub use outward::{
+    ANSWER_BYTES_MAX, AUTHORITIES_BYTES_MAX, Ask, BODY_BYTES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, Header,
+    OutwardOrder, OutwardOutcome, OutwardSource, SOURCES_MAX, SetId, SourceFacts, Told, Unanswered,
+};
+pub use outward_client::{OutwardAnswer, OutwardClient, OutwardError};
 pub use passphrase::{AskPassphrase, Passphrases};
 pub use remote::RemoteKey;
 pub use service::serve_keys;

@@ -29,6 +29,8 @@ pub enum Role {
     Core,
     /// Private keys.
     Keyd,
+    /// Connections to elsewhere.
+    Egress,
 }
 
 impl Role {
@@ -38,6 +40,7 @@ impl Role {
             Self::Supervisor => "supervisor",
             Self::Core => "core",
             Self::Keyd => "keyd",
+            Self::Egress => "egress",
         }
     }
 
@@ -46,6 +49,7 @@ impl Role {
             0 => Ok(Self::Supervisor),
             1 => Ok(Self::Core),
             2 => Ok(Self::Keyd),
+            4 => Ok(Self::Egress),
             _ => Err(Malformed::Unknown),
         }
     }
@@ -55,6 +59,7 @@ impl Role {
             Self::Supervisor => 0,
             Self::Core => 1,
             Self::Keyd => 2,
+            Self::Egress => 4,
         }
     }
 }

@@ -67,6 +67,15 @@ pub enum Task {
         /// After how many milliseconds it is started again.
         again_ms: u64,
     },
+    /// A process that connects out, whose socket comes with this message.
+    Outward,
+    /// The process that connects out ended and will be started again.
+    OutwardEnded {
+        /// How, for people.
+        cause: String,
+        /// After how many milliseconds it is started again.
+        again_ms: u64,
+    },
     /// The configuration to go on with.
     Reload(Configuration),
     /// The configuration could not be read for a reload.
@@ -115,6 +124,12 @@ impl Message for Task {
                 put_path(out, path);
                 out.extend_from_slice(&errno.to_le_bytes());
             }
+            Self::Outward => out.push(20),
+            Self::OutwardEnded { cause, again_ms } => {
+                out.push(21);
+                put_text_cut(out, cause, FAULT_BYTES_MAX);
+                out.extend_from_slice(&again_ms.to_le_bytes());
+            }
         }
     }
 
@@ -139,6 +154,8 @@ impl Message for Task {
             7 => Self::ReloadFailed(cursor.text(FAULT_BYTES_MAX)?),
             8 => Self::Stop(cursor.u8()?),
             9 => Self::File { path: cursor.path()?, errno: cursor.u16()? },
+            20 => Self::Outward,
+            21 => Self::OutwardEnded { cause: cursor.text(FAULT_BYTES_MAX)?, again_ms: cursor.u64()? },
             _ => return Err(Malformed::Unknown),
         };
         cursor.end()?;
@@ -169,6 +186,8 @@ pub enum Report {
     KeysSilent,
     /// The configuration of the last reload is in force.
     Reloaded,
+    /// The process that connects out does not answer and should be started anew.
+    OutwardSilent,
 }
 
 impl Message for Report {
@@ -179,6 +198,7 @@ impl Message for Report {
             Self::Ready => 1,
             Self::KeysSilent => 2,
             Self::Reloaded => 3,
+            Self::OutwardSilent => 20,
         });
     }
 
@@ -188,6 +208,7 @@ impl Message for Report {
             1 => Self::Ready,
             2 => Self::KeysSilent,
             3 => Self::Reloaded,
+            20 => Self::OutwardSilent,
             _ => return Err(Malformed::Unknown),
         };
         cursor.end()?;

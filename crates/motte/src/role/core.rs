@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use motte_event::life;
-use motte_roles::{Configuration, KeyClient, Link, Place, Report, Role, Task};
+use motte_roles::{Configuration, KeyClient, Link, OutwardClient, Place, Report, Role, Task};
 use motte_server::{Handle, Options, Sealed, SelfConfinement, Server};
 use signal_hook::consts::SIGINT;
 
@@ -27,6 +27,7 @@ struct Dowry {
     configuration: Configuration,
     sockets: Vec<(Place, OwnedFd)>,
     keys: Option<UnixStream>,
+    outward: Option<UnixStream>,
     files: Given,
 }
 
@@ -36,7 +37,7 @@ pub(crate) fn run() -> Result<(), Fault> {
     leave_signals_to_the_supervisor().map_err(|error| orphan(&error))?;
     let link = supervisor()?;
     link.greet(Role::Core, Role::Supervisor).map_err(|error| orphan(&error))?;
-    let Dowry { configuration, sockets, keys, files } = receive(&link)?;
+    let Dowry { configuration, sockets, keys, outward, files } = receive(&link)?;
     confine(Role::Core).map_err(|error| orphan(&error))?;
     let config = meant(&configuration)?;
     // Before the first thread, and before anything of a stranger is read.
@@ -46,10 +47,12 @@ pub(crate) fn run() -> Result<(), Fault> {
 
     let reports = Arc::new(Mutex::new(link.another().map_err(|error| orphan(&error))?));
     let client = keys.map(|socket| attach(socket, &reports)).transpose()?;
+    let outward = outward.map(|socket| attach_outward(socket, &reports)).transpose()?;
     let next: Next = Arc::new(Mutex::new(Ok(configuration)));
     let files = Arc::new(Mutex::new(files));
     let control = Control {
         client: client.clone(),
+        outward: outward.clone(),
         next: Arc::clone(&next),
         files: Arc::clone(&files),
         serving: Arc::default(),
@@ -62,6 +65,7 @@ pub(crate) fn run() -> Result<(), Fault> {
         .map_err(|error| orphan(&error))?;
     let options = Options {
         keys: client,
+        outward,
         sockets: Some(sockets),
         sealed: Some(sealed),
         open: Some(opener(Arc::clone(&files))),
@@ -81,12 +85,13 @@ pub(crate) fn run() -> Result<(), Fault> {
 
 fn receive(link: &Link) -> Result<Dowry, Fault> {
     let (mut configuration, mut sockets, mut keys) = (None, Vec::new(), None);
-    let mut files = Given::default();
+    let (mut files, mut outward) = (Given::default(), None);
     loop {
         match link.receive().map_err(|error| orphan(&error))? {
             (Task::Start(text), _) => configuration = Some(text),
             (Task::Listen(place), Some(socket)) => sockets.push((place, socket)),
             (Task::Keys { .. }, Some(socket)) => keys = Some(UnixStream::from(socket)),
+            (Task::Outward, Some(socket)) => outward = Some(UnixStream::from(socket)),
             (Task::File { path, errno }, descriptor) => files.take(path, errno, descriptor),
             (Task::Run, _) => break,
             (Task::Stop(_), _) => return Err(Fault::new("stopped before it served")),
@@ -94,13 +99,20 @@ fn receive(link: &Link) -> Result<Dowry, Fault> {
         }
     }
     let configuration = configuration.ok_or_else(|| orphan(&"it sent no configuration"))?;
-    Ok(Dowry { configuration, sockets, keys, files })
+    Ok(Dowry { configuration, sockets, keys, outward, files })
 }
 
 fn attach(socket: UnixStream, reports: &Arc<Mutex<Link>>) -> Result<KeyClient, Fault> {
     let silent = Arc::clone(reports);
     let client = KeyClient::new(Box::new(move || report(&silent, Report::KeysSilent)));
     client.attach(socket).map_err(|error| Fault::new(format!("the key process: {error}")))?;
+    Ok(client)
+}
+
+fn attach_outward(socket: UnixStream, reports: &Arc<Mutex<Link>>) -> Result<OutwardClient, Fault> {
+    let silent = Arc::clone(reports);
+    let client = OutwardClient::new(Box::new(move || report(&silent, Report::OutwardSilent)));
+    client.attach(socket).map_err(|error| Fault::new(format!("the process that connects out: {error}")))?;
     Ok(client)
 }
 
@@ -141,6 +153,7 @@ impl Serving {
 /// What the supervisor says while the core serves.
 struct Control {
     client: Option<KeyClient>,
+    outward: Option<OutwardClient>,
     next: Next,
     files: Arc<Mutex<Given>>,
     serving: Arc<Mutex<Serving>>,
@@ -156,6 +169,10 @@ impl Control {
                 // Its socket was lost on the way, for want of descriptors: of no use to anybody.
                 Ok((Task::Keys { .. }, None)) => report(&self.reports, Report::KeysSilent),
                 Ok((Task::KeysEnded { cause, again_ms }, _)) => self.tell(life::keys_ended(&cause, again_ms)),
+                Ok((Task::Outward, socket)) => self.outward(socket.map(UnixStream::from)),
+                Ok((Task::OutwardEnded { cause, again_ms }, _)) => {
+                    self.tell(life::outward_ended(&cause, again_ms));
+                }
                 Ok((Task::File { path, errno }, descriptor)) => files.take(path, errno, descriptor),
                 Ok((Task::Reload(configuration), _)) => {
                     self.reload(Ok(configuration), std::mem::take(&mut files));
@@ -165,6 +182,9 @@ impl Control {
                     // A reload under way may wait for keys, and the stop for the reload.
                     if let Some(client) = &self.client {
                         client.close();
+                    }
+                    if let Some(outward) = &self.outward {
+                        outward.close();
                     }
                     self.serving().stop(if i32::from(signal) == SIGINT { "SIGINT" } else { "SIGTERM" });
                 }
@@ -187,6 +207,15 @@ impl Control {
         let handle = self.serving().handle.clone();
         if let Some(handle) = handle {
             handle.tell(event);
+        }
+    }
+
+    fn outward(&self, socket: Option<UnixStream>) {
+        let Some(outward) = &self.outward else { return };
+        match socket.map(|socket| outward.attach(socket)) {
+            Some(Ok(())) => self.tell(life::outward_ready()),
+            // Gone again, or its socket was lost on the way: the supervisor sends the next.
+            Some(Err(_)) | None => report(&self.reports, Report::OutwardSilent),
         }
     }
 

@@ -3,8 +3,10 @@
 
 mod confine;
 mod core;
+mod egress;
 mod given;
 mod keyd;
+mod outward;
 mod seal;
 pub(crate) mod supervise;
 mod vault;
@@ -27,6 +29,7 @@ pub(crate) fn run(args: &RoleArgs) -> Result<(), Fault> {
     match args.role {
         RoleName::Core => core::run(),
         RoleName::Keyd => keyd::run(args),
+        RoleName::Egress => egress::run(args),
     }
 }
 

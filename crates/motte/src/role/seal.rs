@@ -8,8 +8,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use motte_config::{Config, SandboxMode};
-use motte_confine::{ConfineError, Confinement, Denied, Mode, Role};
+use motte_confine::{ConfineError, Confinement, Denied, Mode, Role, TcpConnect};
 use motte_roles::{Passphrase, Source};
+
+use crate::role::outward;
 
 /// Where programs have their libraries, as far as a system has these.
 const LIBRARIES: [&str; 5] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"];
@@ -69,9 +71,15 @@ pub(crate) fn supervisor(
     let mut confinement = sandbox.confinement(Role::Supervisor, sources);
     let is_off = confinement.mode == Mode::Off;
     let files = config.files_read().into_iter().chain(Some(file).filter(|file| !file.as_os_str().is_empty()));
-    let open: BTreeSet<PathBuf> =
+    let mut open: BTreeSet<PathBuf> =
         motte_server::places(files).into_iter().chain(of_sources(sources)).collect();
-    confinement.read = open.iter().cloned().collect();
+    let ports = config.outward_ports();
+    if !ports.is_empty() {
+        open.extend(outward::authorities().map(Path::to_owned));
+        confinement.read.extend(outward::resolving());
+        confinement.tcp_connect = TcpConnect::Ports(ports.into_iter().collect());
+    }
+    confinement.read.extend(open.iter().cloned());
     confinement.read.extend(FACTS.iter().map(PathBuf::from).filter(|path| path.exists()));
     confinement.read_write.extend(config.state_dir.clone());
     confinement.execute = LIBRARIES.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
@@ -86,6 +94,14 @@ pub(crate) fn keyd(sandbox: &Sandbox, sources: &[Source]) -> Result<(), ConfineE
     let mut confinement = sandbox.confinement(Role::Keyd, sources);
     confinement.read = of_sources(sources);
     enforce(confinement, sandbox.report(Role::Keyd).as_deref())
+}
+
+/// Leaves the process that connects out its ports and what finding addresses takes, and nothing else.
+pub(crate) fn egress(sandbox: &Sandbox, ports: Vec<u16>) -> Result<(), ConfineError> {
+    let mut confinement = sandbox.confinement(Role::Egress, &[]);
+    confinement.read = outward::resolving();
+    confinement.tcp_connect = TcpConnect::Ports(ports);
+    enforce(confinement, sandbox.report(Role::Egress).as_deref())
 }
 
 /// Directories of key files, of their passphrases, and of systemd's credentials.

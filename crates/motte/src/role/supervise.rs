@@ -25,19 +25,20 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::role::given;
+use crate::role::outward::Outwards;
 use crate::role::seal::{self, Sandbox};
 use crate::role::vault::VaultOrder;
 use crate::verb::Fault;
 use crate::verb::serve::meant;
 
 /// First wait before the key process is started again; each further one is twice as long.
-const AGAIN_MIN: Duration = Duration::from_millis(50);
+pub(crate) const AGAIN_MIN: Duration = Duration::from_millis(50);
 /// Longest such wait.
-const AGAIN_MAX: Duration = Duration::from_secs(5);
+pub(crate) const AGAIN_MAX: Duration = Duration::from_secs(5);
 /// After this long the next end counts as the first.
-const STEADY: Duration = Duration::from_secs(30);
+pub(crate) const STEADY: Duration = Duration::from_secs(30);
 /// Until then what is said of the key process is about the one before it.
-const YOUNG: Duration = Duration::from_millis(500);
+pub(crate) const YOUNG: Duration = Duration::from_millis(500);
 /// Between the second request to stop at once and the end of a core that does not.
 const AT_ONCE: Duration = Duration::from_secs(3);
 /// Time for the core to take a message.
@@ -100,10 +101,12 @@ pub(crate) fn run(plan: Plan) -> Result<(), Fault> {
             .map_err(|error| dead("keyd", &error))?;
         (keyd, socket) = (Some(process), Some(cores));
     }
-    let core = Core::start((&configuration, &config), &sockets, socket.as_ref(), &sandbox, heard)?;
+    let (outwards, outward) = Outwards::start(&config, &sandbox, &stopping)?;
+    let roles = (socket.as_ref(), outward.as_ref());
+    let core = Core::start((&configuration, &config), &sockets, roles, &sandbox, heard)?;
     let addresses = sockets.addresses().to_vec();
     // From here on they are the core's alone, so that what it closes is closed.
-    drop((sockets, socket));
+    drop((sockets, socket, outward));
     let supervisor = Supervisor {
         read,
         passphrases,
@@ -115,6 +118,7 @@ pub(crate) fn run(plan: Plan) -> Result<(), Fault> {
         proposed: Vec::new(),
         core,
         keyd,
+        outwards,
         again: AGAIN_MIN,
         again_at: None,
         stopping,
@@ -131,7 +135,7 @@ fn system(error: io::Error) -> Fault {
     Fault::new(format!("the system refuses what a supervisor needs: {error}"))
 }
 
-fn dead(role: &str, error: &dyn std::fmt::Display) -> Fault {
+pub(crate) fn dead(role: &str, error: &dyn std::fmt::Display) -> Fault {
     Fault::with_remedy(
         format!("the process `motte role {role}` did not start: {error}"),
         "see that /proc is mounted and that this user may start processes; roles.keys = \"inside\" does without them",
@@ -173,7 +177,7 @@ fn sources(config: &Config, passphrases: &mut Passphrases) -> Result<Vec<Source>
 }
 
 /// Starts a role with one end of a pair of sockets as its standard input; gives the other.
-fn start(role: &str, sandbox: &Sandbox) -> io::Result<(Child, Link)> {
+pub(crate) fn start(role: &str, sandbox: &Sandbox) -> io::Result<(Child, Link)> {
     let (here, there) = UnixStream::pair()?;
     let child = Command::new("/proc/self/exe")
         .arg0(format!("motte-{role}"))
@@ -276,7 +280,7 @@ impl Core {
     fn start(
         (configuration, config): (&Configuration, &Config),
         sockets: &Sockets,
-        keys: Option<&UnixStream>,
+        (keys, outward): (Option<&UnixStream>, Option<&UnixStream>),
         sandbox: &Sandbox,
         heard: SyncSender<Heard>,
     ) -> Result<Self, Fault> {
@@ -291,6 +295,9 @@ impl Core {
             }
             if let Some(keys) = keys {
                 link.send_with(&Task::Keys { faults: String::new() }, keys.as_fd())?;
+            }
+            if let Some(outward) = outward {
+                link.send_with(&Task::Outward, outward.as_fd())?;
             }
             link.send(&Task::Run)?;
             let reports = link.another()?;
@@ -332,6 +339,7 @@ struct Supervisor {
     proposed: Vec<Source>,
     core: Core,
     keyd: Option<Keyd>,
+    outwards: Outwards,
     again: Duration,
     again_at: Option<Instant>,
     /// A signal to stop came.
@@ -348,7 +356,8 @@ impl Supervisor {
     fn stay(mut self, hearing: &Receiver<Heard>) -> Result<(), Fault> {
         loop {
             let now = Instant::now();
-            let wait = self.again_at.map_or(LOOK, |at| at.saturating_duration_since(now).min(LOOK));
+            let due = self.again_at.into_iter().chain(self.outwards.due()).min();
+            let wait = due.map_or(LOOK, |at| at.saturating_duration_since(now).min(LOOK));
             match hearing.recv_timeout(wait) {
                 Ok(Heard::Signal(SIGHUP)) => self.reload(),
                 Ok(Heard::Signal(signal @ (SIGTERM | SIGINT))) => {
@@ -366,6 +375,7 @@ impl Supervisor {
                 if let Some(mut keyd) = self.keyd.take() {
                     keyd.end();
                 }
+                self.outwards.end();
                 return ended(status);
             }
             if self.kill_at.is_some_and(|at| at <= Instant::now()) {
@@ -373,6 +383,7 @@ impl Supervisor {
                 let _ = self.core.child.kill();
             }
             self.look_after_keys();
+            self.outwards.look_after(&self.core.link);
         }
     }
 
@@ -385,7 +396,9 @@ impl Supervisor {
                     ready(&self.addresses);
                 }
             }
+            Report::OutwardSilent => self.outwards.silent(),
             Report::Reloaded => {
+                self.outwards.in_force();
                 if !self.proposed.is_empty() {
                     self.sources = std::mem::take(&mut self.proposed);
                 }
@@ -420,6 +433,9 @@ impl Supervisor {
             {
                 // It is started anew, with the new files, and the core waits for it.
                 let _ = keyd.child.kill();
+            }
+            if let Err(fault) = self.outwards.propose(&config) {
+                return self.core.say(&Task::ReloadFailed(fault));
             }
             // A core that cannot be told is about to end, which is noticed next.
             let _ = given::send(&config, &self.core.link);
@@ -467,7 +483,7 @@ impl Supervisor {
     }
 }
 
-fn how(status: ExitStatus) -> String {
+pub(crate) fn how(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("it ended with code {code}"),
         (None, Some(signal)) => format!("signal {signal} ended it"),

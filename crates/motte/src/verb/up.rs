@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use motte_config::{
     AuthMethod, Certificate, ClientCertificates, Config, Endpoint, Kind, Listener, ListenerTls, LogFormat,
-    TlsVersion,
+    StaleList, TlsVersion,
 };
 use motte_roles::Configuration;
 use motte_server::Bound;
@@ -65,6 +65,9 @@ fn config(args: &UpArgs, state: &State) -> Config {
         client_certificates: ClientCertificates::Optional,
         client_ca: vec![state.path("ca.pem")],
         crl: vec![state.path("crl.pem")],
+        crl_url: Vec::new(),
+        crl_stale: StaleList::default(),
+        crl_refresh_s: 3_600,
     });
     config.listeners.push(listener);
     config

@@ -55,4 +55,10 @@ events! { "life":
     keys_faulty "MOTTE-L-0016" Error (faults: &str = "files and what is wrong with them")
         "The key process was started again and does not have a key that is in force: its file cannot be read, or holds another one. Handshakes that need it fail."
         "Mend what the faults name and reload.";
+    outward_ended "MOTTE-L-0040" Error (cause: &str = "how it ended", again_ms: u64 = "milliseconds until it is started again")
+        "The process that connects out ended and is started again. Until then nothing is fetched and no service is asked: logins that need one are refused. Everything else goes on."
+        "Nothing, if it happens once. Again and again is a defect of motte or of its surroundings, such as too little memory: see how it ended.";
+    outward_ready "MOTTE-L-0041" Notice ()
+        "The process that connects out runs and knows where to."
+        "Nothing.";
 }

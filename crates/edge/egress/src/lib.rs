@@ -1,0 +1,11 @@
+//! The process that connects out: HTTP to the sources that a configuration names, and to nothing else.
+//!
+//! It holds no key of the server and keeps nothing. The supervisor tells it addresses, credentials, authorities and time
+//! limits; the core asks by number. It takes what either says, and above all what a network answers, for hostile: bounded
+//! in time, in length and in number. Redirections are not followed and no proxy of the environment is used.
+
+mod request;
+mod service;
+mod source;
+
+pub use service::serve_outward;
