@@ -375,31 +375,22 @@ impl Gate {
         filter: &TopicFilter,
         what: &T,
     ) -> Result<RuleId, Denial> {
-        let mut allow = Vec::new();
-        let mut deny = Vec::new();
-        let mut rule_of = None;
-        let mut narrowed = None;
-        let mut too_wide = false;
-        for (granted, rule) in who.rules_about(&self.policy, action) {
-            if !holds(rule, who.principal(), what.qos(), what.payload_bytes()) {
-                continue;
+        let mut near = Vec::new();
+        who.for_each_near(&self.policy, action, filter, |granted, rule| {
+            if holds(rule, who.principal(), what.qos(), what.payload_bytes())
+                && motte_topic::intersects(&granted, filter).is_some()
+            {
+                near.push((granted, rule));
             }
-            if !rule.allows {
-                deny.push(granted);
-                continue;
-            }
-            if !permits_wildcards(rule.wildcards, filter) {
-                too_wide = true;
-                continue;
-            }
-            allow.push(granted);
-            if motte_topic::intersects(granted, filter).is_some() {
-                rule_of = rule_of.or(Some(rule.id));
-                if rule.narrow {
-                    narrowed = narrowed.or(Some(rule.id));
-                }
-            }
-        }
+        });
+        near.sort_by_key(|(_, rule)| rule.id);
+        let (allowing, denying): (Vec<_>, Vec<_>) = near.iter().partition(|(_, rule)| rule.allows);
+        let deny: Vec<&TopicFilter> = denying.iter().map(|(denied, _)| denied).collect();
+        let permitting = || allowing.iter().filter(|(_, rule)| permits_wildcards(rule.wildcards, filter));
+        let allow: Vec<&TopicFilter> = permitting().map(|(granted, _)| granted).collect();
+        let rule_of = permitting().map(|(_, rule)| rule.id).next();
+        let narrowed = permitting().find(|(_, rule)| rule.narrow).map(|(_, rule)| rule.id);
+        let too_wide = !allowing.is_empty();
         let Some(rule) = rule_of else {
             return Err(if too_wide {
                 Denial::Wildcards { filter: filter.as_str().to_owned() }
@@ -408,8 +399,10 @@ impl Gate {
             });
         };
         // A filter that is denied as a whole is not narrowed to nothing.
-        if motte_topic::uncovered(filter, &deny, &[]).is_none() {
-            return Err(Denial::NoRule { action: action.name(), target: filter.as_str().to_owned() });
+        if let Some((_, first)) = denying.first()
+            && uncovered(filter, &deny, &[]).is_none()
+        {
+            return Err(self.denied_by(first.id, action, filter.as_str()));
         }
         match uncovered(filter, &allow, &deny) {
             None => Ok(rule),

@@ -11,6 +11,7 @@ mod client_id;
 mod error;
 mod explain;
 mod gate;
+mod index;
 mod policy;
 mod principal;
 mod reader;

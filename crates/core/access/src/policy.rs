@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use motte_topic::{FilterSet, TopicFilter};
+use motte_topic::TopicFilter;
 use rustc_hash::FxHashMap;
 use toml::Spanned;
 
 use crate::action::Actions;
 use crate::client_id::ClientIdPattern;
 use crate::error::PolicyError;
+use crate::index::RuleIndex;
 use crate::principal::{CertificateFacts, Methods, Security};
 use crate::reader::{Reader, syntax_error};
 use crate::template::Template;
@@ -75,6 +76,8 @@ pub(crate) struct Rule {
     pub(crate) allows: bool,
     pub(crate) actions: Actions,
     pub(crate) topic: Template,
+    /// The filter itself, when it has no placeholder.
+    pub(crate) fixed: Option<TopicFilter>,
     pub(crate) narrow: bool,
     pub(crate) conditions: Conditions,
     /// How far its role's wildcards may reach.
@@ -232,7 +235,7 @@ fn names(written: &[Spanned<String>]) -> Vec<String> {
     written.iter().map(|name| name.get_ref().clone()).collect()
 }
 
-/// A role ready for decisions: rules without placeholders by topic, the rest to be resolved for each principal.
+/// A role ready for decisions.
 #[derive(Debug)]
 pub(crate) struct CompiledRole {
     pub(crate) name: String,
@@ -240,9 +243,8 @@ pub(crate) struct CompiledRole {
     pub(crate) place: RulePlace,
     /// The listener whose policy it belongs to; none for the general one.
     pub(crate) listener: Option<String>,
-    pub(crate) fixed: FilterSet<Vec<u32>>,
-    pub(crate) fixed_rules: Vec<(TopicFilter, u32)>,
-    pub(crate) templated: Vec<u32>,
+    /// Numbers of its rules.
+    pub(crate) rules: std::ops::Range<u32>,
 }
 
 /// Who has which roles, by number.
@@ -285,6 +287,7 @@ pub struct CompiledPolicy {
     pub(crate) development: bool,
     pub(crate) rules: Vec<Rule>,
     pub(crate) roles: Vec<CompiledRole>,
+    pub(crate) index: RuleIndex,
     pub(crate) everywhere: Assignments,
     pub(crate) by_listener: FxHashMap<String, Assignments>,
     pub(crate) bridges: FxHashMap<String, Vec<u32>>,
@@ -306,6 +309,7 @@ impl CompiledPolicy {
             development: false,
             rules: Vec::new(),
             roles: Vec::new(),
+            index: RuleIndex::default(),
             everywhere: Assignments::default(),
             by_listener: FxHashMap::default(),
             bridges: FxHashMap::default(),
@@ -323,6 +327,7 @@ impl CompiledPolicy {
             let numbers = compiled.add(policy, Some(listener));
             compiled.by_listener.insert(listener.clone(), assignments(policy, &numbers));
         }
+        compiled.index.finish();
         compiled
     }
 
@@ -334,9 +339,26 @@ impl CompiledPolicy {
         for (name, role) in &policy.roles {
             let number = u32::try_from(self.roles.len()).unwrap_or(u32::MAX);
             numbers.insert(name.as_str(), number);
-            self.roles.push(compile_role(name, role, listener, first_place, &mut self.rules));
+            self.add_role(name, role, listener, first_place);
         }
         numbers
+    }
+
+    /// Adds a role; `first_place` is where the places of its policy begin among all.
+    fn add_role(&mut self, name: &str, role: &Role, listener: Option<&str>, first_place: u32) {
+        let from = u32::try_from(self.rules.len()).unwrap_or(u32::MAX);
+        self.index.begin_role();
+        for (number, rule) in (from..).zip(&role.rules) {
+            let id = RuleId(rule.id.0.saturating_add(first_place));
+            self.index.add(number, rule);
+            self.rules.push(Rule { id, wildcards: role.wildcards, ..rule.clone() });
+        }
+        self.roles.push(CompiledRole {
+            name: name.to_owned(),
+            place: role.place.clone(),
+            listener: listener.map(str::to_owned),
+            rules: from..u32::try_from(self.rules.len()).unwrap_or(u32::MAX),
+        });
     }
 
     /// What is assigned to the clients of a listener.
@@ -402,35 +424,4 @@ fn numbers_of(roles: &[String], numbers: &FxHashMap<&str, u32>) -> Vec<u32> {
     found.sort_unstable();
     found.dedup();
     found
-}
-
-/// Compiles a role; `first_place` is where the places of its policy begin among all.
-fn compile_role(
-    name: &str,
-    role: &Role,
-    listener: Option<&str>,
-    first_place: u32,
-    rules: &mut Vec<Rule>,
-) -> CompiledRole {
-    let mut compiled = CompiledRole {
-        name: name.to_owned(),
-        place: role.place.clone(),
-        listener: listener.map(str::to_owned),
-        fixed: FilterSet::new(),
-        fixed_rules: Vec::new(),
-        templated: Vec::new(),
-    };
-    for rule in &role.rules {
-        let number = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        match rule.topic.fixed() {
-            Some(filter) => {
-                compiled.fixed.entry_or_insert_with(&filter, Vec::new).push(number);
-                compiled.fixed_rules.push((filter, number));
-            }
-            None => compiled.templated.push(number),
-        }
-        let id = RuleId(rule.id.0.saturating_add(first_place));
-        rules.push(Rule { id, wildcards: role.wildcards, ..rule.clone() });
-    }
-    compiled
 }

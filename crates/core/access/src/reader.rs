@@ -102,6 +102,7 @@ impl Reader<'_> {
                 id,
                 allows,
                 actions,
+                fixed: template.fixed(),
                 topic: template,
                 narrow: body.narrow,
                 conditions: conditions.clone(),

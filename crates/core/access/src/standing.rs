@@ -1,11 +1,12 @@
-//! A principal under a policy: its roles, and the rules with placeholders resolved for it. Rules without placeholders are
-//! shared by everybody who has the role, so a standing stays small.
+//! A principal under a policy: its roles, and what placeholders stand for in their rules. The rules are shared by everybody
+//! who has the role, so a standing stays small.
 
 use std::sync::Arc;
 
 use motte_topic::{TopicFilter, TopicRef};
 
 use crate::action::Action;
+use crate::index::{Values, filter_of};
 use crate::policy::{CompiledHolder, CompiledPolicy, PolicyGeneration, Rule};
 use crate::principal::{ClientPrincipal, Methods, Principal};
 
@@ -15,7 +16,7 @@ pub struct Standing {
     principal: Arc<Principal>,
     generation: PolicyGeneration,
     roles: Box<[u32]>,
-    own: Box<[(TopicFilter, u32)]>,
+    values: Values,
 }
 
 impl Standing {
@@ -35,19 +36,8 @@ impl Standing {
         roles.sort_unstable();
         roles.dedup();
         groups.extend_from_slice(further_groups);
-        let mut own = Vec::new();
-        for role in roles.iter().filter_map(|role| policy.roles.get(*role as usize)) {
-            for number in &role.templated {
-                let Some(rule) = policy.rules.get(*number as usize) else { continue };
-                let filters = if rule.allows {
-                    rule.topic.resolve(&principal, &groups)
-                } else {
-                    rule.topic.resolve_denying(&principal, &groups)
-                };
-                own.extend(filters.into_iter().map(|filter| (filter, *number)));
-            }
-        }
-        Self { principal, generation: policy.generation, roles: roles.into(), own: own.into() }
+        let values = policy.index.values(&roles, &principal, groups);
+        Self { principal, generation: policy.generation, roles: roles.into(), values }
     }
 
     /// Who it is.
@@ -72,37 +62,48 @@ impl Standing {
         topic: TopicRef<'_>,
         mut each: impl FnMut(&'p Rule),
     ) {
-        for role in self.roles.iter().filter_map(|role| policy.roles.get(*role as usize)) {
-            role.fixed.for_each_match(topic, |numbers| {
-                for rule in numbers.iter().filter_map(|number| policy.rules.get(*number as usize)) {
-                    each(rule);
-                }
+        for role in &self.roles {
+            policy.index.for_each_match(*role, &self.values, topic, |number| {
+                policy.rules.get(number as usize).into_iter().for_each(&mut each);
             });
-        }
-        for (filter, number) in &self.own {
-            if filter.matches(topic)
-                && let Some(rule) = policy.rules.get(*number as usize)
-            {
-                each(rule);
-            }
         }
     }
 
-    /// Every rule about an action, with its filter.
+    /// Calls `each` with every rule about an action, and its filter, that can have a topic in common with `filter`.
+    pub(crate) fn for_each_near<'p>(
+        &self,
+        policy: &'p CompiledPolicy,
+        action: Action,
+        filter: &TopicFilter,
+        mut each: impl FnMut(TopicFilter, &'p Rule),
+    ) {
+        for role in &self.roles {
+            policy.index.for_each_near(*role, &self.values, filter, |number, near| {
+                let found = policy.rules.get(number as usize).filter(|rule| rule.actions.has(action));
+                let Some(rule) = found else { return };
+                let own = filter_of(&rule.topic, rule.fixed.as_ref(), &self.principal, near);
+                own.into_iter().for_each(|own| each(own, rule));
+            });
+        }
+    }
+
+    /// Every rule about an action, with its filter: all of them, one after the other.
     pub(crate) fn rules_about<'s, 'p: 's>(
         &'s self,
         policy: &'p CompiledPolicy,
         action: Action,
-    ) -> impl Iterator<Item = (&'s TopicFilter, &'p Rule)> + use<'s, 'p> {
-        let fixed = self
-            .roles
-            .iter()
-            .filter_map(|role| policy.roles.get(*role as usize))
-            .flat_map(|role| role.fixed_rules.iter());
-        fixed
-            .chain(self.own.iter())
-            .filter_map(|(filter, number)| Some((filter, policy.rules.get(*number as usize)?)))
-            .filter(move |(_, rule)| rule.actions.has(action))
+    ) -> impl Iterator<Item = (TopicFilter, &'p Rule)> + use<'s, 'p> {
+        let roles = self.roles.iter().filter_map(|role| policy.roles.get(*role as usize));
+        let rules = roles.flat_map(|role| role.rules.clone());
+        let rules = rules.filter_map(|number| policy.rules.get(number as usize));
+        rules.filter(move |rule| rule.actions.has(action)).flat_map(|rule| {
+            let filters = match &rule.fixed {
+                Some(filter) => vec![filter.clone()],
+                None if rule.allows => rule.topic.resolve(&self.principal, &self.values.groups),
+                None => rule.topic.resolve_denying(&self.principal, &self.values.groups),
+            };
+            filters.into_iter().map(move |filter| (filter, rule))
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use motte_topic::TopicFilter;
 use crate::principal::{ClientPrincipal, Methods, Principal};
 
 /// What a placeholder stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Placeholder {
     ClientId,
     Identity,
@@ -36,7 +36,7 @@ impl Placeholder {
 }
 
 /// A part of a template.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Piece {
     Text(String),
     Placeholder(Placeholder),
@@ -88,6 +88,15 @@ impl Template {
             return Err((
                 format!("`{text}` has a placeholder in its first level beside `$`"),
                 "write the first level out: `$SYS/…`".into(),
+            ));
+        }
+        // However long its values are, it stays a Topic Filter.
+        let longest =
+            text.len().saturating_add(template.placeholders().count().saturating_mul(VALUE_BYTES_MAX));
+        if longest > motte_topic::TOPIC_BYTES_MAX {
+            return Err((
+                format!("this filter can be longer than {} bytes", motte_topic::TOPIC_BYTES_MAX),
+                format!("shorten it, and count {VALUE_BYTES_MAX} bytes for each placeholder"),
             ));
         }
         // With a harmless value it must be a Topic Filter.
@@ -148,14 +157,9 @@ impl Template {
         TopicFilter::parse(self.fill(|_| None)?).ok()
     }
 
-    /// The filters of a rule that denies: as [`Template::resolve`], but where a value is missing or could widen the filter,
-    /// everything from the placeholder's level on. A client must not escape a rule by its name.
-    pub(crate) fn resolve_denying(&self, principal: &Principal, groups: &[String]) -> Vec<TopicFilter> {
-        let resolved = self.resolve(principal, groups);
-        let by_group = self.pieces.contains(&Piece::Placeholder(Placeholder::Group));
-        if !resolved.is_empty() || (by_group && groups.is_empty()) {
-            return resolved;
-        }
+    /// What a rule that denies takes where a value is missing or could widen the filter: everything from the first placeholder's
+    /// level on.
+    pub(crate) fn guarded(&self) -> Option<TopicFilter> {
         let before: String = self
             .pieces
             .iter()
@@ -165,7 +169,26 @@ impl Template {
             })
             .collect();
         let levels = before.rsplit_once('/').map_or(String::new(), |(levels, _)| format!("{levels}/"));
-        TopicFilter::parse(format!("{levels}#")).into_iter().collect()
+        TopicFilter::parse(format!("{levels}#")).ok()
+    }
+
+    /// The placeholder that it begins with.
+    pub(crate) fn front(&self) -> Option<Placeholder> {
+        match self.pieces.first() {
+            Some(Piece::Placeholder(placeholder)) => Some(*placeholder),
+            Some(Piece::Text(_)) | None => None,
+        }
+    }
+
+    /// The filters of a rule that denies: as [`Template::resolve`], but where a value is missing or could widen the filter,
+    /// everything from the placeholder's level on. A client must not escape a rule by its name.
+    pub(crate) fn resolve_denying(&self, principal: &Principal, groups: &[String]) -> Vec<TopicFilter> {
+        let resolved = self.resolve(principal, groups);
+        let by_group = self.pieces.contains(&Piece::Placeholder(Placeholder::Group));
+        if !resolved.is_empty() || (by_group && groups.is_empty()) {
+            return resolved;
+        }
+        self.guarded().into_iter().collect()
     }
 
     /// The filters for a principal: none when a value is missing or could widen the filter, several for several groups.
@@ -177,8 +200,9 @@ impl Template {
         choices.into_iter().filter_map(|group| self.resolve_one(client, group)).collect()
     }
 
-    fn resolve_one(&self, client: &ClientPrincipal, group: Option<&str>) -> Option<TopicFilter> {
-        let filled = self.fill(|placeholder| value(placeholder, client, group).filter(|v| is_safe(v)))?;
+    /// The filter for a client, where `{group}` stands for one group.
+    pub(crate) fn resolve_one(&self, client: &ClientPrincipal, group: Option<&str>) -> Option<TopicFilter> {
+        let filled = self.fill(|placeholder| safe_value(placeholder, client, group))?;
         // `$` at the front would move the rule to other topics than its author saw.
         let starts_filled = matches!(self.pieces.first(), Some(Piece::Placeholder(_)));
         if starts_filled && filled.starts_with('$') {
@@ -188,15 +212,29 @@ impl Template {
     }
 
     fn fill(&self, value: impl Fn(Placeholder) -> Option<String>) -> Option<String> {
-        let mut out = String::new();
-        for piece in &self.pieces {
-            match piece {
-                Piece::Text(text) => out.push_str(text),
-                Piece::Placeholder(placeholder) => out.push_str(&value(*placeholder)?),
-            }
-        }
-        Some(out)
+        fill_pieces(&self.pieces, value)
     }
+}
+
+/// The text that pieces make with values; none when one is missing.
+pub(crate) fn fill_pieces(pieces: &[Piece], value: impl Fn(Placeholder) -> Option<String>) -> Option<String> {
+    let mut out = String::new();
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => out.push_str(text),
+            Piece::Placeholder(placeholder) => out.push_str(&value(*placeholder)?),
+        }
+    }
+    Some(out)
+}
+
+/// What a placeholder stands for, when it is there and stays inside its level.
+pub(crate) fn safe_value(
+    placeholder: Placeholder,
+    client: &ClientPrincipal,
+    group: Option<&str>,
+) -> Option<String> {
+    value(placeholder, client, group).filter(|value| is_safe(value))
 }
 
 impl std::fmt::Display for Template {
@@ -224,7 +262,12 @@ fn value(placeholder: Placeholder, client: &ClientPrincipal, group: Option<&str>
     }
 }
 
+/// Longest value of a placeholder in bytes; a longer one makes an allowing rule void, as one with a wildcard does.
+const VALUE_BYTES_MAX: usize = 1_024;
+
 /// Whether a value stays inside its level.
 pub(crate) fn is_safe(value: &str) -> bool {
-    !value.is_empty() && !value.chars().any(|c| matches!(c, '+' | '#' | '/') || c.is_control())
+    !value.is_empty()
+        && value.len() <= VALUE_BYTES_MAX
+        && !value.chars().any(|c| matches!(c, '+' | '#' | '/') || c.is_control())
 }

@@ -80,12 +80,12 @@ fn judge(world: &World, action: Action, sides: &Sides<'_>, publish: &TopicSet, e
             continue;
         }
         let others = || sides.allow.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, one)| one);
-        let left = TopicSet::of([*filter], &denied.iter().collect::<Vec<_>>());
+        let left = TopicSet::of([filter], &denied.iter().collect::<Vec<_>>());
         effect.denied &= left.is_empty();
         let asks_for_filters = matches!(action, Action::Subscribe | Action::Share);
         let counts = |other: &Rule| !asks_for_filters || other.wildcards >= wildcards_needed(rule, filter);
         let covering: Vec<&TopicFilter> =
-            others().filter(|(_, other)| counts(other)).map(|(filter, _)| *filter).collect();
+            others().filter(|(_, other)| counts(other)).map(|(filter, _)| filter).collect();
         let mut delta = left.without(&TopicSet::of(covering, &[]));
         if action == Action::Retain {
             delta = delta.meet(publish);

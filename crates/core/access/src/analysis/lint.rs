@@ -185,8 +185,7 @@ impl World {
     }
 
     fn rules_of<'w>(&'w self, role: &'w CompiledRole) -> impl Iterator<Item = &'w Rule> + use<'w> {
-        let numbers = role.fixed_rules.iter().map(|(_, number)| number).chain(&role.templated);
-        numbers.filter_map(|number| self.rules().get(*number as usize))
+        role.rules.clone().filter_map(|number| self.rules().get(number as usize))
     }
 
     /// Numbers of the roles that somebody has.

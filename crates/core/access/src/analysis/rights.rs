@@ -85,17 +85,17 @@ impl Subject for Question<'_> {
 
 /// The filters that bear on one action, with their rules.
 pub(crate) struct Sides<'a> {
-    pub(crate) allow: Vec<(&'a TopicFilter, &'a Rule)>,
-    pub(crate) deny: Vec<(&'a TopicFilter, &'a Rule)>,
+    pub(crate) allow: Vec<(TopicFilter, &'a Rule)>,
+    pub(crate) deny: Vec<(TopicFilter, &'a Rule)>,
 }
 
 impl Sides<'_> {
     pub(crate) fn denied(&self) -> Vec<&TopicFilter> {
-        self.deny.iter().map(|(filter, _)| *filter).collect()
+        self.deny.iter().map(|(filter, _)| filter).collect()
     }
 
     fn topics(&self) -> TopicSet {
-        TopicSet::of(self.allow.iter().map(|(filter, _)| *filter), &self.denied())
+        TopicSet::of(self.allow.iter().map(|(filter, _)| filter), &self.denied())
     }
 }
 
@@ -201,8 +201,8 @@ fn reached_by_narrowing(sides: &Sides<'_>) -> TopicSet {
 }
 
 /// The topics below every first level that is not empty and of which not all is denied.
-fn below_any_first_level(deny: &[(&TopicFilter, &Rule)]) -> TopicSet {
-    let denied: Vec<&TopicFilter> = deny.iter().map(|(filter, _)| *filter).collect();
+fn below_any_first_level(deny: &[(TopicFilter, &Rule)]) -> TopicSet {
+    let denied: Vec<&TopicFilter> = deny.iter().map(|(filter, _)| filter).collect();
     let firsts: Vec<&str> = denied.iter().filter_map(|filter| filter.levels().next()).collect();
     let is_denied = |first: &str| {
         TopicFilter::parse(format!("{first}/#"))

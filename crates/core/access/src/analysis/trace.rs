@@ -141,7 +141,7 @@ impl Tracer<'_> {
         holds(rule, self.standing.principal(), self.message.qos, self.message.payload_bytes)
     }
 
-    fn own(&self, action: Action) -> impl Iterator<Item = (&TopicFilter, &Rule)> {
+    fn own(&self, action: Action) -> impl Iterator<Item = (TopicFilter, &Rule)> {
         self.standing.rules_about(self.world.policy(), action)
     }
 
@@ -182,7 +182,7 @@ impl Tracer<'_> {
 
     fn nearest_to_permission(&self, is_denied: bool) -> Option<Cited> {
         let (action, wanted) = (self.action, &self.filter);
-        let granting = |(filter, rule): &(&TopicFilter, &Rule)| {
+        let granting = |(filter, rule): &(TopicFilter, &Rule)| {
             rule.allows && motte_topic::contains(filter, wanted) && self.holds(rule)
         };
         if is_denied && let Some((_, rule)) = self.own(action).find(granting) {
