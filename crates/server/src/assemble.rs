@@ -172,7 +172,11 @@ fn read_policy(
         return None;
     }
     events.push(motte_event::rule::policy_loaded(&files.join(", "), generation.0));
-    Some(Arc::new(CompiledPolicy::compile_all(&general, &own, generation)))
+    let compiled = CompiledPolicy::compile_all(&general, &own, generation);
+    let now_s = unix_ms() / 1_000;
+    let permissive = compiled.permissive_roles().into_iter().filter(|role| now_s < role.until.end_s);
+    events.extend(permissive.map(|role| motte_event::rule::role_permissive(&role.name, &role.until.day())));
+    Some(Arc::new(compiled))
 }
 
 /// The policy that some files are together.

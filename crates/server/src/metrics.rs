@@ -104,6 +104,7 @@ figures! {
     counter "motte_dropped_large_total" "Deliveries dropped: larger than the client takes.": broker.dropped_large;
     counter "motte_deliveries_denied_total" "Deliveries not made: the client may not receive.": broker.denied_deliveries;
     counter "motte_subscriptions_denied_total" "Subscriptions denied by policy.": broker.subscriptions_denied;
+    counter "motte_let_pass_total" "Decisions that only a permissive role made a permission of.": broker.let_pass;
     counter "motte_wills_published_total" "Wills published.": broker.wills_published;
     counter "motte_takeovers_total" "Sessions taken over by a newer connection.": broker.takeovers;
     counter "motte_protocol_errors_total" "Malformed packets and protocol errors.": broker.protocol_errors;
@@ -155,6 +156,7 @@ fn add_counters(sum: &mut Counters, one: &Counters) {
     sum.dropped_large += one.dropped_large;
     sum.denied_deliveries += one.denied_deliveries;
     sum.subscriptions_denied += one.subscriptions_denied;
+    sum.let_pass += one.let_pass;
     sum.wills_published += one.wills_published;
     sum.takeovers += one.takeovers;
     sum.protocol_errors += one.protocol_errors;

@@ -266,14 +266,14 @@ impl Server {
     }
 }
 
-/// Reads and checks everything a configuration names, without binding or starting anything.
+/// Reads and checks everything a configuration names, without binding or starting anything. Gives what a start would tell of it.
 ///
 /// # Errors
 /// All faults, each with file, place and remedy.
-pub fn check(config: &Config, ask_passphrase: Option<AskPassphrase>) -> Result<(), AssembleError> {
+pub fn check(config: &Config, ask_passphrase: Option<AskPassphrase>) -> Result<Vec<Event>, AssembleError> {
     let mut keyring = Keyring::new(None, ask_passphrase);
     assemble::assemble(config, 1, Err(PolicyGeneration(1)), &mut keyring, &mut assemble::from_disk())
-        .map(|_| ())
+        .map(|assembled| assembled.events)
 }
 
 /// Starts a server and waits until it ends.

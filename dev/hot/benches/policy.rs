@@ -84,7 +84,7 @@ fn topics(rules: u32) -> Vec<TopicName> {
 }
 
 /// A decision about a publication that was not made before, under so many rules with placeholders.
-#[divan::bench(args = [10, 1_000, 10_000])]
+#[divan::bench(args = [10, 1_000, 10_000], sample_size = 100)]
 #[expect(clippy::disallowed_methods, reason = "the benchmark is of the decision itself")]
 fn publish_new(bencher: Bencher<'_, '_>, rules: u32) {
     let gate = gate(rules);
@@ -99,7 +99,7 @@ fn publish_new(bencher: Bencher<'_, '_>, rules: u32) {
 }
 
 /// The same decision again.
-#[divan::bench]
+#[divan::bench(sample_size = 100)]
 #[expect(clippy::disallowed_methods, reason = "the benchmark is of the decision itself")]
 fn publish_again(bencher: Bencher<'_, '_>) {
     let gate = gate(10_000);
@@ -116,7 +116,7 @@ fn publish_again(bencher: Bencher<'_, '_>) {
 }
 
 /// A decision about a subscription that was not made before.
-#[divan::bench(args = [10, 1_000, 10_000])]
+#[divan::bench(args = [10, 1_000, 10_000], sample_size = 100)]
 #[expect(clippy::disallowed_methods, reason = "the benchmark is of the decision itself")]
 fn subscribe_new(bencher: Bencher<'_, '_>, rules: u32) {
     let gate = gate(rules);

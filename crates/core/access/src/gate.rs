@@ -1,10 +1,13 @@
 //! The Gate: the only file that can make an [`Authorized`].
 
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use motte_topic::{TopicFilter, TopicRef, uncovered};
 
 use crate::action::{Action, Origin};
+use crate::denial::Denial;
+use crate::permissive::{Leniency, NOTES_MAX, PermissiveRole, can_reach, is_lack};
 use crate::policy::{CompiledPolicy, PolicyGeneration, Rule, RuleId, Wildcards};
 use crate::principal::{ClientPrincipal, Principal};
 use crate::standing::{Standing, client_id_fits};
@@ -101,65 +104,6 @@ impl<T: Subject> Authorized<T> {
     }
 }
 
-/// Why something was denied.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Denial {
-    /// No rule allows it.
-    #[error("no rule allows {action} on `{target}`")]
-    NoRule {
-        /// The right.
-        action: &'static str,
-        /// The topic or filter.
-        target: String,
-    },
-    /// A rule denies it.
-    #[error("{action} on `{target}` is denied by the rule at {place}")]
-    Rule {
-        /// The right.
-        action: &'static str,
-        /// The topic or filter.
-        target: String,
-        /// Where the rule stands.
-        place: String,
-    },
-    /// The filter reaches a topic that is not granted.
-    #[error("`{filter}` reaches `{witness}`, which is not granted")]
-    Reaches {
-        /// The filter.
-        filter: String,
-        /// A topic that it matches and that is not granted.
-        witness: String,
-    },
-    /// The filter's wildcards reach further than the role's may.
-    #[error("the wildcards of `{filter}` reach further than this role's may")]
-    Wildcards {
-        /// The filter.
-        filter: String,
-    },
-    /// The topic belongs to the broker.
-    #[error("`{target}` belongs to the broker")]
-    SystemSpace {
-        /// The topic.
-        target: String,
-    },
-    /// This kind of principal has no such right by this way.
-    #[error("{principal} has no rights by way of {origin}")]
-    Kind {
-        /// The principal.
-        principal: String,
-        /// The way.
-        origin: &'static str,
-    },
-    /// The identity may not use the Client Identifier.
-    #[error("identity `{identity}` may not use Client Identifier `{client_id}`")]
-    ClientId {
-        /// The identity.
-        identity: String,
-        /// The Client Identifier.
-        client_id: String,
-    },
-}
-
 /// A decision that can be applied again while nothing it depends on has changed.
 #[derive(Debug, Clone)]
 pub struct Grant {
@@ -178,17 +122,62 @@ pub struct Grant {
 #[derive(Debug)]
 pub struct Gate {
     policy: Arc<CompiledPolicy>,
+    /// Of the policy, with the permissive roles that have not ended.
+    generation: PolicyGeneration,
+    /// Seconds since 1970; before the first [`Gate::advance`] the end of time, at which nothing is permissive.
+    now_s: u64,
+    /// When the next permissive role ends.
+    change_s: u64,
+    lenient: Cell<u64>,
+    leniencies: RefCell<Vec<Leniency>>,
 }
 
 impl Gate {
-    /// Decides by this policy.
+    /// Decides by this policy. As long as it is not told the time, no role is permissive.
     pub fn new(policy: Arc<CompiledPolicy>) -> Self {
-        Self { policy }
+        Self {
+            generation: policy.generation,
+            policy,
+            now_s: u64::MAX,
+            change_s: u64::MAX,
+            lenient: Cell::new(0),
+            leniencies: RefCell::default(),
+        }
     }
 
     /// Decides by another policy from now on.
     pub fn replace(&mut self, policy: Arc<CompiledPolicy>) {
         self.policy = policy;
+        self.look_at_time();
+    }
+
+    /// Tells the time, in seconds since 1970 (UTC). Where it ends the leniency of a role, the generation moves and the roles
+    /// are given.
+    pub fn advance(&mut self, now_s: u64) -> Vec<PermissiveRole> {
+        let before = std::mem::replace(&mut self.now_s, now_s);
+        if before <= now_s && now_s < self.change_s {
+            return Vec::new();
+        }
+        self.look_at_time();
+        let ended = |role: &PermissiveRole| before < role.until.end_s && role.until.end_s <= now_s;
+        self.policy.permissive_roles().into_iter().filter(ended).collect()
+    }
+
+    fn look_at_time(&mut self) {
+        let ahead = self.policy.permissive_roles().into_iter().filter(|role| self.now_s < role.until.end_s);
+        let ahead: Vec<u64> = ahead.map(|role| role.until.end_s).collect();
+        self.change_s = ahead.first().copied().unwrap_or(u64::MAX);
+        self.generation = self.policy.generation_with(ahead.len() as u64);
+    }
+
+    /// Decisions so far that only a permissive role made a permission of, remembered ones too.
+    pub fn lenient(&self) -> u64 {
+        self.lenient.get()
+    }
+
+    /// Takes what permissive roles permitted since it was asked last: new decisions, and not more than 64.
+    pub fn take_leniencies(&self) -> Vec<Leniency> {
+        self.leniencies.take()
     }
 
     /// The policy in force.
@@ -196,27 +185,48 @@ impl Gate {
         &self.policy
     }
 
-    /// The generation of the policy in force.
+    /// The generation of the policy in force; it moves too when the leniency of a role ends.
     pub fn generation(&self) -> PolicyGeneration {
-        self.policy.generation
+        self.generation
     }
 
     /// A principal's rights under the policy in force.
     pub fn standing(&self, principal: Arc<Principal>) -> Standing {
-        Standing::resolve(principal, &self.policy)
+        Standing::resolve(principal, &self.policy).under(self.generation)
     }
 
     /// Decides. Rights resolved under an older policy are resolved anew.
     pub fn decide<T: Subject>(&self, who: &mut Standing, by: Origin, what: T) -> AccessDecision<T> {
-        if who.generation() != self.policy.generation {
+        if who.generation() != self.generation {
             *who = self.standing(Arc::clone(who.principal()));
         }
-        match self.judge(who, by, &what) {
-            Ok(rule) => {
-                AccessDecision::Permit(Authorized { subject: what, rule, generation: self.policy.generation })
-            }
-            Err(denial) => AccessDecision::Deny(what, denial),
+        let rule = match self.judge(who, by, &what) {
+            Ok(rule) => rule,
+            Err(denial) => match self.let_pass(who, &what, denial) {
+                Ok(rule) => rule,
+                Err(denial) => return AccessDecision::Deny(what, denial),
+            },
+        };
+        AccessDecision::Permit(Authorized { subject: what, rule, generation: self.generation })
+    }
+
+    /// Permits and notes what is denied for the lack of a rule only, to somebody who has a permissive role.
+    fn let_pass<T: Subject>(&self, who: &Standing, what: &T, denial: Denial) -> Result<RuleId, Denial> {
+        let may =
+            who.is_permissive(self.now_s) && can_reach(what.action(), &what.target()) && is_lack(&denial);
+        let Some(client) = who.principal().client().filter(|_| may) else { return Err(denial) };
+        self.lenient.set(self.lenient.get().saturating_add(1));
+        let mut notes = self.leniencies.borrow_mut();
+        if notes.len() < NOTES_MAX {
+            notes.push(Leniency {
+                identity: client.identity.to_string(),
+                client_id: client.client_id.to_string(),
+                action: what.action().name(),
+                target: what.target().as_str().to_owned(),
+                denial,
+            });
         }
+        Ok(RuleId::PERMISSIVE)
     }
 
     /// What a decision may be remembered by, for the principal it was made for.
@@ -253,7 +263,7 @@ impl Gate {
         what: T,
     ) -> Result<Authorized<T>, T> {
         let holds = by == Origin::Publish
-            && grant.generation == self.policy.generation
+            && grant.generation == self.generation
             && Arc::ptr_eq(&grant.principal, who.principal())
             && grant.action == what.action()
             && grant.qos == what.qos()
@@ -261,6 +271,9 @@ impl Gate {
             && grant.payload_bytes.is_none_or(|bytes| bytes == what.payload_bytes())
             && *grant.topic == *what.target().as_str();
         if holds {
+            if grant.rule == RuleId::PERMISSIVE {
+                self.lenient.set(self.lenient.get().saturating_add(1));
+            }
             Ok(Authorized { subject: what, rule: grant.rule, generation: grant.generation })
         } else {
             Err(what)
@@ -336,11 +349,18 @@ impl Gate {
         }
         match target {
             Target::Topic(topic) => {
-                let rule = self.judge_topic(who, action, topic, what)?;
-                if what.retain() && publishes {
-                    self.judge_topic(who, Action::Retain, topic, what)?;
+                let first = self.judge_topic(who, action, topic, what);
+                if !(what.retain() && publishes) {
+                    return first;
                 }
-                Ok(rule)
+                // A rule that denies one of them is said rather than that the other is not granted.
+                match (first, self.judge_topic(who, Action::Retain, topic, what)) {
+                    (Err(denial @ Denial::Rule { .. }), _)
+                    | (_, Err(denial @ Denial::Rule { .. }))
+                    | (Err(denial), _)
+                    | (Ok(_), Err(denial)) => Err(denial),
+                    (Ok(rule), Ok(_)) => Ok(rule),
+                }
             }
             Target::Filter(filter) => self.judge_filter(who, action, filter, what),
         }
@@ -391,6 +411,12 @@ impl Gate {
         let rule_of = permitting().map(|(_, rule)| rule.id).next();
         let narrowed = permitting().find(|(_, rule)| rule.narrow).map(|(_, rule)| rule.id);
         let too_wide = !allowing.is_empty();
+        // A filter that is denied as a whole is not narrowed to nothing.
+        if let Some((_, first)) = denying.first()
+            && uncovered(filter, &deny, &[]).is_none()
+        {
+            return Err(self.denied_by(first.id, action, filter.as_str()));
+        }
         let Some(rule) = rule_of else {
             return Err(if too_wide {
                 Denial::Wildcards { filter: filter.as_str().to_owned() }
@@ -398,12 +424,6 @@ impl Gate {
                 Denial::NoRule { action: action.name(), target: filter.as_str().to_owned() }
             });
         };
-        // A filter that is denied as a whole is not narrowed to nothing.
-        if let Some((_, first)) = denying.first()
-            && uncovered(filter, &deny, &[]).is_none()
-        {
-            return Err(self.denied_by(first.id, action, filter.as_str()));
-        }
         match uncovered(filter, &allow, &deny) {
             None => Ok(rule),
             Some(_) if narrowed.is_some() => Ok(narrowed.unwrap_or(rule)),

@@ -21,6 +21,8 @@ const FILLED: u32 = 1 << 31;
 struct Node {
     /// The branch that leads here.
     branch: u32,
+    /// The child for `+`.
+    plus: u32,
     first_child: u32,
     next_sibling: u32,
     /// Rules that end here.
@@ -109,10 +111,7 @@ impl RuleIndex {
                 return self.guard(number, rule);
             }
             let branch = self.branch(level);
-            at = match self.edges.get(&(at, branch)) {
-                Some(node) => *node,
-                None => self.node(at, branch),
-            };
+            at = self.edge(at, branch).unwrap_or_else(|| self.node(at, branch));
         }
         self.push(at, number, |node| &mut node.ends);
         self.guard(number, rule);
@@ -137,10 +136,21 @@ impl RuleIndex {
         let mut next_sibling = NONE;
         if let Some(above) = self.nodes.get_mut(parent as usize) {
             next_sibling = std::mem::replace(&mut above.first_child, number);
-            self.edges.insert((parent, branch), number);
+            if branch == PLUS {
+                above.plus = number;
+            } else {
+                self.edges.insert((parent, branch), number);
+            }
         }
-        self.nodes.push(Node { branch, first_child: NONE, next_sibling, ends: NONE, rest: NONE });
+        self.nodes.push(Node { branch, plus: NONE, first_child: NONE, next_sibling, ends: NONE, rest: NONE });
         number
+    }
+
+    fn edge(&self, node: u32, branch: u32) -> Option<u32> {
+        if branch == PLUS {
+            return self.nodes.get(node as usize).map(|node| node.plus).filter(|child| *child != NONE);
+        }
+        self.edges.get(&(node, branch)).copied()
     }
 
     fn push(&mut self, node: u32, rule: u32, list: impl FnOnce(&mut Node) -> &mut u32) {
@@ -263,22 +273,21 @@ impl RuleIndex {
                 continue;
             };
             let (level, after) = level_at(text, at);
-            let mut go = |branch: u32, group: u32| {
-                let Some(child) = self.edges.get(&(now.node, branch)) else { return };
-                let step = Step { node: *child, at: after, group };
+            let mut go = |child: Option<u32>, group: u32| {
+                let Some(node) = child else { return };
+                let step = Step { node, at: after, group };
                 if next.is_none() {
                     next = Some(step);
                 } else {
                     waiting.push(step);
                 }
             };
-            if let Some(branch) = self.levels.get(level) {
-                go(*branch, now.group);
-            }
+            go(self.levels.get(level).and_then(|branch| self.edge(now.node, *branch)), now.group);
             if is_open {
-                go(PLUS, now.group);
+                go(self.edge(now.node, PLUS), now.group);
                 for filled in values.reading(level) {
-                    filled.bind(now.group).into_iter().for_each(|group| go(filled.branch, group));
+                    let Some(group) = filled.bind(now.group) else { continue };
+                    go(self.edge(now.node, filled.branch), group);
                 }
             }
         }
@@ -333,7 +342,7 @@ impl RuleIndex {
                 }
                 continue;
             }
-            let edge = |branch: u32| self.edges.get(&(now.node, branch)).copied();
+            let edge = |branch: u32| self.edge(now.node, branch);
             let literal = self.levels.get(level).and_then(|branch| edge(*branch));
             literal.into_iter().chain(edge(PLUS)).for_each(|child| go(child, now.group));
             for filled in values.reading(level) {

@@ -8,10 +8,12 @@
 mod action;
 pub mod analysis;
 mod client_id;
+mod denial;
 mod error;
 mod explain;
 mod gate;
 mod index;
+mod permissive;
 mod policy;
 mod principal;
 mod reader;
@@ -20,9 +22,11 @@ mod template;
 mod written;
 
 pub use action::{Action, Actions, Origin};
+pub use denial::Denial;
 pub use error::PolicyError;
 pub use explain::Explanation;
-pub use gate::{AccessDecision, Authorized, Denial, Gate, Grant, Subject, Target};
+pub use gate::{AccessDecision, Authorized, Gate, Grant, Subject, Target};
+pub use permissive::{Leniency, PermissiveRole, PermissiveUntil};
 pub use policy::{CompiledPolicy, Policy, PolicyGeneration, RuleId, RulePlace};
 pub use principal::{CertificateFacts, ClientPrincipal, Methods, Principal, Security};
 pub use standing::Standing;

@@ -12,10 +12,11 @@ use crate::action::Actions;
 use crate::client_id::ClientIdPattern;
 use crate::error::PolicyError;
 use crate::index::RuleIndex;
+use crate::permissive::{PermissiveRole, PermissiveUntil};
 use crate::principal::{CertificateFacts, Methods, Security};
 use crate::reader::{Reader, syntax_error};
 use crate::template::Template;
-use crate::written::PolicyFile;
+use crate::written::{CertificateWritten, PolicyFile};
 
 /// Names a policy in force; every other one has another number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -28,6 +29,8 @@ pub struct RuleId(pub u32);
 impl RuleId {
     /// No rule of a file: a right that comes with the kind of principal.
     pub const BUILT_IN: Self = Self(u32::MAX);
+    /// No rule at all: a permissive role, for the time being.
+    pub const PERMISSIVE: Self = Self(u32::MAX - 1);
 }
 
 /// Where a rule stands.
@@ -96,6 +99,7 @@ impl Rule {
 struct Role {
     rules: Vec<Rule>,
     wildcards: Wildcards,
+    permissive: Option<PermissiveUntil>,
     place: RulePlace,
 }
 
@@ -151,12 +155,13 @@ impl Policy {
                 return Err(reader.fault(0, what, "keep each role in one file"));
             }
             let wildcards = reader.wildcards(role.wildcards.as_ref())?;
+            let permissive = reader.permissive_until(role.permissive_until.as_ref())?;
             let mut rules = Vec::new();
             for rule in &role.rules {
                 reader.rule(name, rule, &mut self.places, &mut rules)?;
             }
             let place = reader.place(name, key.span().start);
-            self.roles.insert(name.clone(), Role { rules, wildcards, place });
+            self.roles.insert(name.clone(), Role { rules, wildcards, permissive, place });
         }
         for (name, group) in &written.group {
             self.groups.entry(name.clone()).or_default().extend(names(&group.roles));
@@ -222,6 +227,16 @@ impl Policy {
                 return Err(reader.unknown(role, "role", self.roles.keys()));
             }
         }
+        let for_anybody = |one: &&CertificateWritten| one.cn.is_none() && one.ou.is_none() && one.o.is_none();
+        let by_certificate = written.certificate.iter().filter(for_anybody).flat_map(|one| &one.roles);
+        let of_all = written.authenticated.roles.iter().chain(&written.anonymous.roles).chain(by_certificate);
+        for role in of_all {
+            if self.roles.get(role.get_ref()).is_some_and(|role| role.permissive.is_some()) {
+                let what = format!("`{}` is permissive, and everybody would have it", role.get_ref());
+                let remedy = "give it to identities, groups or certificates by name; a whole policy is never permissive";
+                return Err(reader.fault(role.span().start, what, remedy));
+            }
+        }
         for group in written.identity.values().flat_map(|identity| &identity.groups) {
             if !self.groups.contains_key(group.get_ref()) {
                 return Err(reader.unknown(group, "group", self.groups.keys()));
@@ -245,6 +260,7 @@ pub(crate) struct CompiledRole {
     pub(crate) listener: Option<String>,
     /// Numbers of its rules.
     pub(crate) rules: std::ops::Range<u32>,
+    pub(crate) permissive: Option<PermissiveUntil>,
 }
 
 /// Who has which roles, by number.
@@ -358,6 +374,7 @@ impl CompiledPolicy {
             place: role.place.clone(),
             listener: listener.map(str::to_owned),
             rules: from..u32::try_from(self.rules.len()).unwrap_or(u32::MAX),
+            permissive: role.permissive,
         });
     }
 
@@ -386,6 +403,26 @@ impl CompiledPolicy {
     /// Where a rule stands; `None` for built-in rights.
     pub fn place(&self, rule: RuleId) -> Option<&RulePlace> {
         self.places.get(rule.0 as usize)
+    }
+
+    /// The roles that are permissive, the one that ends first before the others.
+    pub fn permissive_roles(&self) -> Vec<PermissiveRole> {
+        let found = self.roles.iter().filter_map(|role| {
+            Some(PermissiveRole {
+                name: role.name.clone(),
+                file: role.place.file.to_string(),
+                line: role.place.line,
+                until: role.permissive?,
+            })
+        });
+        let mut found: Vec<PermissiveRole> = found.collect();
+        found.sort_by(|a, b| (a.until, &a.name).cmp(&(b.until, &b.name)));
+        found
+    }
+
+    /// Its generation when so many of its permissive roles are still to end.
+    pub(crate) fn generation_with(&self, permissive: u64) -> PolicyGeneration {
+        PolicyGeneration(self.generation.0.wrapping_add(permissive << 40))
     }
 
     /// Whether an identity is named in the policy.

@@ -8,6 +8,7 @@ use toml::Spanned;
 use crate::action::{Actions, WORDS};
 use crate::client_id::ClientIdPattern;
 use crate::error::{PolicyError, place};
+use crate::permissive::PermissiveUntil;
 use crate::policy::{Conditions, Rule, RuleId, RulePlace, Wildcards};
 use crate::principal::{Methods, Security};
 use crate::template::Template;
@@ -55,6 +56,18 @@ impl Reader<'_> {
                 "use deny, scoped or allow",
             )),
         }
+    }
+
+    pub(crate) fn permissive_until(
+        &self,
+        written: Option<&Spanned<String>>,
+    ) -> Result<Option<PermissiveUntil>, PolicyError> {
+        let Some(written) = written else { return Ok(None) };
+        let until = PermissiveUntil::parse(written.get_ref()).ok_or_else(|| {
+            let what = format!("permissive_until = \"{}\" is not a date", written.get_ref());
+            self.fault(written.span().start, what, "write its last day, in UTC, as \"2027-03-31\"")
+        })?;
+        Ok(Some(until))
     }
 
     pub(crate) fn client_ids(

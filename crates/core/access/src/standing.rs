@@ -17,6 +17,8 @@ pub struct Standing {
     generation: PolicyGeneration,
     roles: Box<[u32]>,
     values: Values,
+    /// Until when it has a role that is permissive, in seconds since 1970.
+    permissive_end_s: u64,
 }
 
 impl Standing {
@@ -37,7 +39,10 @@ impl Standing {
         roles.dedup();
         groups.extend_from_slice(further_groups);
         let values = policy.index.values(&roles, &principal, groups);
-        Self { principal, generation: policy.generation, roles: roles.into(), values }
+        let held = roles.iter().filter_map(|role| policy.roles.get(*role as usize));
+        let ends = held.filter_map(|role| role.permissive).map(|until| until.end_s);
+        let permissive_end_s = principal.client().and_then(|_| ends.max()).unwrap_or(0);
+        Self { principal, generation: policy.generation, roles: roles.into(), values, permissive_end_s }
     }
 
     /// Who it is.
@@ -48,6 +53,16 @@ impl Standing {
     /// The policy it was resolved under.
     pub fn generation(&self) -> PolicyGeneration {
         self.generation
+    }
+
+    /// The same under a generation of the same policy.
+    pub(crate) fn under(self, generation: PolicyGeneration) -> Self {
+        Self { generation, ..self }
+    }
+
+    /// Whether it has a role that is permissive.
+    pub(crate) fn is_permissive(&self, now_s: u64) -> bool {
+        now_s < self.permissive_end_s
     }
 
     /// Numbers of its roles.

@@ -37,6 +37,8 @@ pub(crate) struct RoleWritten {
     #[serde(default)]
     pub(crate) rules: Vec<Spanned<RuleWritten>>,
     pub(crate) wildcards: Option<Spanned<String>>,
+    /// The last day, in UTC, on which what no rule grants is permitted and noted.
+    pub(crate) permissive_until: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

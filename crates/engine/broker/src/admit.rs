@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use motte_access::{
-    AccessDecision, Authorized, ClientPrincipal, CompiledPolicy, Denial, Gate, Grant, Origin,
-    PolicyGeneration, Principal, RuleId, Standing, Subject,
+    AccessDecision, Authorized, ClientPrincipal, CompiledPolicy, Denial, Gate, Grant, Leniency, Origin,
+    PermissiveRole, PolicyGeneration, Principal, RuleId, Standing, Subject,
 };
 use motte_session::Will;
 use motte_topic::TopicName;
@@ -29,6 +29,21 @@ impl Admit {
     /// Asks under another policy from now on; its generation differs, so every older decision is asked again.
     pub fn replace(&mut self, policy: Arc<CompiledPolicy>) {
         self.gate.replace(policy);
+    }
+
+    /// Tells the time; gives the roles whose leniency it ended.
+    pub fn advance(&mut self, now_s: u64) -> Vec<PermissiveRole> {
+        self.gate.advance(now_s)
+    }
+
+    /// How often a permissive role made a permission of a denial.
+    pub fn lenient(&self) -> u64 {
+        self.gate.lenient()
+    }
+
+    /// What permissive roles permitted since it was asked last.
+    pub fn take_leniencies(&self) -> Vec<Leniency> {
+        self.gate.take_leniencies()
     }
 
     /// The generation of the policy in force.

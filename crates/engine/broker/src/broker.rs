@@ -30,6 +30,19 @@ impl Broker {
 
     /// Takes one input and gives its effects. Never blocks, never fails: what is wrong with an input is an effect.
     pub fn handle(&mut self, now: Now, input: Input<'_>, fx: &mut impl Effects) {
+        let ended = self.core.admit.advance(now.unix_ms / 1_000);
+        // All shards see it; one tells.
+        if self.core.shard.0 == 0 {
+            ended.iter().for_each(|role| notice::permissive_ended(role, fx));
+        }
+        self.dispatch(now, input, fx);
+        if self.core.admit.lenient() != self.core.counters.let_pass {
+            self.core.counters.let_pass = self.core.admit.lenient();
+            self.core.admit.take_leniencies().iter().for_each(|one| notice::let_pass(one, fx));
+        }
+    }
+
+    fn dispatch(&mut self, now: Now, input: Input<'_>, fx: &mut impl Effects) {
         match input {
             Input::Packet { conn, packet, bytes } => self.packet(conn, packet, bytes, now, fx),
             Input::Shard(message) => self.shard_message(message, now, fx),

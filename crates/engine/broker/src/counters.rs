@@ -31,6 +31,8 @@ pub struct Counters {
     pub denied_deliveries: u64,
     /// Subscriptions denied.
     pub subscriptions_denied: u64,
+    /// Decisions that only a permissive role made a permission of.
+    pub let_pass: u64,
     /// Wills published.
     pub wills_published: u64,
     /// Sessions taken over by a newer connection.

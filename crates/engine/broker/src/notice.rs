@@ -1,6 +1,6 @@
 //! What the broker has to tell: one function for each occasion, so that the rest of the crate reads without field lists.
 
-use motte_access::{ClientPrincipal, Denial, Origin, Principal};
+use motte_access::{ClientPrincipal, Denial, Leniency, Origin, PermissiveRole, Principal};
 use motte_event::{gate, keep, rule};
 use motte_session::ConnectRequest;
 use motte_wire::{FrameError, MalformedPacket, ReasonCode};
@@ -127,6 +127,14 @@ pub(crate) fn publish_denied(principal: &Principal, topic: &str, denial: &Denial
 
 pub(crate) fn subscribe_denied(principal: &Principal, filter: &str, denial: &Denial, fx: &mut impl Effects) {
     fx.event(rule::subscribe_denied(principal.name(), client_id(principal), filter, &denial.to_string()));
+}
+
+pub(crate) fn let_pass(one: &Leniency, fx: &mut impl Effects) {
+    fx.event(rule::let_pass(&one.identity, &one.client_id, one.action, &one.target, &one.denial.to_string()));
+}
+
+pub(crate) fn permissive_ended(role: &PermissiveRole, fx: &mut impl Effects) {
+    fx.event(rule::permissive_ended(&role.name, &role.until.day()));
 }
 
 pub(crate) fn injection_denied(

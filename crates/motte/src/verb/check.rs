@@ -1,12 +1,15 @@
 //! `motte check`: a configuration and everything it names, without starting.
 
+use motte_event::Severity;
+
 use crate::cli::ServeArgs;
 use crate::verb::Fault;
 use crate::verb::serve::{ask_passphrase, load};
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Fault> {
     let config = load(&args.config)?;
-    motte_server::check(&config, Some(ask_passphrase())).map_err(|error| Fault::new(error.to_string()))?;
+    let told = motte_server::check(&config, Some(ask_passphrase()))
+        .map_err(|error| Fault::new(error.to_string()))?;
     motte_server::check_sandbox(&config).map_err(|error| Fault::new(error.to_string()))?;
     let lacking = motte_confine::lacking();
     println!("{}: good", args.config.display());
@@ -20,6 +23,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Fault> {
             println!("  no policy file for {}: nothing will be permitted there", listener.name);
         }
     }
+    let warnings = told.iter().filter(|event| event.spec().severity >= Severity::Warning);
+    warnings.for_each(|event| println!("  {}", event.to_line()));
     for missing in lacking {
         println!("  the process will be confined without {missing}");
     }

@@ -22,4 +22,13 @@ events! { "rule":
     permitted_everything "MOTTE-R-0007" Warning (listener: &str = "listener")
         "The broker runs in development mode: no encryption, no authentication, every topic permitted."
         "Use `motte up` or `motte serve` for anything but development on this machine.";
+    role_permissive "MOTTE-R-0008" Warning (role: &str = "the role", until: &str = "its last day, in UTC")
+        "A role is permissive: what no rule grants to its holders is permitted and logged, to the end of that day. Rules that deny are in force."
+        "Grant what is used (`rule.let_pass` in the log, `motte acl advise`), then remove `permissive_until` from the role and reload.";
+    let_pass "MOTTE-R-0009" Warning (identity: &str = "the identity", client_id: &str = "Client Identifier", action: &str = "the right", target: &str = "Topic Name or Topic Filter", cause: &str = "why it would have been denied")
+        "A client did what its policy does not grant, and was let through because its role is permissive."
+        "Grant it if it is needed; without that it is denied from the day on which the role's `permissive_until` has passed.";
+    permissive_ended "MOTTE-R-0010" Notice (role: &str = "the role", until: &str = "its last day, in UTC")
+        "The last day of a permissive role has passed: what no rule grants to its holders is denied from now on."
+        "Remove `permissive_until` from the role. If clients are denied what they need (`rule.publish_denied`, `rule.subscribe_denied`), grant it.";
 }

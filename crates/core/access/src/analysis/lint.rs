@@ -55,11 +55,13 @@ pub enum Check {
     NeverHolds,
     /// Nobody has a role.
     RoleUnused,
+    /// A role permits what no rule grants, for the time being.
+    Permissive,
 }
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Invalid,
         Self::Everything,
         Self::LeadingWildcard,
@@ -69,6 +71,7 @@ impl Check {
         Self::Idle,
         Self::NeverHolds,
         Self::RoleUnused,
+        Self::Permissive,
     ];
 
     /// Its identifier.
@@ -83,6 +86,7 @@ impl Check {
             Self::Idle => "acl-idle-deny",
             Self::NeverHolds => "acl-never-holds",
             Self::RoleUnused => "acl-role-unused",
+            Self::Permissive => "acl-permissive",
         }
     }
 
@@ -100,6 +104,7 @@ impl Check {
             Self::Idle => "A rule denies only what nobody may do anyway.",
             Self::NeverHolds => "No client can fulfil the conditions of a rule.",
             Self::RoleUnused => "Nobody has a role.",
+            Self::Permissive => "A role permits what no rule grants, until a day has passed.",
         }
     }
 }
@@ -171,6 +176,15 @@ impl World {
                 let what = format!("nobody has the role {}", role.name);
                 let remedy = "give it to an identity, a group or a certificate, or remove it";
                 found.push(Finding::at(&role.place, Check::RoleUnused, Severity::Warning, what, remedy));
+            }
+            if let Some(until) = role.permissive {
+                let what = format!(
+                    "the role {} is permissive until {}: its holders may do what no rule denies",
+                    role.name,
+                    until.day()
+                );
+                let remedy = "grant what is used (`motte acl advise`, `rule.let_pass` in the log) and remove permissive_until";
+                found.push(Finding::at(&role.place, Check::Permissive, Severity::Warning, what, remedy));
             }
             for rule in self.rules_of(role).filter(|rule| rule.allows) {
                 found.extend(self.reach(role, number, rule));

@@ -139,7 +139,7 @@ impl<'a> Rights<'a> {
     }
 
     /// What the Gate says.
-    pub(crate) fn ask(&self, question: &Question<'_>) -> Result<RuleId, crate::gate::Denial> {
+    pub(crate) fn ask(&self, question: &Question<'_>) -> Result<RuleId, crate::denial::Denial> {
         self.world.gate.judge(self.standing, self.origin(question.action), question)
     }
 

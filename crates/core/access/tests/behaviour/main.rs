@@ -4,6 +4,7 @@
 mod analysis;
 mod bypass;
 mod origins;
+mod permissive;
 mod policies;
 mod subject;
 

@@ -2,3 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod authentication;
+mod authorization;
+mod permissive;
+mod shard;

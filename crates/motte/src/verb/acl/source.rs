@@ -132,7 +132,12 @@ pub(super) fn compile(
         .iter()
         .map(|(listener, files)| Ok((listener.clone(), policy(files)?)))
         .collect::<Result<_, Unreadable>>()?;
-    Ok(CompiledPolicy::compile_all(&general, &own, PolicyGeneration(1)))
+    let compiled = CompiledPolicy::compile_all(&general, &own, PolicyGeneration(1));
+    for role in compiled.permissive_roles() {
+        let (name, until) = (&role.name, role.until.day());
+        eprintln!("motte: {}:{}: the role {name} is permissive until {until}; what is said here holds after that day", role.file, role.line);
+    }
+    Ok(compiled)
 }
 
 fn policy(files: &[PathBuf]) -> Result<Policy, Unreadable> {

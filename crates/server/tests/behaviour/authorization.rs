@@ -1,0 +1,85 @@
+//! What was stored is decided by the policy that is in force after a restart, and permissive roles are told at the start.
+
+use motte_server::Options;
+
+use crate::harness::*;
+
+const OPEN: &str = "version = 1\n[role.all]\nwildcards = \"allow\"\nrules = [{ allow = [\"publish\", \"retain\", \"subscribe\"], topics = [\"#\"] }]\n[anonymous]\nroles = [\"all\"]\nclient_ids = [\"*\"]\n";
+
+#[test]
+fn a_policy_that_changed_over_a_restart_holds_for_what_was_stored() {
+    let subscribe_only = OPEN.replace("[\"publish\", \"retain\", \"subscribe\"]", "[\"subscribe\"]");
+    let receives_b = "{ allow = [\"publish\", \"retain\"], topics = [\"#\"] }, { allow = [\"subscribe\"]";
+    let no_a = OPEN
+        .replace("{ allow = [\"publish\", \"retain\", \"subscribe\"]", receives_b)
+        .replace(", topics = [\"#\"] }]", ", topics = [\"b\"] }]");
+    for (policy, queued, retained) in [(OPEN, 1, 1), (&subscribe_only, 0, 0), (&no_a, 0, 0)] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = anonymous();
+        config.policy_files = vec![directory.path().join("policy.toml")];
+        config.state_dir = Some(directory.path().join("state"));
+        std::fs::write(&config.policy_files[0], OPEN).unwrap();
+        let running = start_with(config.clone(), Options::default());
+        let mut keeper = running.client();
+        keeper.connect("keeper", false);
+        assert_eq!(keeper.subscribe("a", 1), 1);
+        keeper.send(&[0xe0, 0]);
+        assert!(keeper.is_closed());
+        let mut writer = running.client();
+        writer.connect("writer", true);
+        writer.publish_1("a", b"queued");
+        writer.publish("r", b"retained", true);
+        writer.publish_1("end", b"");
+        running.stop();
+
+        std::fs::write(&config.policy_files[0], policy).unwrap();
+        let running = start_with(config, Options::default());
+        let mut keeper = running.client();
+        assert_eq!(keeper.connect("keeper", false), (true, 0));
+        let mut found = (0, 0);
+        // PINGRESP comes after everything that the Session had.
+        keeper.send(&[0xc0, 0]);
+        loop {
+            let (first, _) = keeper.packet();
+            match first >> 4 {
+                3 => found.0 += 1,
+                13 => break,
+                _ => {}
+            }
+        }
+        let mut late = running.client();
+        late.connect("late", true);
+        let body = [&[0, 9][..], &string("r"), &[0]].concat();
+        late.send(&packet(0x82, &body));
+        late.send(&[0xc0, 0]);
+        loop {
+            let (first, _) = late.packet();
+            match first >> 4 {
+                3 => found.1 += 1,
+                13 => break,
+                _ => {}
+            }
+        }
+        assert_eq!(found, (queued, retained), "{policy}");
+        running.stop();
+    }
+}
+
+#[test]
+fn a_permissive_role_is_told_at_the_start_and_when_it_is_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("policy.toml");
+    let policy = "version = 1\n[role.tried]\npermissive_until = \"2099-12-31\"\n[[certificate]]\ncn = \"x\"\nroles = [\"tried\"]\n";
+    std::fs::write(&file, policy).unwrap();
+    let mut config = anonymous();
+    config.policy_files = vec![file.clone()];
+    let events = motte_server::check(&config, None).unwrap();
+    let lines: Vec<String> = events.iter().map(motte_event::Event::to_line).collect();
+    assert!(
+        lines.iter().any(|line| line.contains("rule.role_permissive role=tried until=2099-12-31")),
+        "{lines:?}"
+    );
+    let running = start_with(config, Options::default());
+    running.lines.expect("rule.role_permissive");
+    running.stop();
+}
