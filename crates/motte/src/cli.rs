@@ -2,6 +2,7 @@
 
 mod acl;
 mod bench;
+mod import;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ pub(crate) use acl::{
     MethodArg, PolicyArgs, SeverityArg,
 };
 pub(crate) use bench::{BenchArgs, ShapeArg};
+pub(crate) use import::{ImportArgs, ImportFrom, MosquittoArgs};
 
 /// The fortified MQTT broker: closed until you open it.
 #[derive(Debug, Parser)]
@@ -48,6 +50,8 @@ pub(crate) enum Verb {
     Harden(HardenArgs),
     /// Ask the policy: why, who, what if; prove it, compare it, test it
     Acl(AclArgs),
+    /// Take over the configuration of another broker
+    Import(ImportArgs),
     /// Explain an event of the log: what it means and what to do
     Explain(ExplainArgs),
     /// A process of a running broker; only `serve` and `up` start it

@@ -8,6 +8,7 @@ mod dev;
 mod device;
 mod explain;
 mod harden;
+mod import;
 mod init;
 mod passwd;
 mod publish;
@@ -65,6 +66,7 @@ pub(crate) fn run(verb: Verb) -> Result<ExitCode, Fault> {
         Verb::Device(args) => device::run(&args),
         Verb::Passwd(args) => passwd::run(&args),
         Verb::Harden(args) => harden::run(&args),
+        Verb::Import(args) => import::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Role(args) => crate::role::run(&args),
     };

@@ -135,7 +135,10 @@ pub(super) fn compile(
     let compiled = CompiledPolicy::compile_all(&general, &own, PolicyGeneration(1));
     for role in compiled.permissive_roles() {
         let (name, until) = (&role.name, role.until.day());
-        eprintln!("motte: {}:{}: the role {name} is permissive until {until}; what is said here holds after that day", role.file, role.line);
+        eprintln!(
+            "motte: {}:{}: the role {name} is permissive until {until}; what is said here holds after that day",
+            role.file, role.line
+        );
     }
     Ok(compiled)
 }
