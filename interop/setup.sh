@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 missing=()
-for pair in mosquitto_pub:mosquitto-clients openssl:openssl python3:python3-venv node:nodejs npm:npm valgrind:valgrind \
+for pair in mosquitto_pub:mosquitto-clients mosquitto:mosquitto openssl:openssl python3:python3-venv node:nodejs npm:npm valgrind:valgrind \
     softhsm2-util:softhsm2; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done

@@ -6,6 +6,7 @@
 mod activation;
 mod clients;
 mod hole;
+mod import;
 mod keys;
 mod process;
 mod sealed;
