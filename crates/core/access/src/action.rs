@@ -1,7 +1,7 @@
 //! What can be asked for, and by which way.
 
 /// A right. Each call of the Gate names the one it asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Action {
     /// Publish to a topic.
@@ -43,6 +43,13 @@ impl Action {
             Self::Receive => "receive",
             Self::Administer => "administer",
         }
+    }
+}
+
+impl Action {
+    /// The right with this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
     }
 }
 

@@ -366,7 +366,7 @@ impl Gate {
         }
     }
 
-    fn judge_topic<T: Subject>(
+    pub(crate) fn judge_topic<T: Subject>(
         &self,
         who: &Standing,
         action: Action,

@@ -19,6 +19,7 @@ mod principal;
 mod reader;
 mod standing;
 mod template;
+pub mod usage;
 mod written;
 
 pub use action::{Action, Actions, Origin};

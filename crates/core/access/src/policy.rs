@@ -309,6 +309,8 @@ pub struct CompiledPolicy {
     pub(crate) bridges: FxHashMap<String, Vec<u32>>,
     pub(crate) operators: FxHashMap<String, Vec<u32>>,
     places: Vec<RulePlace>,
+    /// Numbers of rules by their names.
+    by_id: FxHashMap<RuleId, u32>,
 }
 
 impl CompiledPolicy {
@@ -331,6 +333,7 @@ impl CompiledPolicy {
             bridges: FxHashMap::default(),
             operators: FxHashMap::default(),
             places: Vec::new(),
+            by_id: FxHashMap::default(),
         };
         let numbers = compiled.add(general, None);
         compiled.everywhere = assignments(general, &numbers);
@@ -367,6 +370,7 @@ impl CompiledPolicy {
         for (number, rule) in (from..).zip(&role.rules) {
             let id = RuleId(rule.id.0.saturating_add(first_place));
             self.index.add(number, rule);
+            self.by_id.insert(id, number);
             self.rules.push(Rule { id, wildcards: role.wildcards, ..rule.clone() });
         }
         self.roles.push(CompiledRole {
@@ -423,6 +427,11 @@ impl CompiledPolicy {
     /// Its generation when so many of its permissive roles are still to end.
     pub(crate) fn generation_with(&self, permissive: u64) -> PolicyGeneration {
         PolicyGeneration(self.generation.0.wrapping_add(permissive << 40))
+    }
+
+    /// A rule by its name.
+    pub(crate) fn rule(&self, id: RuleId) -> Option<&Rule> {
+        self.rules.get(*self.by_id.get(&id)? as usize)
     }
 
     /// Whether an identity is named in the policy.

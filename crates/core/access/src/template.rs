@@ -42,6 +42,16 @@ pub(crate) enum Piece {
     Placeholder(Placeholder),
 }
 
+impl Piece {
+    /// As it is written in a filter.
+    pub(crate) fn written(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Placeholder(placeholder) => placeholder.written(),
+        }
+    }
+}
+
 /// A Topic Filter as written in a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Template {

@@ -7,6 +7,7 @@
 //! `topic_set`), and those sets are compared. The rules that bear on somebody are found by the code that decides in the
 //! broker, so the analyzer cannot mean another policy than the one that is in force.
 
+mod advise;
 mod assertions;
 mod blast;
 mod diff;
@@ -21,6 +22,7 @@ mod trace;
 mod values;
 mod world;
 
+pub use advise::{Advice, Advised, Evidence, Proposal, advise};
 pub use assertions::{Assertion, assertions};
 pub use blast::{Blast, Topics};
 pub use diff::{Change, Difference, diff};

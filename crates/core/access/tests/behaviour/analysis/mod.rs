@@ -1,5 +1,6 @@
 //! The analyzer against the Gate, asked about everybody and everything there is in a small universe.
 
+mod advising;
 mod cases;
 mod comparing;
 mod generate;
