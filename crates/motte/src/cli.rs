@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use acl::{
-    AclAction, AclArgs, AclBlastArgs, AclDiffArgs, AclExplainArgs, AclLintArgs, AclProveArgs, AclTestArgs,
-    MethodArg, PolicyArgs, SeverityArg,
+    AclAction, AclAdviseArgs, AclArgs, AclBlastArgs, AclDiffArgs, AclExplainArgs, AclLintArgs, AclProveArgs,
+    AclTestArgs, MethodArg, PolicyArgs, SeverityArg,
 };
 pub(crate) use bench::{BenchArgs, ShapeArg};
 pub(crate) use import::{ImportArgs, ImportFrom, MosquittoArgs};

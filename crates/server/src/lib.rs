@@ -37,6 +37,7 @@ mod state;
 mod supervise;
 mod system_topics;
 mod turn;
+mod usage;
 pub mod vault;
 mod worker;
 mod world;

@@ -51,6 +51,9 @@ pub(crate) fn unchangeable(old: &Config, new: &Config) -> Result<(), ReloadError
     if old.metrics != new.metrics {
         return restart("metrics.bind".to_owned());
     }
+    if old.record_usage != new.record_usage {
+        return restart("policy.record".to_owned());
+    }
     if old.sandbox != new.sandbox {
         return restart("sandbox".to_owned());
     }

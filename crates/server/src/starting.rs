@@ -23,6 +23,7 @@ use crate::rules::Rules;
 use crate::server::{Handle, StartError};
 use crate::state::StateDirectory;
 use crate::system_topics::SystemTopics;
+use crate::usage::UsageFile;
 use crate::worker::{Parts, Worker};
 use crate::world::World;
 
@@ -36,6 +37,7 @@ pub(crate) struct Makings<'a> {
     pub(crate) log: &'a Log,
     pub(crate) questions: &'a Questions,
     pub(crate) handshakes: &'a Handshakes,
+    pub(crate) usage: Option<&'a UsageFile>,
 }
 
 /// Workers that do not run yet.
@@ -62,7 +64,7 @@ impl Makings<'_> {
         let inboxes: Arc<[Inbox]> = polls.iter().map(|(_, inbox)| inbox.clone()).collect();
         let mut workers = Vec::with_capacity(doors.len());
         for ((poll, inbox), (number, doors)) in polls.into_iter().zip((0..shards).zip(doors)) {
-            let broker = Broker::new(Settings {
+            let mut broker = Broker::new(Settings {
                 shard: ShardId(number),
                 shards,
                 home_key,
@@ -70,6 +72,9 @@ impl Makings<'_> {
                 exchange: self.exchange.clone(),
                 report_no_subscribers: true,
             });
+            if let Some(usage) = self.usage {
+                broker.record_usage(usage.record(), self.clock.now());
+            }
             let world = World::new(
                 ShardId(number),
                 self.clock.now(),

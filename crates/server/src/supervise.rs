@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -38,7 +38,9 @@ use crate::shutdown::{FINISH_MS, SETTLE_ROUNDS, Step, What};
 use crate::sockets::Sockets;
 use crate::starting::{Makings, furnish, spawn};
 use crate::state::StateDirectory;
+use crate::usage::UsageFile;
 use crate::vault;
+use crate::worker::Worker;
 
 /// Open files beside those of connections: listeners, event queues, the log, the state directory.
 const OPEN_FILES_BESIDE: u64 = 256;
@@ -63,10 +65,17 @@ pub(crate) struct Supervisor {
     log_thread: LogThread,
     scrape: Option<Scrape>,
     state: Option<StateDirectory>,
+    usage: Option<UsageFile>,
     signals: Option<SignalHandle>,
     sealed: Sealed,
     addresses: Vec<Bound>,
     sockets: Vec<PathBuf>,
+}
+
+/// Runs workers in threads of their own.
+fn start(workers: Vec<Worker>, handle: &Handle) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let threads = workers.into_iter().map(|worker| spawn(worker, handle.clone()));
+    threads.collect::<io::Result<_>>().map_err(StartError::system("a thread"))
 }
 
 impl Supervisor {
@@ -96,6 +105,7 @@ impl Supervisor {
         let state = config.state_dir.as_deref().map(StateDirectory::open).transpose()?;
         let snapshot = state.as_ref().map(StateDirectory::load).transpose()?.flatten();
         events.extend(open_vault(&config, &mut keyring)?.and_then(|opened| opened.made));
+        let usage = UsageFile::open(&config, &mut events);
 
         let exchange = Exchange::new(retained_limits(&config), config.limits.memory_bytes_max);
         let reports = Reports::new(workers);
@@ -117,17 +127,15 @@ impl Supervisor {
             log: &log,
             questions: &questions,
             handshakes: &handshakes(&config, workers, keyring.client())?,
+            usage: usage.as_ref(),
         };
         let mut made = makings.workers(doors)?;
         events.extend(furnish(&mut made, snapshot.zip(state.as_ref()), &config, &rules, clock, &exchange));
         options.before.into_iter().chain(events).for_each(|event| log.event(event));
-        let page = page(reports, exchange.clone(), clock);
-        let scrape =
-            scrape.map(|bound| bound.serve(page)).transpose().map_err(StartError::system("a thread"))?;
+        let scrape = scrape.map(|bound| bound.serve(page(reports, exchange.clone(), clock))).transpose();
+        let scrape = scrape.map_err(StartError::system("a thread"))?;
         let inboxes = made.inboxes;
-        let threads: io::Result<Vec<_>> =
-            made.workers.into_iter().map(|worker| spawn(worker, handle.clone())).collect();
-        let workers = threads.map_err(StartError::system("a thread"))?;
+        let workers = start(made.workers, &handle)?;
         let signals = signals.map(|signals| watch_signals(signals, handle)).transpose()?;
         door::announce(&addresses, &log);
         Ok(Self {
@@ -147,6 +155,7 @@ impl Supervisor {
             log_thread,
             scrape,
             state,
+            usage,
             signals,
             sealed,
             addresses,
@@ -162,7 +171,7 @@ impl Supervisor {
     /// Serves until asked to stop.
     pub(crate) fn run(mut self) -> Result<ExitReason, RunError> {
         let ended = loop {
-            match self.commands.recv() {
+            match self.next_command() {
                 Ok(Command::Reload(asker)) => {
                     let outcome = self.reload();
                     self.log.event(match &outcome {
@@ -182,6 +191,22 @@ impl Supervisor {
             }
         };
         self.take_down(ended)
+    }
+
+    /// Waits for a command; meanwhile the record of usage is written from time to time.
+    fn next_command(&mut self) -> Result<Command, RecvError> {
+        loop {
+            let Some(usage) = &mut self.usage else { return self.commands.recv() };
+            match self.commands.recv_timeout(usage.wait()) {
+                Ok(command) => return Ok(command),
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some(event) = usage.write() {
+                        self.log.event(event);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(RecvError),
+            }
+        }
     }
 
     fn reload(&mut self) -> Result<(), ReloadError> {
@@ -226,6 +251,10 @@ impl Supervisor {
             if !self.step(&what)? {
                 return Ok(ExitReason::Forced);
             }
+        }
+        let told = self.usage.as_mut().and_then(UsageFile::write);
+        if let Some(event) = told {
+            self.log.event(event);
         }
         let mut export = std::mem::take(&mut *export.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(state) = &self.state {

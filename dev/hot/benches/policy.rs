@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use divan::{AllocProfiler, Bencher, black_box};
+use motte_access::usage::Recorder;
 use motte_access::{
     AccessDecision, Action, ClientPrincipal, CompiledPolicy, Gate, Methods, Origin, Policy, PolicyGeneration,
     Principal, Security, Subject, Target,
@@ -113,6 +114,21 @@ fn publish_again(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         gate.decide_again(&standing, black_box(&grant), Origin::Publish, Ask::Publish(&name)).is_ok()
     });
+}
+
+/// What it costs beside a publication to record its use.
+#[divan::bench(sample_size = 100)]
+#[expect(clippy::disallowed_methods, reason = "the benchmark is of the record of a decision")]
+fn record(bencher: Bencher<'_, '_>) {
+    let gate = gate(10_000);
+    let mut standing = gate.standing(device());
+    let name = TopicName::parse("site/7/device/temperature").expect("a name");
+    let AccessDecision::Permit(decided) = gate.decide(&mut standing, Origin::Publish, Ask::Publish(&name))
+    else {
+        return;
+    };
+    let mut recorder = Recorder::new(Arc::default());
+    bencher.bench_local(|| recorder.note(&gate, &standing, black_box(&decided), false, 1));
 }
 
 /// A decision about a subscription that was not made before.

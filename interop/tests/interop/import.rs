@@ -161,7 +161,7 @@ impl Random {
     }
 
     fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
-        of[self.below(of.len())]
+        of.get(self.below(of.len())).expect("it is below")
     }
 
     fn topic(&mut self, levels: &[&str], wildcards: bool) -> String {

@@ -354,13 +354,13 @@ impl Gate {
                     return first;
                 }
                 // A rule that denies one of them is said rather than that the other is not granted.
-                match (first, self.judge_topic(who, Action::Retain, topic, what)) {
-                    (Err(denial @ Denial::Rule { .. }), _)
-                    | (_, Err(denial @ Denial::Rule { .. }))
-                    | (Err(denial), _)
-                    | (Ok(_), Err(denial)) => Err(denial),
-                    (Ok(rule), Ok(_)) => Ok(rule),
+                let second = self.judge_topic(who, Action::Retain, topic, what);
+                let is_denying =
+                    |verdict: &Result<RuleId, Denial>| matches!(verdict, Err(Denial::Rule { .. }));
+                if is_denying(&second) && !is_denying(&first) {
+                    return second;
                 }
+                first.and_then(|rule| second.map(|_| rule))
             }
             Target::Filter(filter) => self.judge_filter(who, action, filter, what),
         }

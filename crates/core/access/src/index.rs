@@ -190,13 +190,13 @@ impl RuleIndex {
         placeholders.sort_unstable();
         placeholders.dedup();
         let front = rule.topic.front();
-        let Some(role) = self.roles.last_mut() else { return };
+        let Some(owner) = self.roles.last_mut() else { return };
         let same = |guard: &Guard| guard.placeholders == placeholders && guard.front == front;
-        let known = role.guards.iter().copied().find(|one| self.guards.get(*one as usize).is_some_and(same));
+        let known = owner.guards.iter().copied().find(|one| self.guards.get(*one as usize).is_some_and(same));
         let at = known.unwrap_or_else(|| {
             let at = u32::try_from(self.guards.len()).unwrap_or(NONE);
             self.guards.push(Guard { placeholders, front, set: FilterSet::new(), filters: Vec::new() });
-            role.guards.push(at);
+            owner.guards.push(at);
             at
         });
         if let Some(guard) = self.guards.get_mut(at as usize) {
@@ -361,6 +361,7 @@ impl RuleIndex {
 }
 
 /// How the filter of a rule near another filter is made.
+#[derive(Clone, Copy)]
 pub(crate) enum Near<'a> {
     /// From its template, with this group.
     Own(Option<&'a str>),

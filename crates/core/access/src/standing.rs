@@ -97,7 +97,9 @@ impl Standing {
                 let found = policy.rules.get(number as usize).filter(|rule| rule.actions.has(action));
                 let Some(rule) = found else { return };
                 let own = filter_of(&rule.topic, rule.fixed.as_ref(), &self.principal, near);
-                own.into_iter().for_each(|own| each(own, rule));
+                if let Some(own) = own {
+                    each(own, rule);
+                }
             });
         }
     }
@@ -108,10 +110,10 @@ impl Standing {
         policy: &'p CompiledPolicy,
         action: Action,
     ) -> impl Iterator<Item = (TopicFilter, &'p Rule)> + use<'s, 'p> {
-        let roles = self.roles.iter().filter_map(|role| policy.roles.get(*role as usize));
-        let rules = roles.flat_map(|role| role.rules.clone());
-        let rules = rules.filter_map(|number| policy.rules.get(number as usize));
-        rules.filter(move |rule| rule.actions.has(action)).flat_map(|rule| {
+        let held = self.roles.iter().filter_map(|role| policy.roles.get(*role as usize));
+        let numbers = held.flat_map(|role| role.rules.clone());
+        let all = numbers.filter_map(|number| policy.rules.get(number as usize));
+        all.filter(move |rule| rule.actions.has(action)).flat_map(|rule| {
             let filters = match &rule.fixed {
                 Some(filter) => vec![filter.clone()],
                 None if rule.allows => rule.topic.resolve(&self.principal, &self.values.groups),

@@ -57,6 +57,8 @@ pub struct Config {
     pub hash_queue: u32,
     /// Policy files; none: nothing is permitted.
     pub policy_files: Vec<PathBuf>,
+    /// Whether it is recorded in the state directory what rules are used for.
+    pub record_usage: bool,
     /// Limits of the process, and defaults for listeners.
     pub limits: Limits,
     /// How events are written.
@@ -91,6 +93,7 @@ impl Default for Config {
             handshake_threads: 0,
             hash_queue: 1_024,
             policy_files: Vec::new(),
+            record_usage: false,
             limits: Limits::default(),
             log_format: LogFormat::Text,
             log_level: Severity::Info,
@@ -163,6 +166,13 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
         config.hash_queue = *queue.get_ref();
     }
     config.policy_files = written.policy.files;
+    if let Some(record) = &written.policy.record {
+        config.record_usage = *record.get_ref();
+        if config.record_usage && config.state_dir.is_none() {
+            let what = "record = true, and there is no state directory to record in";
+            faults.add(record.span().start, what, "name one with state_dir");
+        }
+    }
     apply_log(&written.log, &mut config, &mut faults);
     apply_sys(&written.sys, &mut config);
     apply_roles(&written.roles, &mut config, &mut faults);
@@ -341,6 +351,9 @@ impl Config {
             "\n[policy]\nfiles = {}",
             list(self.policy_files.iter().map(|f| f.display().to_string()))
         ));
+        if self.record_usage {
+            line("record = true".to_owned());
+        }
         let format = if self.log_format == LogFormat::Json { "json" } else { "text" };
         line(format!("\n[log]\nformat = \"{format}\"\nlevel = \"{}\"", self.log_level.name()));
         if let Some(metrics) = &self.metrics {

@@ -24,7 +24,7 @@ pub(crate) struct ConfigWritten {
     #[serde(default)]
     pub(crate) auth: AuthWritten,
     #[serde(default)]
-    pub(crate) policy: PolicyWritten,
+    pub(crate) policy: GeneralPolicyWritten,
     #[serde(default)]
     pub(crate) limits: LimitsWritten,
     #[serde(default)]
@@ -62,6 +62,16 @@ pub(crate) struct AuthWritten {
     pub(crate) http: Option<HookWritten>,
 }
 
+/// The policy of the whole broker.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GeneralPolicyWritten {
+    #[serde(default)]
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) record: Option<Spanned<bool>>,
+}
+
+/// The policy of a listener.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PolicyWritten {

@@ -2,8 +2,10 @@
 //! functions, each named for its way in.
 #![expect(clippy::disallowed_methods, reason = "this file is the one caller of the Gate")]
 
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex};
 
+use motte_access::usage::{Recorder, UsageRecord};
 use motte_access::{
     AccessDecision, Authorized, ClientPrincipal, CompiledPolicy, Denial, Gate, Grant, Leniency, Origin,
     PermissiveRole, PolicyGeneration, Principal, RuleId, Standing, Subject,
@@ -18,22 +20,64 @@ use crate::sessions::Session;
 #[derive(Debug)]
 pub struct Admit {
     gate: Gate,
+    /// Notes what rules are used for, when that is wished.
+    recorder: Option<RefCell<Recorder>>,
+    now_s: u64,
 }
 
 impl Admit {
     /// Asks under this policy.
     pub fn new(policy: Arc<CompiledPolicy>) -> Self {
-        Self { gate: Gate::new(policy) }
+        Self { gate: Gate::new(policy), recorder: None, now_s: 0 }
     }
 
     /// Asks under another policy from now on; its generation differs, so every older decision is asked again.
     pub fn replace(&mut self, policy: Arc<CompiledPolicy>) {
+        self.tell_usage();
         self.gate.replace(policy);
+        self.watch();
     }
 
     /// Tells the time; gives the roles whose leniency it ended.
     pub fn advance(&mut self, now_s: u64) -> Vec<PermissiveRole> {
+        self.now_s = now_s;
         self.gate.advance(now_s)
+    }
+
+    /// Records from now on what rules are used for.
+    pub fn record_usage(&mut self, record: Arc<Mutex<UsageRecord>>, now_s: u64) {
+        self.now_s = now_s;
+        self.recorder = Some(RefCell::new(Recorder::new(record)));
+        self.watch();
+    }
+
+    fn watch(&self) {
+        if let Some(recorder) = &self.recorder {
+            recorder.borrow_mut().watch(self.gate.policy(), self.now_s);
+        }
+    }
+
+    /// Tells the process what was recorded so far.
+    pub fn tell_usage(&self) {
+        if let Some(recorder) = &self.recorder {
+            recorder.borrow_mut().tell(self.gate.policy(), self.now_s);
+        }
+    }
+
+    /// Asks the Gate, and records what it permits.
+    fn ask<T: Subject>(&self, who: &mut Standing, by: Origin, what: T) -> AccessDecision<T> {
+        let decision = self.gate.decide(who, by, what);
+        if let AccessDecision::Permit(decided) = &decision {
+            self.note(who, decided);
+        }
+        decision
+    }
+
+    /// No Session is set apart as suspicious yet, so all of it counts.
+    fn note<T: Subject>(&self, who: &Standing, decided: &Authorized<T>) {
+        if let Some(recorder) = &self.recorder {
+            recorder.borrow_mut().note(&self.gate, who, decided, false, self.now_s);
+        }
     }
 
     /// How often a permissive role made a permission of a denial.
@@ -70,12 +114,15 @@ impl Admit {
     ) -> AccessDecision<Publication<'a>> {
         let what = match remembered {
             Some(grant) => match self.gate.decide_again(who, grant, Origin::Publish, what) {
-                Ok(authorized) => return AccessDecision::Permit(authorized),
+                Ok(authorized) => {
+                    self.note(who, &authorized);
+                    return AccessDecision::Permit(authorized);
+                }
                 Err(what) => what,
             },
             None => what,
         };
-        self.gate.decide(who, Origin::Publish, what)
+        self.ask(who, Origin::Publish, what)
     }
 
     /// What a decision may be remembered by.
@@ -85,7 +132,7 @@ impl Admit {
 
     /// A Will, at CONNECT.
     pub fn set_will(&self, who: &mut Standing, will: &Will) -> Result<(), Denial> {
-        match self.gate.decide(who, Origin::Will, WillRequest { will }) {
+        match self.ask(who, Origin::Will, WillRequest { will }) {
             AccessDecision::Permit(_) => Ok(()),
             AccessDecision::Deny(_, denial) => Err(denial),
         }
@@ -99,7 +146,7 @@ impl Admit {
         who: &mut Standing,
         what: StoredPublication,
     ) -> AccessDecision<StoredPublication> {
-        self.gate.decide(who, by, what)
+        self.ask(who, by, what)
     }
 
     /// SUBSCRIBE, for one Topic Filter.
@@ -109,7 +156,7 @@ impl Admit {
         what: SubscriptionRequest,
     ) -> AccessDecision<SubscriptionRequest> {
         let by = if what.shared { Origin::Shared } else { Origin::Publish };
-        self.gate.decide(who, by, what)
+        self.ask(who, by, what)
     }
 
     /// A Session as the recipient of a topic.
@@ -125,7 +172,7 @@ impl Admit {
         topic: &TopicName,
     ) -> Option<Authorized<Reception>> {
         let what = Reception { session: session.key.slot, topic: topic.clone() };
-        match self.gate.decide(&mut session.standing, by, what) {
+        match self.ask(&mut session.standing, by, what) {
             AccessDecision::Permit(seat) => Some(seat),
             AccessDecision::Deny(..) => None,
         }
@@ -138,7 +185,7 @@ impl Admit {
         }
         let stored = message.get();
         let mut who = self.standing(Arc::clone(&stored.source));
-        matches!(self.gate.decide(&mut who, Origin::Retained, stored.borrow()), AccessDecision::Permit(_))
+        matches!(self.ask(&mut who, Origin::Retained, stored.borrow()), AccessDecision::Permit(_))
     }
 
     /// A permitted publication, owned, so that it can wait.

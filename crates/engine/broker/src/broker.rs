@@ -1,5 +1,8 @@
 //! A shard: inputs come in, effects go out, nothing else.
 
+use std::sync::{Arc, Mutex};
+
+use motte_access::usage::UsageRecord;
 use motte_wire::{ConnAck, ControlPacket, Disconnect, FrameError, MalformedPacket, PINGRESP, ReasonCode};
 
 use crate::acks::Acknowledgement;
@@ -28,17 +31,24 @@ impl Broker {
         Self { core, connections: Connections::default() }
     }
 
+    /// Records from now on what rules are used for.
+    pub fn record_usage(&mut self, record: Arc<Mutex<UsageRecord>>, now: Now) {
+        self.core.admit.record_usage(record, now.unix_ms / 1_000);
+    }
+
     /// Takes one input and gives its effects. Never blocks, never fails: what is wrong with an input is an effect.
     pub fn handle(&mut self, now: Now, input: Input<'_>, fx: &mut impl Effects) {
         let ended = self.core.admit.advance(now.unix_ms / 1_000);
         // All shards see it; one tells.
-        if self.core.shard.0 == 0 {
-            ended.iter().for_each(|role| notice::permissive_ended(role, fx));
+        for role in ended.iter().filter(|_| self.core.shard.0 == 0) {
+            notice::permissive_ended(role, fx);
         }
         self.dispatch(now, input, fx);
         if self.core.admit.lenient() != self.core.counters.let_pass {
             self.core.counters.let_pass = self.core.admit.lenient();
-            self.core.admit.take_leniencies().iter().for_each(|one| notice::let_pass(one, fx));
+            for one in self.core.admit.take_leniencies() {
+                notice::let_pass(&one, fx);
+            }
         }
     }
 
@@ -55,6 +65,7 @@ impl Broker {
             Input::Adopt { conn, handover } => self.adopt(conn, *handover, now, fx),
             Input::Tick => {
                 self.core.tick(&mut self.connections, now, fx);
+                self.core.admit.tell_usage();
                 self.core.ledger.tell(self.core.exchange.memory());
             }
             Input::Inject { by, principal, publication } => {

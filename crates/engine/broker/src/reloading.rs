@@ -56,6 +56,7 @@ impl Broker {
     /// The server stops: goodbye to everybody. Sessions that outlive their connection are exported afterwards.
     pub(crate) fn shut_down(&mut self, now: Now, fx: &mut impl Effects) {
         self.core.stopping = true;
+        self.core.admit.tell_usage();
         for conn in self.connections.ids() {
             let reason = ReasonCode::SERVER_SHUTTING_DOWN;
             self.core.say_goodbye(&mut self.connections, conn, reason, CloseCause::Shutdown, now, fx);

@@ -14,6 +14,7 @@ Examples:
   motte acl blast device-1
   motte acl diff policy.toml policy.new.toml
   motte acl test assertions.toml
+  motte acl advise --from motte-state/store/usage.record --since 14d
 
 The policy is that of motte-state, or of --config, or the files of --policy. Nothing is asked of a running broker.
 Exit codes: 0 as wished, 1 not so (refuted, failed, findings, not permitted), 3 widened, 2 the question was not answered.";
@@ -39,6 +40,8 @@ pub(crate) enum AclAction {
     Diff(AclDiffArgs),
     /// Test a file of assertions
     Test(AclTestArgs),
+    /// Propose the least policy that would still have permitted what was used, as a diff with its evidence
+    Advise(AclAdviseArgs),
 }
 
 /// Which policy.
@@ -182,4 +185,25 @@ pub(crate) struct AclTestArgs {
     pub(crate) source: PolicyArgs,
     /// The assertions
     pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AclAdviseArgs {
+    #[command(flatten)]
+    pub(crate) source: PolicyArgs,
+    /// What the broker recorded with `record = true` in [policy]: usage.record in its state directory
+    #[arg(long, value_name = "RECORD")]
+    pub(crate) from: PathBuf,
+    /// The time before the record's end in which something must have been used to be kept: 12h, 14d, 6w
+    #[arg(long, value_name = "TIME", default_value = "14d", value_parser = seconds)]
+    pub(crate) since: u64,
+}
+
+/// Hours, days or weeks in seconds.
+fn seconds(text: &str) -> Result<u64, String> {
+    let units = [("h", 3_600), ("d", 86_400), ("w", 604_800)];
+    let found = units.into_iter().find_map(|(unit, seconds)| {
+        text.strip_suffix(unit)?.parse::<u64>().ok().filter(|count| *count > 0)?.checked_mul(seconds)
+    });
+    found.ok_or_else(|| "write hours, days or weeks: 12h, 14d, 6w".to_owned())
 }

@@ -83,3 +83,53 @@ fn a_permissive_role_is_told_at_the_start_and_when_it_is_used() {
     running.lines.expect("rule.role_permissive");
     running.stop();
 }
+
+/// A broker that records, with a policy under which the client `a` may publish and subscribe below `a`.
+fn recording() -> (tempfile::TempDir, motte_config::Config) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = anonymous();
+    config.policy_files = vec![directory.path().join("policy.toml")];
+    config.state_dir = Some(directory.path().join("state"));
+    config.record_usage = true;
+    std::fs::write(&config.policy_files[0], OPEN).unwrap();
+    std::fs::create_dir(directory.path().join("state")).unwrap();
+    (directory, config)
+}
+
+#[test]
+fn what_rules_are_used_for_is_recorded_over_restarts() {
+    let (directory, config) = recording();
+    for count in [3, 6] {
+        let running = start_with(config.clone(), Options::default());
+        let mut client = running.client();
+        client.connect("a", true);
+        assert_eq!(client.subscribe("cmd/a/#", 0), 0);
+        for _ in 0..3 {
+            client.publish_1("state/a/t", b"");
+        }
+        running.stop();
+        let text = std::fs::read_to_string(directory.path().join("state/usage.record")).unwrap();
+        let record = motte_access::usage::UsageRecord::decode(&text).unwrap();
+        let used: Vec<(String, u64)> =
+            record.entries().map(|(key, usage)| (key.shape.clone(), usage.count)).collect();
+        assert_eq!(
+            used,
+            [("state/{client_id}/t".to_owned(), count), ("cmd/{client_id}/#".to_owned(), count / 3)]
+        );
+        assert_eq!((record.lost, record.entries().any(|(key, _)| key.quarantined)), (0, false));
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_read_or_written_is_told() {
+    let (directory, config) = recording();
+    let record = directory.path().join("state/usage.record");
+    std::fs::write(&record, "motte-usage 1 3 00000000\nabc").unwrap();
+    std::fs::create_dir(directory.path().join("state/usage.record.new")).unwrap();
+    let running = start_with(config, Options::default());
+    let lines = running.lines.clone();
+    lines.expect("rule.record_unreadable");
+    assert!(directory.path().join("state/usage.record.damaged").exists());
+    running.stop();
+    lines.expect("rule.record_not_written");
+}

@@ -31,4 +31,10 @@ events! { "rule":
     permissive_ended "MOTTE-R-0010" Notice (role: &str = "the role", until: &str = "its last day, in UTC")
         "The last day of a permissive role has passed: what no rule grants to its holders is denied from now on."
         "Remove `permissive_until` from the role. If clients are denied what they need (`rule.publish_denied`, `rule.subscribe_denied`), grant it.";
+    record_unreadable "MOTTE-R-0011" Warning (file: &str = "the file", cause: &str = "what is wrong with it")
+        "The record of what rules were used for could not be read. It was put aside with `.damaged` at the end of its name, and a new one is begun: `motte acl advise` waits until rules were watched long enough again."
+        "Find out what changed the file; nothing else depends on it.";
+    record_not_written "MOTTE-R-0012" Warning (file: &str = "the file", cause: &str = "what the system said")
+        "The record of what rules were used for could not be written. It is kept in memory and tried again every minute."
+        "Make room in the state directory, or correct its owner and mode.";
 }

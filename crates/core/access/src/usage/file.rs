@@ -71,8 +71,8 @@ impl UsageRecord {
             ["until", at] => self.until_s = number(at)?,
             ["lost", count] => self.lost = number(count)?,
             ["rule", since_s, role, words] => {
-                let rule = RuleName { role: unescaped(role)?, words: unescaped(words)? };
-                self.watched.insert(rule, number(since_s)?);
+                let name = RuleName { role: unescaped(role)?, words: unescaped(words)? };
+                self.watched.insert(name, number(since_s)?);
             }
             [kind @ ("used" | "quarantined"), count, first, last, action, role, words, shape, who] => {
                 if self.entries.len() >= ENTRIES_MAX {

@@ -47,6 +47,12 @@ impl Recorder {
         }
     }
 
+    /// The rules of a policy are watched from now on.
+    pub fn watch(&mut self, policy: &CompiledPolicy, now_s: u64) {
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        record.watch(policy.rule_names(), now_s);
+    }
+
     /// Tells what was gathered under a policy.
     pub fn tell(&mut self, policy: &CompiledPolicy, now_s: u64) {
         self.told_s = now_s;

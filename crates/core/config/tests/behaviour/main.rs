@@ -44,6 +44,11 @@ fn each_fault_is_named_with_its_place_and_remedy() {
     let cases: &[(String, &[&str])] = &[
         ("workerz = 3".into(), &["motte.toml:1:1: unknown field `workerz`", "did you mean `workers`?"]),
         ("workers = \"x\"".into(), &["motte.toml:1:11: invalid type"]),
+        (
+            format!("[policy]\nrecord = true\n{}", listener(tcp)),
+            &["motte.toml:2:10: record = true, and there is no state directory", "name one with state_dir"],
+        ),
+        (listener(&format!("{tcp}\n[listener.policy]\nrecord = true")), &["unknown field `record`"]),
         ("workers = 3\n".into(), &["no listener", "add [[listener]]"]),
         (
             listener("kind = \"mqtts\"\nbind = []"),

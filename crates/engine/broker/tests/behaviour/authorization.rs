@@ -4,7 +4,7 @@
 use crate::shard::{Hello, Seen, Shard, Slot};
 
 /// Who may do what in these tests: the writer writes below `a`, readers read it.
-const OPEN: &str = r##"
+const OPEN: &str = r#"
 version = 1
 [role.writer]
 rules = [{ allow = ["publish", "retain"], topics = ["a/#"] }]
@@ -16,7 +16,7 @@ roles = ["writer"]
 roles = ["reader"]
 [identity.second]
 roles = ["reader"]
-"##;
+"#;
 
 /// The writer has lost its rights.
 fn silenced() -> String {
@@ -258,8 +258,8 @@ fn a_takeover_brings_no_right_of_the_one_before() {
 
 #[test]
 fn a_client_identifier_for_all_is_still_not_somebody_elses_session() {
-    let shared = format!("{OPEN}[authenticated]\nclient_ids = [\"shared\"]\n");
-    let mut shard = Shard::under(&shared);
+    let policy = format!("{OPEN}[authenticated]\nclient_ids = [\"shared\"]\n");
+    let mut shard = Shard::under(&policy);
     let hello = Hello { client_id: Some("shared"), resume: true, ..Hello::default() };
     let reader = shard.connect("reader", hello);
     assert_eq!(shard.seen(reader).first(), Some(&Seen::Answer(0)));

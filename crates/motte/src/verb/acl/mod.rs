@@ -1,5 +1,6 @@
 //! `motte acl`: why a policy permits what it does, and what it permits at all. Nothing here asks a running broker.
 
+mod advise;
 mod blast;
 mod diff;
 mod explain;
@@ -8,6 +9,7 @@ mod prove;
 mod sarif;
 mod source;
 mod test;
+mod unified;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -34,6 +36,7 @@ pub(crate) fn run(args: &AclArgs) -> ExitCode {
         AclAction::Blast(args) => blast::run(args),
         AclAction::Diff(args) => diff::run(args),
         AclAction::Test(args) => test::run(args),
+        AclAction::Advise(args) => advise::run(args),
     };
     match answered.and_then(|answer| answer.write()) {
         Ok(code) => ExitCode::from(code),

@@ -1,5 +1,6 @@
 //! Where the policy comes from, and the listeners and certificates that belong to it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use motte_access::analysis::{ListenerFacts, World};
@@ -35,14 +36,22 @@ impl From<Unreadable> for Fault {
     }
 }
 
+/// Texts that stand in place of those of files.
+pub(super) type Texts = BTreeMap<PathBuf, String>;
+
 /// The policy that is asked about.
 pub(super) fn world(args: &PolicyArgs) -> Result<World, Unreadable> {
+    world_with(args, &Texts::new())
+}
+
+/// The policy that is asked about, as it would be with other texts in its files.
+pub(super) fn world_with(args: &PolicyArgs, texts: &Texts) -> Result<World, Unreadable> {
     let mut world = if let Some(path) = &args.config {
-        of_config(&load(path)?)?
+        of_config_with(&load(path)?, texts)?
     } else if !args.policy.is_empty() {
-        World::of_policy(compile(&args.policy, &[])?)
+        World::of_policy(compile_with(&args.policy, &[], texts)?)
     } else {
-        of_state(&args.state)?
+        of_state(&args.state, texts)?
     };
     if args.any_certificate {
         world.assume_any_certificate();
@@ -50,8 +59,24 @@ pub(super) fn world(args: &PolicyArgs) -> Result<World, Unreadable> {
     Ok(world)
 }
 
+/// The files of the policy that is asked about, each once.
+pub(super) fn files(args: &PolicyArgs) -> Result<Vec<PathBuf>, Fault> {
+    let mut files = match &args.config {
+        Some(path) => {
+            let config = load(path)?;
+            let own = config.listeners.iter().filter_map(|listener| listener.policy_files.as_ref()).flatten();
+            config.policy_files.iter().chain(own).cloned().collect()
+        }
+        None if args.policy.is_empty() => vec![State::at(&args.state).path("policy.toml")],
+        None => args.policy.clone(),
+    };
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
 /// The policy of a state directory, behind the listener that `motte up` opens.
-fn of_state(dir: &Path) -> Result<World, Unreadable> {
+fn of_state(dir: &Path, texts: &Texts) -> Result<World, Unreadable> {
     let state = State::at(dir);
     let policy = state.path("policy.toml");
     if !policy.exists() {
@@ -66,19 +91,23 @@ fn of_state(dir: &Path) -> Result<World, Unreadable> {
         methods: vec![Methods::CERTIFICATE, Methods::PASSWORD],
         identity_is_cn: true,
     };
-    let mut world = World::new(compile(&[policy], &[])?, vec![listener]);
+    let mut world = World::new(compile_with(&[policy], &[], texts)?, vec![listener]);
     know_certificates(&mut world, &state);
     Ok(world)
 }
 
 /// The policies of a configuration, behind its listeners.
 pub(super) fn of_config(config: &Config) -> Result<World, Unreadable> {
+    of_config_with(config, &Texts::new())
+}
+
+fn of_config_with(config: &Config, texts: &Texts) -> Result<World, Unreadable> {
     let own: Vec<(String, Vec<PathBuf>)> = config
         .listeners
         .iter()
         .filter_map(|listener| Some((listener.name.clone(), listener.policy_files.clone()?)))
         .collect();
-    let policy = compile(&config.policy_files, &own)?;
+    let policy = compile_with(&config.policy_files, &own, texts)?;
     let mut world = World::new(policy, listeners(config));
     if let Some(dir) = &config.state_dir {
         know_certificates(&mut world, &State::at(dir));
@@ -127,10 +156,18 @@ pub(super) fn compile(
     general: &[PathBuf],
     own: &[(String, Vec<PathBuf>)],
 ) -> Result<CompiledPolicy, Unreadable> {
-    let general = policy(general)?;
+    compile_with(general, own, &Texts::new())
+}
+
+fn compile_with(
+    general: &[PathBuf],
+    own: &[(String, Vec<PathBuf>)],
+    texts: &Texts,
+) -> Result<CompiledPolicy, Unreadable> {
+    let general = policy(general, texts)?;
     let own: Vec<(String, Policy)> = own
         .iter()
-        .map(|(listener, files)| Ok((listener.clone(), policy(files)?)))
+        .map(|(listener, files)| Ok((listener.clone(), policy(files, texts)?)))
         .collect::<Result<_, Unreadable>>()?;
     let compiled = CompiledPolicy::compile_all(&general, &own, PolicyGeneration(1));
     for role in compiled.permissive_roles() {
@@ -143,10 +180,11 @@ pub(super) fn compile(
     Ok(compiled)
 }
 
-fn policy(files: &[PathBuf]) -> Result<Policy, Unreadable> {
+fn policy(files: &[PathBuf], texts: &Texts) -> Result<Policy, Unreadable> {
     let mut policy = Policy::default();
     for path in files {
-        policy.read(&read(path)?, &path.display().to_string()).map_err(Unreadable::Policy)?;
+        let text = texts.get(path).map_or_else(|| read(path), |text| Ok(text.clone()))?;
+        policy.read(&text, &path.display().to_string()).map_err(Unreadable::Policy)?;
     }
     Ok(policy)
 }

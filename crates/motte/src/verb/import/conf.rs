@@ -233,7 +233,8 @@ fn limits(conf: &Conf, toml: &mut String, report: &mut Report) {
         match duration_s(&setting.value) {
             Some(seconds) => lines.push(("session_expiry_s_max", seconds.min(u32::MAX.into()))),
             None => {
-                report.add(About::NotTaken, &setting.place, "persistent_client_expiration is no duration")
+                let what = "persistent_client_expiration is no duration";
+                report.add(About::NotTaken, &setting.place, what);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::verb::import::quoted;
 use crate::verb::import::report::{About, Report};
-use crate::verb::import::settings::{Setting, Settings};
+use crate::verb::import::settings::Settings;
 
 /// A listener as mosquitto has it.
 #[derive(Debug, Clone)]
@@ -213,8 +213,9 @@ impl Way {
 
     fn rest(&self, report: &mut Report) {
         let told = |key: &str, about: About, what: &str, report: &mut Report| {
-            let found: Option<&Setting> = self.settings.get(key);
-            found.into_iter().for_each(|setting| report.add(about, &setting.place, format!("{key}: {what}")));
+            if let Some(setting) = self.settings.get(key) {
+                report.add(about, &setting.place, format!("{key}: {what}"));
+            }
         };
         told(
             "use_subject_as_username",
