@@ -116,6 +116,12 @@ fn what_rules_are_used_for_is_recorded_over_restarts() {
             used,
             [("state/{client_id}/t".to_owned(), count), ("cmd/{client_id}/#".to_owned(), count / 3)]
         );
+        // CVE-2017-9868: what is kept is for the broker's user alone.
+        for entry in std::fs::read_dir(directory.path().join("state")).unwrap() {
+            let mode =
+                std::os::unix::fs::PermissionsExt::mode(&entry.unwrap().metadata().unwrap().permissions());
+            assert_eq!(mode & 0o077, 0, "{mode:o}");
+        }
         assert_eq!((record.lost, record.entries().any(|(key, _)| key.quarantined)), (0, false));
     }
 }

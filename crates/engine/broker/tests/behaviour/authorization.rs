@@ -286,3 +286,30 @@ fn names_that_are_wildcards_grant_nothing() {
     }
     assert_eq!(shard.messages(owner), NONE);
 }
+
+#[test]
+fn an_identifier_of_qos_2_that_comes_again_is_one_message() {
+    // CVE-2023-28366
+    let mut shard = Shard::under(OPEN);
+    let (writer, reader) = writer_and_reader(&mut shard);
+    for _ in 0..1_000 {
+        assert_eq!(shard.send_publish(writer, "a/t", 2, false, "again"), 0);
+    }
+    assert_eq!(shard.messages(reader), ["a/t"]);
+}
+
+#[test]
+fn topics_of_the_broker_are_nobodys_and_break_nothing() {
+    // CVE-2018-12543
+    let policy = OPEN.replace("topics = [\"a/#\"]", "topics = [\"#\", \"$SYS/#\", \"$x/#\"]");
+    let mut shard = Shard::under(&policy);
+    let writer = shard.client("writer");
+    for topic in ["$SYS", "$SYS/", "$SYS/broker/load"] {
+        assert_eq!(shard.publish(writer, topic, false), 0x87, "{topic}");
+        assert_eq!(shard.publish(writer, topic, true), 0x87, "{topic}");
+    }
+    for topic in ["$", "$x", "$x/y", "$share", "$queue/x"] {
+        shard.publish(writer, topic, true);
+    }
+    assert_eq!(shard.publish(writer, "a/t", false), 0, "it goes on");
+}
