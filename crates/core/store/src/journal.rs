@@ -21,6 +21,7 @@ mod record;
 mod recover;
 mod segment;
 mod state;
+mod transfer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,8 +34,9 @@ pub use batch::{Batch, Group, NewDelivery, PublicationId, SessionId};
 pub use compact::Compaction;
 pub use error::JournalError;
 pub use read::{BlockCache, Located};
-pub use recover::{Cut, Damage, Recovery};
+pub use recover::{Cut, Damage, Recovery, segments_of};
 pub use state::{Delivery, Statistics};
+pub use transfer::{Content, ExportSummary, Exported, NotExported};
 
 use index::Index;
 use keys::FileKeys;
@@ -128,6 +130,15 @@ impl<D: Disk> Journal<D> {
         options: JournalOptions,
     ) -> Result<(Self, Recovery), JournalError> {
         recover::open(disk, keyring, options)
+    }
+
+    /// Reads the journal of a disk as [`Self::open`] does and changes nothing there, not even what a broker that runs would
+    /// change at a start; it takes nothing either. The end of a log that is being written may seem torn.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; [`crate::DiskFault::NotFound`] if a segment went while it was looked at: look again.
+    pub fn look(disk: D, keyring: Option<Keyring>) -> Result<(Self, Recovery), JournalError> {
+        recover::look(disk, keyring)
     }
 
     /// The commit after which everything is on disk.

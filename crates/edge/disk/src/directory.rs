@@ -14,6 +14,8 @@ pub struct Directory {
     path: PathBuf,
     /// Held open to be synced.
     handle: File,
+    /// Nothing in it is changed.
+    is_look: bool,
 }
 
 /// A file of a [`Directory`].
@@ -33,7 +35,28 @@ impl Directory {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|cause| error("create", &name, &cause))?;
         let handle = File::open(path).map_err(|cause| error("open", &name, &cause))?;
-        Ok(Self { path: path.to_owned(), handle })
+        Ok(Self { path: path.to_owned(), handle, is_look: false })
+    }
+
+    /// Opens a directory that is there, to look at it: nothing in it can be changed.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn look(path: &Path) -> Result<Self, DiskError> {
+        let handle = File::open(path).map_err(|cause| error("open", &path.display().to_string(), &cause))?;
+        Ok(Self { path: path.to_owned(), handle, is_look: true })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn may_change(&self, what: &'static str, name: &str) -> Result<(), DiskError> {
+        if self.is_look {
+            return Err(error(what, &self.path.join(name).display().to_string(), &Errno::ROFS.into()));
+        }
+        Ok(())
     }
 
     fn file(
@@ -64,11 +87,12 @@ impl Disk for Directory {
     type File = DirectoryFile;
 
     fn create(&self, name: &str) -> Result<DirectoryFile, DiskError> {
+        self.may_change("create", name)?;
         self.file(name, OpenOptions::new().read(true).write(true).create_new(true).mode(0o600), "create")
     }
 
     fn open(&self, name: &str) -> Result<DirectoryFile, DiskError> {
-        self.file(name, OpenOptions::new().read(true).write(true), "open")
+        self.file(name, OpenOptions::new().read(true).write(!self.is_look), "open")
     }
 
     fn names(&self) -> Result<Vec<String>, DiskError> {
@@ -82,11 +106,13 @@ impl Disk for Directory {
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
+        self.may_change("rename", from)?;
         let (from, to) = (self.path.join(from), self.path.join(to));
         std::fs::rename(&from, &to).map_err(|cause| error("rename", &from.display().to_string(), &cause))
     }
 
     fn remove(&self, name: &str) -> Result<(), DiskError> {
+        self.may_change("remove", name)?;
         let path = self.path.join(name);
         std::fs::remove_file(&path).map_err(|cause| error("remove", &path.display().to_string(), &cause))
     }

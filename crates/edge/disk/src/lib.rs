@@ -1,7 +1,8 @@
-//! Real files for the journal, and the thread that commits for all workers with one sync.
+//! Real files for the journal, the thread that commits for all workers with one sync, and backups.
 //!
 //! Never here: what is in a file. That is the journal's.
 
+pub mod backup;
 mod committer;
 mod directory;
 

@@ -229,7 +229,7 @@ fn memory_that_is_used_up_and_given_back() {
 fn a_snapshot_that_is_written_and_one_that_cannot_be() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = anonymous();
-    config.state_dir = Some(directory.path().to_owned());
+    config.state_dir = Some(directory.path().join("state"));
     let running = start(config.clone());
     let lines = running.lines.clone();
     running.stop();
@@ -237,7 +237,7 @@ fn a_snapshot_that_is_written_and_one_that_cannot_be() {
     lines.expect("vault.created");
     let running = start(config);
     let lines = running.lines.clone();
-    std::fs::create_dir(directory.path().join("sessions.snapshot.new")).unwrap();
+    std::fs::create_dir(directory.path().join("state/sessions.snapshot.new")).unwrap();
     running.server.handle().stop();
     assert!(running.server.wait().is_err(), "nobody is told that all is well");
     lines.expect("keep.snapshot_failed");

@@ -56,9 +56,9 @@ fn sessions_and_retained_messages_live_through_a_restart() {
 fn a_damaged_snapshot_keeps_the_server_from_starting() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = anonymous();
-    config.state_dir = Some(directory.path().to_owned());
+    config.state_dir = Some(directory.path().join("state"));
     start(config.clone()).stop();
-    let file = directory.path().join("sessions.snapshot");
+    let file = directory.path().join("state/sessions.snapshot");
     let mut bytes = std::fs::read(&file).unwrap();
     let last = bytes.len() - 5;
     bytes[last] ^= 1;
@@ -76,7 +76,7 @@ fn a_damaged_snapshot_keeps_the_server_from_starting() {
 fn two_processes_do_not_share_a_state_directory() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = anonymous();
-    config.state_dir = Some(directory.path().to_owned());
+    config.state_dir = Some(directory.path().join("state"));
     let running = start(config.clone());
     let error = Server::start(config, motte_server::Options::default()).unwrap_err();
     assert!(error.to_string().contains("in use by another motte"), "{error}");

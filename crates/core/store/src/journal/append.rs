@@ -14,7 +14,7 @@ use super::error::JournalError;
 use super::keys::KeyFault;
 use super::publications::{Place, Size};
 use super::queue::NO_PUBLICATION;
-use super::record::{self, Record};
+use super::record::{self, FLAG_RELEASED, Record};
 use super::segment::{self, Header};
 use super::{Broken, COMMIT_BYTES_MAX, CommitSeq, Journal, PendingSync, Segment};
 
@@ -89,6 +89,8 @@ impl<D: Disk> Journal<D> {
                 Record::PutPublication { id, .. } => {
                     put.insert(id);
                 }
+                Record::PutDelivery { publication: NO_PUBLICATION, flags, .. }
+                    if flags & FLAG_RELEASED != 0 => {}
                 Record::PutDelivery { publication, .. } | Record::PutRetained { publication, .. }
                     if !put.contains(&publication) && self.index.publications.get(publication).is_none() =>
                 {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use motte_seal::keyring::Keyring;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskError, DiskFault, DiskFile};
 
 use super::block::{self, At, CLOSED, HEADER_BYTES, LAST};
 use super::error::JournalError;
@@ -18,7 +18,7 @@ use super::keys::{DataKeys, FileKeys, KeyFault};
 use super::publications::{Place, Size};
 use super::record::{self, Record};
 use super::segment::{self, Header, HeaderFault};
-use super::{Journal, JournalOptions, Segment};
+use super::{Broken, Journal, JournalOptions, Segment};
 
 /// Part of a segment that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -236,16 +236,58 @@ pub(super) fn open<D: Disk>(
     keyring: Option<Keyring>,
     options: JournalOptions,
 ) -> Result<(Journal<D>, Recovery), JournalError> {
+    let (mut journal, recovery) = read_back(disk, keyring, options, Purpose::Open)?;
+    let dropped = journal.index.droppable(u32::MAX);
+    journal.begin_segment(&dropped)?;
+    for name in &recovery.stale {
+        // If it stays, the next start tries again: no header names it any more.
+        let _ = journal.disk.remove(name);
+    }
+    // A disk without room for it is full at the first write, and that is answered then.
+    let _ = journal.make_reserve();
+    Ok((journal, recovery))
+}
+
+pub(super) fn look<D: Disk>(
+    disk: D,
+    keyring: Option<Keyring>,
+) -> Result<(Journal<D>, Recovery), JournalError> {
+    let (mut journal, recovery) = read_back(disk, keyring, JournalOptions::default(), Purpose::Look)?;
+    let cause = DiskError {
+        fault: DiskFault::ReadOnly,
+        what: "write",
+        name: "the journal".to_owned(),
+        detail: "it is only looked at".to_owned(),
+    };
+    journal.broken = Some(Broken { cause, is_lost: false });
+    Ok((journal, recovery))
+}
+
+/// What the log is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To go on with it.
+    Open,
+    /// To look at it: nothing on the disk is changed.
+    Look,
+}
+
+fn read_back<D: Disk>(
+    disk: D,
+    keyring: Option<Keyring>,
+    options: JournalOptions,
+    purpose: Purpose,
+) -> Result<(Journal<D>, Recovery), JournalError> {
     let keys = Arc::new(FileKeys::new(DataKeys::new(keyring)));
     let mut recovery = Recovery::default();
-    let inventory = inventory(&disk, &keys, &mut recovery)?;
+    let inventory = inventory(&disk, &keys, purpose, &mut recovery)?;
     let last_id = inventory.last_id;
     let in_force = in_force(inventory, &mut recovery);
     let mut index = Index { is_recovering: true, ..Index::default() };
     let mut segments = BTreeMap::new();
     let mut last_commit = 0;
     for (id, (found, length)) in in_force {
-        if length.is_none() {
+        if length.is_none() && purpose == Purpose::Open {
             // After a kill it may be in memory only; from now on it is promised.
             found.file.sync()?;
         }
@@ -254,7 +296,7 @@ pub(super) fn open<D: Disk>(
         segments.insert(id, segment);
     }
     (recovery.without_message, recovery.without_session) = index.finish_recovery();
-    let mut journal = Journal {
+    let journal = Journal {
         disk,
         options,
         keys,
@@ -273,27 +315,44 @@ pub(super) fn open<D: Disk>(
         out: Vec::new(),
         places: Vec::new(),
     };
-    let dropped = journal.index.droppable(u32::MAX);
-    journal.begin_segment(&dropped)?;
-    for name in &recovery.stale {
-        // If it stays, the next start tries again: no header names it any more.
-        let _ = journal.disk.remove(name);
-    }
-    // A disk without room for it is full at the first write, and that is answered then.
-    let _ = journal.make_reserve();
     Ok((journal, recovery))
+}
+
+/// The files of the segments in force with the bytes of each that count, as the newest header names them; `None` for the
+/// newest, which is appended to. Needs no keys: a header is checked by its checksum only.
+///
+/// # Errors
+/// [`JournalError::Disk`], [`JournalError::Version`]; [`JournalError::Damaged`] if the newest header cannot be read.
+pub fn segments_of<D: Disk>(disk: &D) -> Result<Vec<(String, Option<u32>)>, JournalError> {
+    let Some(newest) = disk.names()?.iter().filter_map(|name| segment::id_of(name)).max() else {
+        return Ok(Vec::new());
+    };
+    let name = segment::file_name(newest);
+    let file = disk.open(&name)?;
+    let (_, header) = read_header(&file, file.length()?)?;
+    match header {
+        Ok((header, _)) if header.id == newest => {
+            let older = header.older.iter().map(|(id, length)| (segment::file_name(*id), Some(*length)));
+            Ok(older.chain([(name, None)]).collect())
+        }
+        Err(HeaderFault::Version(found)) => Err(JournalError::Version { segment: newest, found }),
+        Ok(_) | Err(_) => Err(JournalError::Damaged { segment: newest, offset: 0 }),
+    }
 }
 
 /// Finds the segments and reads their headers.
 fn inventory<D: Disk>(
     disk: &D,
     keys: &FileKeys,
+    purpose: Purpose,
     recovery: &mut Recovery,
 ) -> Result<Inventory<D::File>, JournalError> {
     let mut inventory = Inventory { found: BTreeMap::new(), last_id: 0 };
     for name in disk.names()? {
         if segment::is_unborn(&name) {
-            disk.remove(&name)?;
+            if purpose == Purpose::Open {
+                disk.remove(&name)?;
+            }
             continue;
         }
         let Some(id) = segment::id_of(&name) else { continue };

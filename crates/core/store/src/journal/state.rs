@@ -154,7 +154,7 @@ impl<D: Disk> Journal<D> {
     }
 }
 
-fn delivery(entry: &SessionEntry, seq: u64, slot: &Slot) -> Result<Delivery, JournalError> {
+pub(super) fn delivery(entry: &SessionEntry, seq: u64, slot: &Slot) -> Result<Delivery, JournalError> {
     let shape = entry.shapes.shape(seq, slot.shape);
     let (identifiers, shared) = if shape.is_empty() { (Vec::new(), None) } else { decode::shape(shape)? };
     let is_released = slot.flags & FLAG_RELEASED != 0 || slot.publication() == NO_PUBLICATION;
