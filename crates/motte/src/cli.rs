@@ -3,6 +3,8 @@
 mod acl;
 mod bench;
 mod import;
+mod store;
+mod vault;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +17,8 @@ pub(crate) use acl::{
 };
 pub(crate) use bench::{BenchArgs, ShapeArg};
 pub(crate) use import::{ImportArgs, ImportFrom, MosquittoArgs};
+pub(crate) use store::{KeptArgs, StoreAction, StoreArgs};
+pub(crate) use vault::{RecoveryAction, VaultAction, VaultArgs};
 
 /// The fortified MQTT broker: closed until you open it.
 #[derive(Debug, Parser)]
@@ -52,6 +56,10 @@ pub(crate) enum Verb {
     Acl(AclArgs),
     /// Take over the configuration of another broker
     Import(ImportArgs),
+    /// Check, measure, copy and move what a broker keeps
+    Store(StoreArgs),
+    /// The keys that seal what a broker keeps: see, exchange and destroy them
+    Vault(VaultArgs),
     /// Explain an event of the log: what it means and what to do
     Explain(ExplainArgs),
     /// A process of a running broker; only `serve` and `up` start it

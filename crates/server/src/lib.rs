@@ -56,4 +56,4 @@ pub use server::{
     check, run,
 };
 pub use sockets::Sockets;
-pub use state::StateError;
+pub use state::{StateDirectory, StateError};

@@ -54,14 +54,17 @@ pub(crate) fn make(path: &Path) -> Result<(), StateError> {
 
 /// A state directory, locked for this process as long as this value lives.
 #[derive(Debug)]
-pub(crate) struct StateDirectory {
+pub struct StateDirectory {
     path: PathBuf,
     _lock: File,
 }
 
 impl StateDirectory {
     /// Opens the directory, making it (mode 0700) when it is not there, and locks it.
-    pub(crate) fn open(path: &Path) -> Result<Self, StateError> {
+    ///
+    /// # Errors
+    /// [`StateError::InUse`] if another process uses it, [`StateError::File`].
+    pub fn open(path: &Path) -> Result<Self, StateError> {
         let fail = |what, path: &Path| {
             let path = path.to_owned();
             move |cause| StateError::File { what, path, cause }

@@ -13,6 +13,7 @@ use motte_broker::{Exchange, Export, RetainedLimits, SHARDS_MAX};
 use motte_config::Config;
 use motte_event::{Event, keep, life};
 use motte_roles::{KeyClient, Place};
+use motte_store::Snapshot;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalHandle, Signals};
@@ -102,8 +103,7 @@ impl Supervisor {
         let mut doors = open_doors(&config, &rules, workers, options.sockets)?;
         let scrape = scrape_of(&config, &mut doors)?;
         let (addresses, sockets) = (doors.addresses().to_vec(), doors.sockets().to_vec());
-        let state = config.state_dir.as_deref().map(StateDirectory::open).transpose()?;
-        let snapshot = state.as_ref().map(StateDirectory::load).transpose()?.flatten();
+        let (state, snapshot) = open_state(&config)?;
         events.extend(open_vault(&config, &mut keyring)?.and_then(|opened| opened.made));
         let usage = UsageFile::open(&config, &mut events);
 
@@ -334,6 +334,13 @@ impl Supervisor {
         }
         ended
     }
+}
+
+/// Opens the state directory, if there is one, and reads what the last run left.
+fn open_state(config: &Config) -> Result<(Option<StateDirectory>, Option<Snapshot>), StartError> {
+    let state = config.state_dir.as_deref().map(StateDirectory::open).transpose()?;
+    let snapshot = state.as_ref().map(StateDirectory::load).transpose()?.flatten();
+    Ok((state, snapshot))
 }
 
 /// Opens the vault of the state directory, or makes it; `None` if there is no state directory. A wrong key is told before

@@ -17,6 +17,9 @@ use motte_store::{Disk, DiskError};
 
 /// The vault's file in the state directory.
 pub const VAULT: &str = "vault";
+/// Begins the names of the journal's facts that say which group of keys a device has; the identity follows, and the value is
+/// the group's number (u32, little-endian).
+pub const DEVICE_FACT: &str = "device/";
 /// A larger file is no vault: millions of keys have room.
 const VAULT_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
@@ -84,13 +87,12 @@ impl VaultAccess {
     /// [`VaultFault::Key`] if the key cannot be read and there is a vault, [`VaultFault::Make`] if there is none.
     pub fn read(config: &Config, passphrases: &mut Passphrases) -> Result<Option<Self>, VaultFault> {
         let Some(state) = config.state_dir.as_deref() else { return Ok(None) };
-        let directory = Directory::open(state)?;
         make_key(config)?;
         let source = passphrases.vault(config);
         let key = source.and_then(|source| {
             source.map(|source| VaultKey::read(&source, credentials().as_deref())).transpose()
         });
-        key.map(|key| key.map(Self::Here)).map_err(|given| unread(&directory, state, given))
+        key.map(|key| key.map(Self::Here)).map_err(|given| unread(state, given))
     }
 
     fn unwrap(&self, slots: &[Slot]) -> Result<DataKey, String> {
@@ -100,7 +102,11 @@ impl VaultAccess {
         }
     }
 
-    fn wrap(&self, master: &DataKey) -> Result<Vec<Slot>, String> {
+    /// Slots that open a vault with this master key.
+    ///
+    /// # Errors
+    /// What is wrong with the key, or that nobody answers, for people.
+    pub fn wrap(&self, master: &DataKey) -> Result<Vec<Slot>, String> {
         match self {
             Self::Here(key) => key.wrap(master),
             Self::Elsewhere(client) => client.wrap_vault(master),
@@ -113,10 +119,11 @@ fn credentials() -> Option<PathBuf> {
     std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
-/// The key could not be read: said with what is wanted, if there is a vault.
-fn unread(directory: &Directory, state: &Path, given: String) -> VaultFault {
+/// That the key could not be read, said with what is wanted if there is a vault; `given` is what is wrong.
+pub fn unread(state: &Path, given: String) -> VaultFault {
     let path = state.join(VAULT);
-    let file = read_whole(directory, VAULT, VAULT_BYTES_MAX).ok().flatten();
+    let file = Directory::look(state).and_then(|directory| read_whole(&directory, VAULT, VAULT_BYTES_MAX));
+    let file = file.ok().flatten();
     let wanted = file.as_deref().and_then(|file| Vault::decode(file).ok()).map(|vault| vault.wanted());
     match wanted {
         Some(wanted) => VaultFault::Key { path, wanted, given },

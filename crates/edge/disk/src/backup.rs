@@ -277,28 +277,38 @@ impl Manifest {
 /// # Errors
 /// [`BackupError::File`].
 pub fn copy_vault(vault: &[u8], to: &Path) -> Result<(), BackupError> {
+    let new = with(to, ".new");
+    // A copy that was cut short.
+    let _ = std::fs::remove_file(&new);
+    write_new(&new, vault)?;
+    replace(&new, to)
+}
+
+/// Puts a file in place of another, which is overwritten first, as far as the medium does so.
+///
+/// # Errors
+/// [`BackupError::File`]; there is a whole file under that name in any case.
+pub fn replace(new: &Path, to: &Path) -> Result<(), BackupError> {
     let fail = |what| {
         let path = to.to_owned();
         move |cause| BackupError::File { what, path, cause }
     };
-    let with = |end: &str| {
-        let mut name = to.as_os_str().to_owned();
-        name.push(end);
-        PathBuf::from(name)
-    };
-    let (new, old) = (with(".new"), with(".old"));
-    // A copy that was cut short.
-    let _ = std::fs::remove_file(&new);
-    write_new(&new, vault)?;
+    let old = with(to, ".old");
     erase(&old)?;
     match std::fs::hard_link(to, &old) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(fail("keep the old")(error)),
     }
-    std::fs::rename(&new, to).map_err(fail("write"))?;
-    erase(&old)?;
-    sync_directory(to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+    std::fs::rename(new, to).map_err(fail("write"))?;
+    sync_directory(to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+    erase(&old)
+}
+
+fn with(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
 }
 
 /// Overwrites a file and removes it, if it is there.

@@ -10,11 +10,14 @@ mod explain;
 mod harden;
 mod import;
 mod init;
+mod kept;
 mod passwd;
 mod publish;
 pub(crate) mod serve;
+mod store;
 mod subscribe;
 mod up;
+mod vault;
 
 use std::process::ExitCode;
 
@@ -55,6 +58,8 @@ pub(crate) fn run(verb: Verb) -> Result<ExitCode, Fault> {
     let done = match verb {
         // Its exit codes say more than that it went well.
         Verb::Acl(args) => return Ok(acl::run(&args)),
+        Verb::Store(args) => return store::run(&args),
+        Verb::Vault(args) => vault::run(&args),
         Verb::Up(args) => up::run(&args),
         Verb::Init(args) => init::run(&args),
         Verb::Serve(args) => serve::run(&args),

@@ -5,4 +5,5 @@ mod acl;
 mod advise;
 mod bench;
 mod bench_trouble;
+mod kept;
 mod site;

@@ -224,6 +224,12 @@ impl<'a> Vault<'a> {
         self.generation
     }
 
+    /// Data keys in it, and those that were shredded.
+    pub fn keys(&self) -> (usize, usize) {
+        let shredded = self.keys.values().filter(|(_, key)| key.is_none()).count();
+        (self.keys.len() - shredded, shredded)
+    }
+
     /// What opens it, for people.
     pub fn wanted(&self) -> String {
         wanted(&self.slots)

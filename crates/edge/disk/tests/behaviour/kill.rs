@@ -33,6 +33,12 @@ pub fn kek() -> KeyEncryptionKey {
     KeyEncryptionKey::from_key_file(&SecretBytes::new(vec![9; 32])).unwrap()
 }
 
+/// The keys of a directory that was opened sealed.
+pub fn keyring(path: &Path) -> Keyring {
+    let vault = read_whole(&Directory::open(path).unwrap(), "vault", 1 << 20).unwrap().unwrap();
+    Vault::decode(&vault).unwrap().open(&kek()).unwrap()
+}
+
 pub fn open(path: &Path, is_sealed: bool) -> (Journal<Directory>, Recovery) {
     let disk = Directory::open(path).unwrap();
     let ring = is_sealed.then(|| match read_whole(&disk, "vault", 1 << 20).unwrap() {
