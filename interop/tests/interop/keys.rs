@@ -402,6 +402,21 @@ fn the_core_has_the_certificate_in_its_memory_and_nothing_of_the_key() {
 }
 
 #[test]
+fn the_key_of_the_vault_is_in_the_key_process_alone() {
+    let site = Site::start();
+    handshake(site.address("tls"), &client(&site, None)).expect("a handshake");
+    let text =
+        std::fs::read_to_string(site.path("store.key")).expect("it was made beside the state directory");
+    let digits = text.trim_end().as_bytes();
+    let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2).expect("two digits"), 16).expect("digits");
+    let key: Vec<u8> = (0..32).map(|at| pair(2 * at)).collect();
+    let needles: [&[u8]; 2] = [&key, digits];
+    assert_eq!(in_memory(site.broker.role("core"), &needles), [false, false], "the core");
+    assert_eq!(in_memory(site.broker.pid(), &needles), [false, false], "the supervisor");
+    assert_eq!(in_memory(site.broker.role("keyd"), &needles), [true, false], "the key process");
+}
+
+#[test]
 fn signals_to_a_part_are_left_to_the_whole() {
     let site = Site::start();
     for role in ["core", "keyd"] {

@@ -90,3 +90,51 @@ fn a_key_that_never_leaves_its_token_signs() {
         assert!(!good && text.contains(expected), "{expected}: {text}");
     }
 }
+
+#[test]
+fn a_vault_is_opened_by_a_key_that_never_leaves_its_token() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = dir.path();
+    token(dir);
+    shell(
+        dir,
+        "export SOFTHSM2_CONF=$PWD/softhsm.conf
+         for k in kek other; do
+           openssl rand 32 > $k.bin
+           softhsm2-util --import $k.bin --aes --token motte --label $k --id 1$(printf $k | wc -c) --pin 1234
+           rm $k.bin
+         done",
+    );
+    let config = |object: &str, pin: &str| {
+        token_config("pin")
+            + &format!(
+                "[store.key]\npkcs11 = \"pkcs11:token=motte;object={object}?module-path={MODULE}\"\npin_file = \"{pin}\"\n"
+            )
+    };
+    std::fs::write(dir.join("motte.toml"), config("kek", "pin")).expect("it can be written");
+    let (name, path) = ("SOFTHSM2_CONF", dir.join("softhsm.conf"));
+    for _ in 0..2 {
+        let broker = Broker::start_with(dir, (name, &path), &["serve", "--config", "motte.toml"]);
+        broker.event("life.listening");
+        assert!(broker.terminate());
+    }
+    assert!(!dir.join("state.key").exists(), "no key is in a file");
+    let mut status = Command::new(binary());
+    status.current_dir(dir).env(name, &path).args(["vault", "status", "--config", "motte.toml"]);
+    let (good, text) = finish(&mut status);
+    assert!(good && text.contains("opened by PKCS#11 key") && text.contains("object=kek"), "{text}");
+    for (config, expected) in [
+        (config("other", "pin"), "a key in a token was given that opens none of it"),
+        (config("none", "pin"), "the token has no AES key under this name"),
+        (config("kek", "wrong-pin"), "does not open with this PIN"),
+    ] {
+        std::fs::write(dir.join("wrong.toml"), config).expect("it can be written");
+        let mut command = Command::new(binary());
+        command.current_dir(dir).env(name, &path).args(["serve", "--config", "wrong.toml"]);
+        let (good, text) = finish(&mut command);
+        assert!(
+            !good && text.contains(expected) && text.contains("is opened by PKCS#11 key"),
+            "{expected}: {text}"
+        );
+    }
+}

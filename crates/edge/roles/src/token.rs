@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_lc_rs::digest::{SHA256, SHA384, digest};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
-use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
@@ -289,11 +288,10 @@ impl Signer for TokenSigner {
     }
 }
 
-/// Form of what a token sealed: AES-GCM with a nonce of 96 bits before it and the tag behind it.
-const AES_GCM: u8 = 1;
-const NONCE_BYTES: usize = 12;
-/// Associated data, which keeps what is sealed here apart from other uses of the same key.
-const VAULT: &[u8] = b"motte vault key v1";
+/// Form of what a token sealed: AES-CBC without padding, the initialization vector before it. Every token has it. It says
+/// nothing about changes, and need not: what is sealed is a random key with a known name, so a changed one has another name.
+const AES_CBC: u8 = 1;
+const VECTOR_BYTES: usize = 16;
 
 /// An AES key in a token that seals and opens the key of a vault.
 pub(crate) struct TokenSecret {
@@ -324,33 +322,30 @@ impl TokenSecret {
         Ok(Self { session: Mutex::new(session), key, address: text.to_owned() })
     }
 
-    /// Seals a key with a new nonce.
+    /// Seals a key with a new initialization vector.
     ///
     /// # Errors
     /// What the token says.
     pub(crate) fn seal(&self, key: &[u8; KEY_BYTES]) -> Result<Vec<u8>, String> {
-        let mut nonce = [0; NONCE_BYTES];
-        aws_lc_rs::rand::fill(&mut nonce).map_err(|_| "the system gave no randomness".to_owned())?;
-        let mut out = vec![AES_GCM];
-        out.extend_from_slice(&nonce);
-        let sealed =
-            self.with_gcm(&mut nonce, |session, mechanism| session.encrypt(mechanism, self.key, key))?;
-        out.extend_from_slice(&sealed);
-        Ok(out)
+        let mut vector = [0; VECTOR_BYTES];
+        aws_lc_rs::rand::fill(&mut vector).map_err(|_| "the system gave no randomness".to_owned())?;
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let sealed = session.encrypt(&Mechanism::AesCbc(vector), self.key, key);
+        let sealed = sealed.map_err(|error| self.told(&error))?;
+        Ok([&[AES_CBC], vector.as_slice(), &sealed].concat())
     }
 
-    /// Opens what [`Self::seal`] gave.
+    /// Opens what [`Self::seal`] gave; of something else it makes a key with another name.
     ///
     /// # Errors
-    /// What the token says, or that this is nothing it sealed.
+    /// What the token says, or that this is nothing a token sealed.
     pub(crate) fn open(&self, sealed: &[u8]) -> Result<DataKey, String> {
         let no = || "this was not sealed by a token".to_owned();
         let (form, rest) = sealed.split_first().ok_or_else(no)?;
-        let (nonce, rest) =
-            rest.split_first_chunk::<NONCE_BYTES>().filter(|_| *form == AES_GCM).ok_or_else(no)?;
-        let mut nonce = *nonce;
-        let open = |session: &Session, mechanism: &Mechanism<'_>| session.decrypt(mechanism, self.key, rest);
-        let opened = Zeroizing::new(self.with_gcm(&mut nonce, open)?);
+        let (vector, rest) = rest.split_first_chunk().filter(|_| *form == AES_CBC).ok_or_else(no)?;
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = session.decrypt(&Mechanism::AesCbc(*vector), self.key, rest);
+        let opened = Zeroizing::new(opened.map_err(|error| self.told(&error))?);
         let mut key = Zeroizing::new([0; KEY_BYTES]);
         if opened.len() != KEY_BYTES {
             return Err(no());
@@ -359,15 +354,8 @@ impl TokenSecret {
         Ok(DataKey::from_bytes(key))
     }
 
-    fn with_gcm(
-        &self,
-        nonce: &mut [u8],
-        run: impl FnOnce(&Session, &Mechanism<'_>) -> Result<Vec<u8>, Error>,
-    ) -> Result<Vec<u8>, String> {
-        let told = |error: Error| fault(&self.address, &error, "see what the token says; it must do AES-GCM");
-        let parameters = GcmParams::new(nonce, VAULT, 128.into()).map_err(told)?;
-        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        run(&session, &Mechanism::AesGcm(parameters)).map_err(told)
+    fn told(&self, error: &Error) -> String {
+        fault(&self.address, error, "see what the token says; the key must encrypt and decrypt with AES-CBC")
     }
 }
 
