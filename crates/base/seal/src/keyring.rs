@@ -278,16 +278,14 @@ impl Keyring {
         self.entries.get(&number).map(|entry| entry.group)
     }
 
-    /// Groups that have a key, in order.
-    pub fn group_numbers(&self) -> Vec<u32> {
-        let mut groups: Vec<u32> = self.current.keys().copied().collect();
-        groups.sort_unstable();
-        groups
-    }
-
     /// Numbers of the keys of a group, also of those that were shredded, in order.
     pub fn numbers_of(&self, group: u32) -> Vec<u32> {
         self.entries.iter().filter(|(_, entry)| entry.group == group).map(|(number, _)| *number).collect()
+    }
+
+    /// The numbers of the groups that have a key, in no order.
+    pub fn group_numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        self.current.keys().copied()
     }
 
     /// Groups that have a key.

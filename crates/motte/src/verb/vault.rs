@@ -168,7 +168,8 @@ fn rotate_dek(args: &KeptArgs, keep_old: bool) -> Result<(), Fault> {
     let kept = Kept::there(args)?;
     let _lock = kept.lock()?;
     let mut ring = kept.keys()?;
-    for group in ring.group_numbers() {
+    let groups: Vec<u32> = ring.group_numbers().collect();
+    for group in groups {
         ring.rotate_dek(group).map_err(fault)?;
     }
     let old: BTreeSet<u32> = ring.retired().collect();

@@ -5,4 +5,5 @@ mod damage;
 mod disk_faults;
 mod model;
 mod plain;
+mod transfer;
 mod workload;
