@@ -1,22 +1,24 @@
 //! From a configuration to rules: every file it names is read, checked and put together. All faults are reported at once.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use motte_access::{CompiledPolicy, Methods, Policy, PolicyGeneration};
 use motte_config::{
-    AuthMethod, CertificateIdentity, ClientCertificates, Config, Listener, ListenerTls, Places, TlsVersion,
+    AuthMethod, CertificateIdentity, ClientCertificates, Config, Listener, ListenerTls, Places, StaleList,
+    TlsVersion,
 };
 use motte_event::{Event, life};
 use motte_identity::{Authenticator, CertificateName, PasswordFile, Requirements};
 use motte_roles::{KeyId, read_open};
-use motte_transport::{ClientAuth, ServerTls, Stages, TlsOptions, WebSocketOptions};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use motte_transport::{ClientAuth, Revocation, ServerTls, Stages, TlsOptions, WebSocketOptions};
+use rustls_pki_types::CertificateDer;
 
 use crate::admission::Bounds;
 use crate::clock::unix_ms;
 use crate::keyring::{Keyring, Keys};
+use crate::revocation::{List, newest};
 use crate::rules::{ListenerRules, Rules};
 
 /// Days before expiry from which a certificate is warned about.
@@ -89,7 +91,8 @@ pub(crate) fn assemble(
             events.push(life::plaintext_exception(&listener.name, &until.to_string()));
         }
         if let Some(stages) = stages(listener, &mut keys, &mut events, &mut faults) {
-            listeners.push(Arc::new(listener_rules(listener, stages, &authenticator)));
+            let (stages, lists) = stages;
+            listeners.push(Arc::new(listener_rules(listener, stages, lists, &authenticator)));
         }
     }
     let limits = &config.limits;
@@ -117,7 +120,12 @@ fn backlog_max(memory_bytes_max: u64, workers: usize) -> usize {
     usize::try_from(memory_bytes_max / 4).unwrap_or(usize::MAX) / workers.max(1)
 }
 
-fn listener_rules(listener: &Listener, stages: Stages, authenticator: &Authenticator) -> ListenerRules {
+fn listener_rules(
+    listener: &Listener,
+    stages: Stages,
+    lists: Vec<List>,
+    authenticator: &Authenticator,
+) -> ListenerRules {
     ListenerRules {
         name: Arc::from(listener.name.as_str()),
         limits: Arc::new(crate::limits::session_limits(&listener.limits)),
@@ -125,6 +133,7 @@ fn listener_rules(listener: &Listener, stages: Stages, authenticator: &Authentic
         requirements: requirements(listener),
         authenticator: authenticator.clone(),
         connect_timeout_ms: u64::from(listener.limits.connect_timeout_s) * 1_000,
+        lists,
         written: listener.clone(),
     }
 }
@@ -215,16 +224,17 @@ fn stages(
     keys: &mut Keys<'_>,
     events: &mut Vec<Event>,
     faults: &mut Faults<'_>,
-) -> Option<Stages> {
+) -> Option<(Stages, Vec<List>)> {
     let tls = match &listener.tls {
-        Some(written) => Some(tls(&listener.name, written, keys, events, faults)?),
+        Some(written) => tls(&listener.name, written, keys, events, faults).map(Some)?,
         None => None,
     };
+    let (tls, lists) = tls.map_or((None, Vec::new()), |(tls, lists)| (Some(tls), lists));
     let websocket = listener.websocket.as_ref().map(|written| {
         Arc::new(WebSocketOptions { path: written.path.clone(), origins: written.origins.clone() })
     });
     let proxies = listener.proxy_protocol.as_ref().map(|proxy| proxy.from.iter().copied().collect());
-    Some(Stages { proxies, tls, websocket })
+    Some((Stages { proxies, tls, websocket }, lists))
 }
 
 fn tls(
@@ -233,7 +243,7 @@ fn tls(
     keys: &mut Keys<'_>,
     events: &mut Vec<Event>,
     faults: &mut Faults<'_>,
-) -> Option<ServerTls> {
+) -> Option<(ServerTls, Vec<List>)> {
     let before = faults.found.len();
     let own = written
         .certificates
@@ -248,22 +258,8 @@ fn tls(
         .collect();
     let client_ca =
         written.client_ca.iter().filter_map(|path| certificates(path, faults)).flatten().collect();
-    let crls: Vec<_> = written
-        .crl
-        .iter()
-        .filter_map(|path| {
-            let lists = revocation_lists(path, faults)?;
-            let now_s = unix_ms() / 1_000;
-            let ended = |der: &[u8]| {
-                motte_pki::inspect_revocation_list(der).is_some_and(|facts| facts.days_left(now_s).is_none())
-            };
-            if lists.iter().any(|der| ended(der)) {
-                events.push(life::revocation_list_expired(&path.display().to_string()));
-            }
-            Some(lists)
-        })
-        .flatten()
-        .collect();
+    let lists: Vec<List> =
+        written.crl.iter().filter_map(|path| lists(path, events, faults)).flatten().collect();
     if faults.found.len() > before {
         return None;
     }
@@ -279,9 +275,14 @@ fn tls(
             ClientCertificates::Required => ClientAuth::Required,
         },
         client_ca,
-        crls,
+        crls: newest(lists.iter().cloned()),
+        revocation: Revocation {
+            is_expected: !written.crl_url.is_empty() || !written.crl.is_empty(),
+            accepts_stale: written.crl_stale == StaleList::Accept,
+        },
     };
-    ServerTls::new(options).map_err(|error| faults.push(format!("listener {listener}: {error}"))).ok()
+    let tls = ServerTls::new(options).map_err(|error| faults.push(format!("listener {listener}: {error}")));
+    tls.ok().map(|tls| (tls, lists))
 }
 
 fn certificates(path: &Path, faults: &mut Faults<'_>) -> Option<Vec<CertificateDer<'static>>> {
@@ -291,25 +292,48 @@ fn certificates(path: &Path, faults: &mut Faults<'_>) -> Option<Vec<CertificateD
         .ok()
 }
 
-fn revocation_lists(
-    path: &Path,
-    faults: &mut Faults<'_>,
-) -> Option<Vec<CertificateRevocationListDer<'static>>> {
-    let text = text(path, "revocation list", faults)?;
-    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(text.as_bytes()).collect();
-    match lists {
-        Ok(lists) if !lists.is_empty() => Some(lists),
-        Ok(_) => {
-            let what =
-                "no revocation list in it; it must hold a block that begins with -----BEGIN X509 CRL-----";
-            faults.about(path, &format!("{}: {what}", path.display()));
-            None
+/// The lists of a file, or of all files of a directory; those past their end are told of.
+fn lists(path: &Path, events: &mut Vec<Event>, faults: &mut Faults<'_>) -> Option<Vec<List>> {
+    let opened = (faults.open)(path);
+    let files = match opened.as_ref().map_err(drop).and_then(|file| files_in(file, path).map_err(drop)) {
+        Ok(Some(names)) => {
+            names.iter().map(|name| (path.join(name), (faults.open)(&path.join(name)))).collect()
         }
-        Err(error) => {
-            faults.about(path, &format!("{}: damaged PEM: {error}", path.display()));
-            None
+        Ok(None) | Err(()) => vec![(path.to_owned(), opened)],
+    };
+    let mut all = Vec::new();
+    for (file, opened) in files {
+        let bytes =
+            read_open(opened, &file, "revocation list").map_err(|fault| faults.about(path, &fault)).ok()?;
+        let found: Vec<List> =
+            motte_pki::revocation_lists(bytes.as_bytes()).into_iter().filter_map(List::read).collect();
+        if found.is_empty() {
+            let what = "no revocation list in it; it must hold undamaged blocks that begin with -----BEGIN X509 CRL-----";
+            faults.about(path, &format!("{}: {what}", file.display()));
+            return None;
+        }
+        if found.iter().any(|list| list.facts.is_over(unix_ms() / 1_000)) {
+            events.push(life::revocation_list_expired(&file.display().to_string()));
+        }
+        all.extend(found);
+    }
+    Some(all)
+}
+
+/// Names of the files in an open directory that are lists by their names, in order; `None` when it is no directory.
+fn files_in(file: &std::fs::File, path: &Path) -> std::io::Result<Option<Vec<std::ffi::OsString>>> {
+    if !file.metadata()?.is_dir() {
+        return Ok(None);
+    }
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(file)? {
+        let name = std::ffi::OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
+        if motte_config::is_list_name(&path.join(&name)) {
+            names.push(name);
         }
     }
+    names.sort_unstable();
+    Ok(Some(names))
 }
 
 fn expiry(leaf: &CertificateDer<'_>, path: &Path) -> Option<Event> {

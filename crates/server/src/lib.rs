@@ -26,6 +26,7 @@ mod notice;
 mod opening;
 mod questions;
 mod reloading;
+mod revocation;
 mod rules;
 mod scrape;
 mod sealing;

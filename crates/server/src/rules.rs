@@ -11,12 +11,13 @@ use motte_session::SessionLimits;
 use motte_transport::{ServerTls, Stages, Stream};
 
 use crate::admission::Bounds;
+use crate::revocation::List;
 
 /// Why a live client may no longer stay, beyond what its credentials say.
 pub(crate) type Distrust = Arc<dyn Fn(&ClientPrincipal) -> Result<(), String> + Send + Sync>;
 
 /// What holds for the connections of one listener.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ListenerRules {
     pub(crate) name: Arc<str>,
     pub(crate) written: Listener,
@@ -25,6 +26,8 @@ pub(crate) struct ListenerRules {
     pub(crate) requirements: Requirements,
     pub(crate) authenticator: Authenticator,
     pub(crate) connect_timeout_ms: u64,
+    /// Revocation lists from files; those from addresses come beside them.
+    pub(crate) lists: Vec<List>,
 }
 
 impl ListenerRules {

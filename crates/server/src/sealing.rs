@@ -212,6 +212,10 @@ pub fn places<'a>(files: impl Iterator<Item = &'a Path>) -> BTreeSet<PathBuf> {
 }
 
 fn place(file: &Path) -> Option<PathBuf> {
+    if file.is_dir() {
+        // Of revocation lists.
+        return file.canonicalize().ok();
+    }
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let parent = parent.canonicalize().ok()?;
     if parent == Path::new("/") { file.canonicalize().ok() } else { Some(parent) }

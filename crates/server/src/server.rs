@@ -168,6 +168,8 @@ pub(crate) enum Command {
     Reload(Option<SyncSender<Result<(), ReloadError>>>),
     /// Something happened outside that belongs into the log.
     Tell(Event),
+    /// Revocation lists came that the rules do not know.
+    Lists,
     /// A worker ended by itself.
     WorkerEnded { shard: u16, cause: String },
 }
@@ -203,6 +205,11 @@ impl Handle {
     pub fn tell(&self, event: Event) {
         // A supervisor that is gone writes nothing more.
         let _ = self.commands.send(Command::Tell(event));
+    }
+
+    /// New revocation lists are held.
+    pub(crate) fn lists_came(&self) {
+        let _ = self.commands.send(Command::Lists);
     }
 
     pub(crate) fn worker_ended(&self, shard: u16, cause: String) {

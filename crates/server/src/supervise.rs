@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalHandle, Signals};
 
 use crate::admission::Admission;
-use crate::assemble::{self, Assembled, OpenFile};
+use crate::assemble::{self, AssembleError, Assembled, OpenFile};
 use crate::clock::Clock;
 use crate::door::{self, Doors};
 use crate::handshakes::Handshakes;
@@ -29,6 +29,7 @@ use crate::log::{self, Log, LogThread};
 use crate::metrics::{ProcessFacts, Reports, exposition};
 use crate::questions::Questions;
 use crate::reloading::{self, ReloadError};
+use crate::revocation::{self, Revocation};
 use crate::rules::Rules;
 use crate::scrape::{BoundScrape, Scrape};
 use crate::sealing::{Sealed, SelfConfinement};
@@ -54,6 +55,7 @@ pub(crate) struct Supervisor {
     read_config: Option<ReadConfig>,
     fixed_policy: bool,
     keyring: Keyring,
+    revocation: Revocation,
     open: OpenFile,
     rules: Arc<Rules>,
     commands: Receiver<Command>,
@@ -71,12 +73,6 @@ pub(crate) struct Supervisor {
     sealed: Sealed,
     addresses: Vec<Bound>,
     sockets: Vec<PathBuf>,
-}
-
-/// Runs workers in threads of their own.
-fn start(workers: Vec<Worker>, handle: &Handle) -> Result<Vec<JoinHandle<()>>, StartError> {
-    let threads = workers.into_iter().map(|worker| spawn(worker, handle.clone()));
-    threads.collect::<io::Result<_>>().map_err(StartError::system("a thread"))
 }
 
 impl Supervisor {
@@ -116,8 +112,7 @@ impl Supervisor {
         events.extend(sealed.events());
         let (log, log_thread) = open_log(&config, options.log_sink)?;
         let admission = Admission::new(rules.bounds);
-        let questions = Questions::start(usize::from(config.hash_threads), config.hash_queue as usize)
-            .map_err(StartError::system("a thread"))?;
+        let questions = questions(&config)?;
         let makings = Makings {
             clock,
             rules: &rules,
@@ -132,10 +127,13 @@ impl Supervisor {
         let mut made = makings.workers(doors)?;
         events.extend(furnish(&mut made, snapshot.zip(state.as_ref()), &config, &rules, clock, &exchange));
         options.before.into_iter().chain(events).for_each(|event| log.event(event));
-        let scrape = scrape.map(|bound| bound.serve(page(reports, exchange.clone(), clock))).transpose();
+        let page = page(reports, exchange.clone(), clock);
+        let scrape = scrape.map(|bound| bound.serve(page)).transpose();
         let scrape = scrape.map_err(StartError::system("a thread"))?;
         let inboxes = made.inboxes;
-        let workers = start(made.workers, &handle)?;
+        let revocation = Revocation::start(options.outward, handle.clone());
+        let (revocation, rules) = begin_revocation(revocation, &config, rules, (&inboxes, &log))?;
+        let workers = run_all(made.workers, &handle)?;
         let signals = signals.map(|signals| watch_signals(signals, handle)).transpose()?;
         door::announce(&addresses, &log);
         Ok(Self {
@@ -143,6 +141,7 @@ impl Supervisor {
             read_config: options.read_config,
             fixed_policy,
             keyring,
+            revocation,
             open,
             rules,
             commands,
@@ -184,6 +183,7 @@ impl Supervisor {
                     }
                 }
                 Ok(Command::Tell(event)) => self.log.event(event),
+                Ok(Command::Lists) => self.renew(),
                 Ok(Command::WorkerEnded { shard, cause }) => break Err(RunError::Worker { shard, cause }),
                 Ok(Command::Stop(cause)) => break self.stop(cause),
                 // All handles are gone: nobody can ask any more, so this is the end as well.
@@ -224,20 +224,33 @@ impl Supervisor {
         };
         let Assembled { rules, events, keys } =
             assemble::assemble(&config, self.inboxes.len(), policy, &mut self.keyring, &mut self.open)?;
-        self.rules = Arc::new(rules);
+        self.revocation.plan(&config, &rules);
+        let rules = match revocation::renewed(&rules, &self.revocation) {
+            Ok(renewed) => renewed.unwrap_or(rules),
+            Err(error) => return Err(AssembleError(vec![error.to_string()]).into()),
+        };
         self.admission.set_bounds(self.rules.bounds);
         self.exchange.memory().set_max(config.limits.memory_bytes_max);
         self.exchange.retained_mut().set_limits(retained_limits(&config));
         self.config = config;
         self.sealed.look_again();
-        for inbox in self.inboxes.iter() {
-            inbox.put(Letter::Reload(Arc::clone(&self.rules)));
-        }
+        self.rules = put_in_force(Arc::new(rules), &self.inboxes);
         self.keyring.in_force(keys);
-        for event in events {
+        for event in events.into_iter().chain(self.revocation.missing()) {
             self.log.event(event);
         }
         Ok(())
+    }
+
+    /// Puts revocation lists in force that came since.
+    fn renew(&mut self) {
+        match revocation::renewed(&self.rules, &self.revocation) {
+            Ok(Some(renewed)) => self.rules = put_in_force(Arc::new(renewed), &self.inboxes),
+            Ok(None) => {}
+            Err(error) => {
+                self.log.event(life::revocation_list_unfetched("all addresses", &error.to_string()));
+            }
+        }
     }
 
     /// The clean stop, unless it is asked for a second time meanwhile.
@@ -302,7 +315,7 @@ impl Supervisor {
                     Command::Reload(Some(asker)) => {
                         let _ = asker.try_send(Err(ReloadError::Stopped));
                     }
-                    Command::Reload(None) => {}
+                    Command::Reload(None) | Command::Lists => {}
                     Command::Tell(event) => self.log.event(event),
                 }
             }
@@ -350,6 +363,44 @@ fn open_vault(config: &Config, keyring: &mut Keyring) -> Result<Option<vault::Op
         return Ok(None);
     };
     Ok(Some(vault::open(state, &access)?))
+}
+
+/// The threads for questions that take long.
+fn questions(config: &Config) -> Result<Questions, StartError> {
+    let questions = Questions::start(usize::from(config.hash_threads), config.hash_queue as usize);
+    questions.map_err(StartError::system("a thread"))
+}
+
+/// Runs each worker in a thread of its own.
+fn run_all(workers: Vec<Worker>, handle: &Handle) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let threads: io::Result<Vec<_>> =
+        workers.into_iter().map(|worker| spawn(worker, handle.clone())).collect();
+    threads.map_err(StartError::system("a thread"))
+}
+
+/// Lists from addresses, fetched as far as they can be before anybody connects, and the rules with them.
+fn begin_revocation(
+    revocation: io::Result<Revocation>,
+    config: &Config,
+    rules: Arc<Rules>,
+    (inboxes, log): (&[Inbox], &Log),
+) -> Result<(Revocation, Arc<Rules>), StartError> {
+    let revocation = revocation.map_err(StartError::system("a thread"))?;
+    revocation.plan(config, &rules);
+    revocation.missing().into_iter().for_each(|event| log.event(event));
+    match revocation::renewed(&rules, &revocation) {
+        Ok(Some(renewed)) => Ok((revocation, put_in_force(Arc::new(renewed), inboxes))),
+        Ok(None) => Ok((revocation, rules)),
+        Err(error) => Err(AssembleError(vec![error.to_string()]).into()),
+    }
+}
+
+/// Hands rules to all workers.
+fn put_in_force(rules: Arc<Rules>, inboxes: &[Inbox]) -> Arc<Rules> {
+    for inbox in inboxes {
+        inbox.put(Letter::Reload(Arc::clone(&rules)));
+    }
+    rules
 }
 
 /// How many workers: as configured, or one for each core.

@@ -24,7 +24,7 @@ pub use listener::{
     AuthMethod, Certificate, CertificateIdentity, ClientCertificates, Endpoint, Kind, Listener, ListenerTls,
     ProxyProtocol, TlsVersion, WebSocket,
 };
-pub use listener_tls::StaleList;
+pub use listener_tls::{StaleList, is_list_name};
 pub use meant::{Config, KeyPlace, LogFormat, parse, parse_development};
 pub use outward::{Egress, OUTWARD_MAX, Outward, Purpose};
 pub use reading::Places;

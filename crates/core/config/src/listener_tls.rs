@@ -1,5 +1,7 @@
 //! TLS of a listener, from what is written.
 
+use std::path::Path;
+
 use toml::Spanned;
 
 use crate::error::Faults;
@@ -20,6 +22,11 @@ pub enum StaleList {
     Refuse,
     /// They are taken, unless the list that is there names them.
     Accept,
+}
+
+/// Whether a file of a directory of revocation lists is one, by its name: `.pem` or `.crl`.
+pub fn is_list_name(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "pem" || extension == "crl")
 }
 
 /// Reads and checks `[listener.tls]`.

@@ -3,11 +3,13 @@
 //! Never here: sockets, files, clocks. `now` comes as unix seconds.
 
 mod authority;
+mod fetched;
 mod inspect;
 mod pem;
 mod revocation;
 
 pub use authority::{Authority, Issued, PkiError};
+pub use fetched::{ListFacts, is_signed_by_one, list_facts, revocation_lists};
 pub use inspect::{Facts, inspect};
 pub use pem::{PemError, certificates, private_key};
 pub use revocation::{RevocationFacts, Revoked, inspect_revocation_list, revocation_list, serial_number};

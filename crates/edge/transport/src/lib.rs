@@ -3,6 +3,7 @@
 //! A [`Stream`] carries bytes of MQTT, whatever is below; it knows nothing of MQTT. Nothing here blocks, but the client end.
 
 mod client;
+mod client_certificates;
 mod listen;
 mod proxy_header;
 mod socket;
@@ -20,5 +21,5 @@ pub use rustls::sign::SigningKey;
 pub use rustls_pki_types::PrivateKeyDer;
 pub use socket::Socket;
 pub use stream::{Progress, Refusal, Stages, Stream, TlsFacts};
-pub use tls::{ClientAuth, ServerTls, TlsError, TlsOptions};
+pub use tls::{ClientAuth, Revocation, ServerTls, TlsError, TlsOptions};
 pub use websocket::{Upgrade, UpgradeAnswer, WebSocketBytes, WebSocketOptions};

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use motte_pki::Facts;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey};
-use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
+use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
+
+use crate::client_certificates::verifier;
 
 /// Whether clients show certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +42,17 @@ pub struct TlsOptions {
     pub client_ca: Vec<CertificateDer<'static>>,
     /// Revocation lists; where there is one, a certificate whose status is not known is refused.
     pub crls: Vec<CertificateRevocationListDer<'static>>,
+    /// What is wanted of revocation lists.
+    pub revocation: Revocation,
+}
+
+/// What is wanted of revocation lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Revocation {
+    /// Lists are to be there: without any, nobody's status is known.
+    pub is_expected: bool,
+    /// A status that is not known, and a list past its end, are no reason to refuse.
+    pub accepts_stale: bool,
 }
 
 /// Why TLS cannot be offered.
@@ -80,6 +93,17 @@ pub enum TlsError {
 pub struct ServerTls {
     pub(crate) config: Arc<ServerConfig>,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
+    makings: Arc<Makings>,
+}
+
+/// What a configuration is made of beside revocation lists.
+pub(crate) struct Makings {
+    pub(crate) provider: Arc<CryptoProvider>,
+    versions: Vec<&'static SupportedProtocolVersion>,
+    resolver: Arc<Names>,
+    pub(crate) client_auth: ClientAuth,
+    pub(crate) client_ca: Vec<CertificateDer<'static>>,
+    pub(crate) revocation: Revocation,
 }
 
 impl std::fmt::Debug for ServerTls {
@@ -102,11 +126,36 @@ impl ServerTls {
         if options.v12 {
             versions.push(&rustls::version::TLS12);
         }
-        let verifier = verifier(&options, &provider)?;
         let resolver = Arc::new(Names::new(options.certificates)?);
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&versions)
+        let TlsOptions { client_auth, client_ca, revocation, crls, .. } = options;
+        Self::make(
+            Arc::new(Makings { provider, versions, resolver, client_auth, client_ca, revocation }),
+            &crls,
+        )
+    }
+
+    /// The same with other revocation lists.
+    ///
+    /// # Errors
+    /// [`TlsError::Verifier`].
+    pub fn with_lists(&self, lists: &[CertificateRevocationListDer<'static>]) -> Result<Self, TlsError> {
+        Self::make(Arc::clone(&self.makings), lists)
+    }
+
+    /// Authorities of client certificates.
+    pub fn client_ca(&self) -> &[CertificateDer<'static>] {
+        &self.makings.client_ca
+    }
+
+    fn make(
+        makings: Arc<Makings>,
+        lists: &[CertificateRevocationListDer<'static>],
+    ) -> Result<Self, TlsError> {
+        let verifier = verifier(&makings, lists)?;
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&makings.provider))
+            .with_protocol_versions(&makings.versions)
             .map_err(TlsError::Nothing)?;
+        let resolver = Arc::clone(&makings.resolver);
         let mut config = match &verifier {
             Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
             None => builder.with_no_client_auth(),
@@ -122,7 +171,7 @@ impl ServerTls {
         } else {
             config.send_tls13_tickets = 0;
         }
-        Ok(Self { config: Arc::new(config), verifier })
+        Ok(Self { config: Arc::new(config), verifier, makings })
     }
 
     /// Whether a client must show a certificate.
@@ -173,31 +222,6 @@ fn choose<T: Copy, N: std::fmt::Debug>(
             .ok_or_else(|| (wanted.clone(), all.iter().map(named).collect::<Vec<_>>().join(", ")))
     };
     wanted.iter().map(find).collect()
-}
-
-fn verifier(
-    options: &TlsOptions,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
-    if options.client_auth == ClientAuth::None {
-        return Ok(None);
-    }
-    let fault = |error: &dyn std::fmt::Display| TlsError::Verifier(error.to_string());
-    let mut roots = RootCertStore::empty();
-    for authority in &options.client_ca {
-        roots.add(authority.clone()).map_err(|error| fault(&error))?;
-    }
-    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-        .with_crls(options.crls.iter().cloned())
-        // A list past its end says nothing about what was revoked since: refuse rather than guess.
-        .enforce_revocation_expiration();
-    if options.client_auth == ClientAuth::Optional {
-        builder = builder.allow_unauthenticated();
-    }
-    builder
-        .build()
-        .map(|verifier| Some(verifier as Arc<dyn ClientCertVerifier>))
-        .map_err(|error| fault(&error))
 }
 
 /// Chooses a certificate by the client's server name.

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use motte_config::Config;
+use motte_config::{Config, is_list_name};
 use motte_roles::{Link, LinkError, Task};
 use motte_server::OpenFile;
 
@@ -55,11 +55,16 @@ pub(crate) fn opener(files: Arc<Mutex<Given>>) -> OpenFile {
 
 /// Opens what a configuration names, except for keys, and hands it to the core.
 pub(crate) fn send(config: &Config, to: &Link) -> Result<(), LinkError> {
-    let mut files = config.files_without_secrets();
+    let mut files: Vec<PathBuf> = config.files_without_secrets().into_iter().map(Path::to_owned).collect();
+    let lists = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()).flat_map(|tls| &tls.crl);
+    // Of a directory of revocation lists also what is in it: the core finds the names there and asks for the files.
+    for entry in lists.filter_map(|path| path.read_dir().ok()).flatten().flatten() {
+        files.extend(Some(entry.path()).filter(|path| is_list_name(path)));
+    }
     files.sort_unstable();
     files.dedup();
-    for path in files {
-        let file = |errno| Task::File { path: path.to_owned(), errno };
+    for path in &files {
+        let file = |errno| Task::File { path: path.clone(), errno };
         match File::open(path) {
             Ok(opened) => to.send_with(&file(0), opened.as_fd())?,
             Err(error) => {

@@ -16,7 +16,7 @@ use crate::harness::*;
 
 const POLICY: &str = "version = 1\n[role.all]\nrules = [{ allow = [\"publish\", \"subscribe\"], topics = [\"#\"] }]\n[authenticated]\nroles = [\"all\"]\n";
 
-fn now_s() -> u64 {
+pub fn now_s() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }
 
@@ -28,7 +28,7 @@ fn write_pair(directory: &Path, name: &str, issued: &Issued) {
 }
 
 /// An authority, a server and a device, as files; and a configuration that uses them.
-fn secured(directory: &Path) -> (Config, Authority) {
+pub fn secured(directory: &Path) -> (Config, Authority) {
     let (authority, root) = Authority::create("test", now_s()).unwrap();
     write_pair(directory, "ca", &root);
     let server =
@@ -47,7 +47,7 @@ fn secured(directory: &Path) -> (Config, Authority) {
     (motte_config::parse(&text, "test.toml", jiff::civil::date(2026, 1, 1)).unwrap(), authority)
 }
 
-fn dial(running: &Running, directory: &Path) -> StreamOwned<ClientConnection, TcpStream> {
+pub fn dial(running: &Running, directory: &Path) -> StreamOwned<ClientConnection, TcpStream> {
     dial_in_fragments(running, directory, None)
 }
 

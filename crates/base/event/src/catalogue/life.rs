@@ -61,4 +61,13 @@ events! { "life":
     outward_ready "MOTTE-L-0041" Notice ()
         "The process that connects out runs and knows where to."
         "Nothing.";
+    revocation_list_fetched "MOTTE-L-0042" Notice (url: &str = "where it was fetched from", number: u64 = "number of the list", until: &str = "when it ends")
+        "A new revocation list was fetched and is in force; clients that it names have been disconnected."
+        "Nothing.";
+    revocation_list_unfetched "MOTTE-L-0043" Warning (url: &str = "where it was to be fetched from", cause: &str = "why it was not, or was not taken")
+        "A revocation list could not be fetched, or what came is not a list that may be used. The one that is held stays in force."
+        "See that the address answers with the authority's current list, and that the authority which signed it is in client_ca. It is tried again.";
+    revocation_list_missing "MOTTE-L-0044" Error (listener: &str = "listener", url: &str = "where the list is to come from")
+        "There is no revocation list from this address so far. With crl_stale = \"refuse\" client certificates whose status no other list tells are refused."
+        "See life.revocation_list_unfetched for the cause. The list is put in force when it comes.";
 }
