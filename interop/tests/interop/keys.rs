@@ -19,7 +19,7 @@ use crate::site::{CONFIG, Site};
 type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// A client that trusts the site's authority; with the certificate of an identity.
-fn client(site: &Site, identity: Option<&str>) -> Arc<ClientConfig> {
+pub fn client(site: &Site, identity: Option<&str>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(site.path("ca.pem")).expect("it is PEM")).expect("an authority");
     let builder =
@@ -35,7 +35,7 @@ fn client(site: &Site, identity: Option<&str>) -> Arc<ClientConfig> {
 }
 
 /// A full handshake; what is wrong otherwise.
-fn handshake(address: SocketAddr, client: &Arc<ClientConfig>) -> Result<Tls, String> {
+pub fn handshake(address: SocketAddr, client: &Arc<ClientConfig>) -> Result<Tls, String> {
     let tcp = TcpStream::connect(address).map_err(|error| error.to_string())?;
     tcp.set_read_timeout(Some(Duration::from_secs(10))).map_err(|error| error.to_string())?;
     let name = ServerName::try_from("localhost").expect("a name");

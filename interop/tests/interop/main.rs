@@ -8,6 +8,7 @@ mod clients;
 mod hole;
 mod import;
 mod keys;
+mod outward;
 mod process;
 mod sealed;
 mod site;
