@@ -1,16 +1,20 @@
 //! From the broker's question who a client is to identity's answer.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use motte_broker::{Question, Verdict};
 use motte_event::gate;
-use motte_identity::{Authenticator, Credentials, Refusal, Step};
+use motte_identity::{Answerer, Authenticator, Credentials, Refusal, RemoteQuestion, Step, answerer};
 use motte_seal::SecretBytes;
 use motte_wire::{Connect, ReasonCode};
 
 use crate::connection::Connection;
+use crate::hook::{Judged, unavailable};
+use crate::lane::Lane;
 use crate::log::Log;
 use crate::notice::address_text;
+use crate::rules::ListenerRules;
 
 /// How a question was taken.
 pub(crate) enum Asked {
@@ -18,6 +22,8 @@ pub(crate) enum Asked {
     Known(Verdict),
     /// This finds out, slowly.
     Slow(Box<dyn FnOnce() -> Verdict + Send>),
+    /// This asks a service, in its lane.
+    Remote(Lane, Box<dyn FnOnce() -> Verdict + Send>),
 }
 
 /// Who a failed login is reported for.
@@ -45,12 +51,37 @@ pub(crate) fn ask(connection: &Connection, question: &Question<'_>, log: &Log) -
         listener: Arc::clone(&rules.name),
         log: log.clone(),
     };
+    let credentials = match remote(rules, credentials, connect.client_id) {
+        Answerer::Local(credentials) => credentials,
+        Answerer::Known(verdict) => return Asked::Known(answer(verdict, &attempt)),
+        Answerer::Service(question) => return ask_service(rules, *question, attempt),
+    };
     match rules.authenticator.begin(credentials, &rules.requirements) {
         Step::Done(verdict) => Asked::Known(answer(verdict, &attempt)),
         Step::Ask(question) => {
             Asked::Slow(Box::new(move || answer(Authenticator::finish(question.answer()), &attempt)))
         }
     }
+}
+
+/// Who answers: the service of the listener, if it has one and nothing else decides.
+fn remote(rules: &ListenerRules, credentials: Credentials, client_id: &str) -> Answerer {
+    if rules.hook.is_none() {
+        return Answerer::Local(credentials);
+    }
+    answerer(credentials, client_id, &rules.requirements, |name| rules.authenticator.knows(name))
+}
+
+fn ask_service(rules: &ListenerRules, question: RemoteQuestion, attempt: Attempt) -> Asked {
+    let Some(hook) = rules.hook.clone() else {
+        return Asked::Known(unavailable("there is no service to ask".to_owned()));
+    };
+    let (lane, asked) = (hook.lane().clone(), Instant::now());
+    let work = move || match hook.judge(question, asked, &attempt.log) {
+        Judged::Verdict(verdict) => answer(verdict, &attempt),
+        Judged::Unavailable(cause) => unavailable(cause),
+    };
+    Asked::Remote(lane, Box::new(work))
 }
 
 fn credentials(connection: &Connection, connect: &Connect<'_>) -> Credentials {

@@ -11,12 +11,13 @@ use motte_config::{
 };
 use motte_event::{Event, life};
 use motte_identity::{Authenticator, CertificateName, PasswordFile, Requirements};
-use motte_roles::{KeyId, read_open};
+use motte_roles::{KeyId, OutwardClient, read_open};
 use motte_transport::{ClientAuth, Revocation, ServerTls, Stages, TlsOptions, WebSocketOptions};
 use rustls_pki_types::CertificateDer;
 
 use crate::admission::Bounds;
 use crate::clock::unix_ms;
+use crate::hook::HookService;
 use crate::keyring::{Keyring, Keys};
 use crate::revocation::{List, newest};
 use crate::rules::{ListenerRules, Rules};
@@ -72,6 +73,7 @@ pub(crate) fn assemble(
     policy: Result<Arc<CompiledPolicy>, PolicyGeneration>,
     keyring: &mut Keyring,
     open: &mut OpenFile,
+    outward: Option<&OutwardClient>,
 ) -> Result<Assembled, AssembleError> {
     let mut faults = Faults { places: &config.places, open, found: Vec::new() };
     let mut events = Vec::new();
@@ -85,6 +87,11 @@ pub(crate) fn assemble(
     };
     let passwords = read_passwords(config, &mut faults);
     let authenticator = Authenticator::new(Arc::new(passwords.unwrap_or_default()));
+    let hook = HookService::new(config, outward.cloned());
+    let hook = hook.unwrap_or_else(|error| {
+        faults.push(format!("the system has no random bytes: {error}"));
+        None
+    });
     let mut listeners = Vec::new();
     for listener in &config.listeners {
         if let Some(until) = listener.plaintext_until {
@@ -92,7 +99,14 @@ pub(crate) fn assemble(
         }
         if let Some(stages) = stages(listener, &mut keys, &mut events, &mut faults) {
             let (stages, lists) = stages;
-            listeners.push(Arc::new(listener_rules(listener, stages, lists, &authenticator)));
+            let uses =
+                listener.methods.iter().chain(&listener.all_of).any(|method| *method == AuthMethod::Http);
+            let hook = hook.as_ref().filter(|_| uses).cloned();
+            listeners.push(Arc::new(ListenerRules {
+                lists,
+                hook,
+                ..listener_rules(listener, stages, &authenticator)
+            }));
         }
     }
     let limits = &config.limits;
@@ -120,12 +134,7 @@ fn backlog_max(memory_bytes_max: u64, workers: usize) -> usize {
     usize::try_from(memory_bytes_max / 4).unwrap_or(usize::MAX) / workers.max(1)
 }
 
-fn listener_rules(
-    listener: &Listener,
-    stages: Stages,
-    lists: Vec<List>,
-    authenticator: &Authenticator,
-) -> ListenerRules {
+fn listener_rules(listener: &Listener, stages: Stages, authenticator: &Authenticator) -> ListenerRules {
     ListenerRules {
         name: Arc::from(listener.name.as_str()),
         limits: Arc::new(crate::limits::session_limits(&listener.limits)),
@@ -133,7 +142,8 @@ fn listener_rules(
         requirements: requirements(listener),
         authenticator: authenticator.clone(),
         connect_timeout_ms: u64::from(listener.limits.connect_timeout_s) * 1_000,
-        lists,
+        lists: Vec::new(),
+        hook: None,
         written: listener.clone(),
     }
 }

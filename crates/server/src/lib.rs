@@ -16,8 +16,10 @@ mod door;
 mod handshakes;
 #[cfg(motte_hole)]
 mod hole;
+mod hook;
 mod inbox;
 mod keyring;
+mod lane;
 mod limits;
 mod log;
 mod metrics;

@@ -11,6 +11,7 @@ use motte_session::SessionLimits;
 use motte_transport::{ServerTls, Stages, Stream};
 
 use crate::admission::Bounds;
+use crate::hook::HookService;
 use crate::revocation::List;
 
 /// Why a live client may no longer stay, beyond what its credentials say.
@@ -28,6 +29,8 @@ pub(crate) struct ListenerRules {
     pub(crate) connect_timeout_ms: u64,
     /// Revocation lists from files; those from addresses come beside them.
     pub(crate) lists: Vec<List>,
+    /// The service that says who clients are, where the listener takes its word.
+    pub(crate) hook: Option<Arc<HookService>>,
 }
 
 impl ListenerRules {

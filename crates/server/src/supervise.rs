@@ -12,7 +12,7 @@ use motte_access::PolicyGeneration;
 use motte_broker::{Exchange, Export, RetainedLimits, SHARDS_MAX};
 use motte_config::Config;
 use motte_event::{Event, keep, life};
-use motte_roles::{KeyClient, Place};
+use motte_roles::{KeyClient, OutwardClient, Place};
 use motte_store::Snapshot;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -56,6 +56,7 @@ pub(crate) struct Supervisor {
     fixed_policy: bool,
     keyring: Keyring,
     revocation: Revocation,
+    outward: Option<OutwardClient>,
     open: OpenFile,
     rules: Arc<Rules>,
     commands: Receiver<Command>,
@@ -90,7 +91,7 @@ impl Supervisor {
         let mut keyring = Keyring::new(options.keys, options.ask_passphrase);
         let mut open = options.open.unwrap_or_else(assemble::from_disk);
         let Assembled { rules, mut events, keys } =
-            assemble::assemble(&config, workers, policy, &mut keyring, &mut open)?;
+            assemble::assemble(&config, workers, policy, &mut keyring, &mut open, options.outward.as_ref())?;
         keyring.in_force(keys);
         let rules = Arc::new(rules);
         events.insert(0, life::started(env!("CARGO_PKG_VERSION"), workers as u64));
@@ -128,10 +129,9 @@ impl Supervisor {
         events.extend(furnish(&mut made, snapshot.zip(state.as_ref()), &config, &rules, clock, &exchange));
         options.before.into_iter().chain(events).for_each(|event| log.event(event));
         let page = page(reports, exchange.clone(), clock);
-        let scrape = scrape.map(|bound| bound.serve(page)).transpose();
-        let scrape = scrape.map_err(StartError::system("a thread"))?;
+        let scrape = serve_scrape(scrape, page)?;
         let inboxes = made.inboxes;
-        let revocation = Revocation::start(options.outward, handle.clone());
+        let revocation = Revocation::start(options.outward.clone(), handle.clone());
         let (revocation, rules) = begin_revocation(revocation, &config, rules, (&inboxes, &log))?;
         let workers = run_all(made.workers, &handle)?;
         let signals = signals.map(|signals| watch_signals(signals, handle)).transpose()?;
@@ -142,6 +142,7 @@ impl Supervisor {
             fixed_policy,
             keyring,
             revocation,
+            outward: options.outward,
             open,
             rules,
             commands,
@@ -222,8 +223,14 @@ impl Supervisor {
         } else {
             Err(PolicyGeneration(generation + 1))
         };
-        let Assembled { rules, events, keys } =
-            assemble::assemble(&config, self.inboxes.len(), policy, &mut self.keyring, &mut self.open)?;
+        let Assembled { rules, events, keys } = assemble::assemble(
+            &config,
+            self.inboxes.len(),
+            policy,
+            &mut self.keyring,
+            &mut self.open,
+            self.outward.as_ref(),
+        )?;
         self.revocation.plan(&config, &rules);
         let rules = match revocation::renewed(&rules, &self.revocation) {
             Ok(renewed) => renewed.unwrap_or(rules),
@@ -457,6 +464,14 @@ fn scrape_of(config: &Config, doors: &mut Doors) -> Result<Option<BoundScrape>, 
     let metrics = config.metrics.as_ref().zip(doors.take_metrics());
     let scrape = metrics.map(|(endpoint, listening)| BoundScrape::new(listening, endpoint)).transpose();
     scrape.map_err(StartError::system("a socket"))
+}
+
+/// Serves the metrics, if they are to be.
+fn serve_scrape(
+    scrape: Option<BoundScrape>,
+    page: impl Fn() -> String + Send + 'static,
+) -> Result<Option<Scrape>, StartError> {
+    scrape.map(|bound| bound.serve(page)).transpose().map_err(StartError::system("a thread"))
 }
 
 /// The page of metrics.

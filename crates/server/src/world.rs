@@ -275,6 +275,15 @@ impl Effects for World {
                         .push_back((conn, Verdict::Refused { reason: ReasonCode::SERVER_BUSY, cause }));
                 }
             }
+            Asked::Remote(lane, work) => {
+                let Some(inbox) = self.peers.get(usize::from(self.shard.0)).cloned() else { return };
+                if lane.ask(Job { conn, wanted, inbox, work }).is_err() {
+                    self.log.event(gate::login_queue_full(lane.waiting_max()));
+                    let cause = "too many questions wait for the service".to_owned();
+                    self.verdicts
+                        .push_back((conn, Verdict::Refused { reason: ReasonCode::SERVER_BUSY, cause }));
+                }
+            }
         }
     }
 

@@ -428,6 +428,10 @@ fn check_auth(
     if anonymous && !(body.auth.as_ref().is_none_or(|auth| auth.methods.is_empty()) && all_of.is_empty()) {
         faults.add(at, "anonymous = true beside methods of authentication", "keep one of them");
     }
+    if all_of.contains(&AuthMethod::Http) && all_of.contains(&AuthMethod::Password) {
+        let what = "http and password are both about the one password of CONNECT";
+        faults.add(at, what, "keep one of them in all_of");
+    }
     let certificates = tls.map_or(ClientCertificates::None, |tls| tls.client_certificates);
     let stated = body.auth.as_ref().is_some_and(|auth| !auth.methods.is_empty());
     let wants = |list: &[AuthMethod]| list.contains(&AuthMethod::Certificate);

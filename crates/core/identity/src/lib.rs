@@ -2,12 +2,18 @@
 //!
 //! Nothing here waits: checking a password is slow, so it is a question that the caller answers on a thread of its own.
 
+mod breaker;
 mod certificate;
 mod password_file;
+mod remembered;
+mod remote;
 mod verdict;
 
+pub use breaker::Breaker;
 pub use certificate::{CertificateName, facts};
 pub use password_file::{PasswordFile, PasswordFileError};
+pub use remembered::{QuestionTag, Remembered};
+pub use remote::{Answerer, RemoteAnswer, RemoteQuestion, answerer};
 pub use verdict::{
     Authenticator, Credentials, PasswordAnswer, PasswordQuestion, Refusal, Requirements, Step, Verdict,
 };

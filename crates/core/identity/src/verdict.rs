@@ -35,7 +35,9 @@ impl Requirements {
     pub fn satisfied_by(&self, proved: Methods) -> bool {
         let one_of = |method| self.any_of.has(method) && proved.has(method);
         if self.all_of == Methods::default() {
-            [Methods::ANONYMOUS, Methods::CERTIFICATE, Methods::PASSWORD].into_iter().any(one_of)
+            [Methods::ANONYMOUS, Methods::CERTIFICATE, Methods::PASSWORD, Methods::HTTP]
+                .into_iter()
+                .any(one_of)
         } else {
             proved.has(self.all_of)
         }
@@ -132,6 +134,11 @@ impl Authenticator {
     /// By this password file.
     pub fn new(passwords: Arc<PasswordFile>) -> Self {
         Self { passwords }
+    }
+
+    /// Whether the password file has an entry of this name.
+    pub fn knows(&self, identity: &str) -> bool {
+        self.passwords.hash(identity).is_some()
     }
 
     /// Begins with what is quick.

@@ -4,6 +4,7 @@
 mod authorization;
 mod events;
 mod harness;
+mod hook;
 mod hostile;
 mod limits;
 mod listeners;

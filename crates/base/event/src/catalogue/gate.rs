@@ -67,4 +67,13 @@ events! { "gate":
     handshake_unsigned "MOTTE-G-0022" Error (address: &str = "peer address", listener: &str = "listener", cause: &str = "why there was no signature")
         "A TLS handshake ended because the key process did not sign it. Connections that stand are not touched."
         "Look for life.keys_ended and life.keys_faulty near it: they say what is wrong with the key process or its files.";
+    login_service_failed "MOTTE-G-0040" Warning (url: &str = "address of the service", cause: &str = "what went wrong")
+        "The service of [auth.http] could not be asked who a client is, or gave no answer as documented. The client was not let in and may try again."
+        "See that the service runs, answers in time and answers as docs/http-hook.md says.";
+    login_service_paused "MOTTE-G-0041" Error (url: &str = "address of the service", pause_ms: u64 = "milliseconds until it is tried again")
+        "The service of [auth.http] failed so often in a row that it is left alone for a while. Clients that need it are refused at once meanwhile; those that are connected stay."
+        "Bring the service back; it is tried again after the pause.";
+    login_service_back "MOTTE-G-0042" Notice (url: &str = "address of the service")
+        "The service of [auth.http] answers again and is asked as usual."
+        "Nothing.";
 }

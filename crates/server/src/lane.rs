@@ -1,0 +1,89 @@
+//! Questions that others answer: a lane of threads for each service that is asked over a network. What waits for one
+//! service never waits for another, nor for passwords, and no worker waits at all.
+//!
+//! Threads come as they are needed, up to the questions that may be under way at once, and go when nothing waits.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::inbox::Letter;
+use crate::questions::Job;
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Job>,
+    threads: usize,
+}
+
+/// The way to the threads of one service; a clone is another way to the same.
+#[derive(Clone)]
+pub(crate) struct Lane {
+    queue: Arc<Mutex<Queue>>,
+    threads_max: usize,
+    waiting_max: usize,
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lane").field("threads_max", &self.threads_max).finish_non_exhaustive()
+    }
+}
+
+impl Lane {
+    /// With so many questions under way at once, and so many that wait.
+    pub(crate) fn new(threads_max: usize, waiting_max: usize) -> Self {
+        Self { queue: Arc::default(), threads_max: threads_max.max(1), waiting_max }
+    }
+
+    /// Questions that may wait.
+    pub(crate) fn waiting_max(&self) -> u64 {
+        self.waiting_max as u64
+    }
+
+    /// Asks; gives the job back when too many wait or the system refuses a thread.
+    pub(crate) fn ask(&self, job: Job) -> Result<(), Job> {
+        {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            if queue.waiting.len() >= self.waiting_max {
+                return Err(job);
+            }
+            queue.waiting.push_back(job);
+            if queue.threads >= self.threads_max {
+                return Ok(());
+            }
+            queue.threads += 1;
+        }
+        let own = self.clone();
+        let spawned = std::thread::Builder::new().name("motte-question".into()).spawn(move || own.work());
+        if spawned.is_ok() {
+            return Ok(());
+        }
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.threads -= 1;
+        // With another thread at work it has somebody.
+        if queue.threads > 0 { Ok(()) } else { queue.waiting.pop_back().map_or(Ok(()), Err) }
+    }
+
+    fn work(&self) {
+        loop {
+            let job = {
+                let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(job) = queue.waiting.pop_front() else {
+                    queue.threads -= 1;
+                    return;
+                };
+                job
+            };
+            let Job { conn, wanted, inbox, work } = job;
+            // Many give up before their turn in a storm.
+            if wanted.strong_count() == 0 {
+                continue;
+            }
+            // A defect below must not take the thread, and the right to it, away from all that come after. Whoever asked
+            // is closed by its deadline.
+            if let Ok(verdict) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
+                inbox.put(Letter::Verdict(conn, verdict));
+            }
+        }
+    }
+}
