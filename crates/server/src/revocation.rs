@@ -15,9 +15,12 @@ use motte_roles::{OutwardClient, OutwardError, SetId};
 use motte_transport::{ServerTls, Stages, TlsError};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
+use crate::assemble::AssembleError;
 use crate::clock::unix_ms;
+use crate::inbox::{Inbox, Letter};
+use crate::log::Log;
 use crate::rules::{ListenerRules, Rules};
-use crate::server::Handle;
+use crate::server::{Handle, StartError};
 
 /// Longest wait for lists at the start and at a reload.
 const FIRST_ROUND: Duration = Duration::from_secs(5);
@@ -84,6 +87,31 @@ pub(crate) fn renewed(rules: &Rules, revocation: &Revocation) -> Result<Option<R
         limits: Arc::clone(&rules.limits),
         backlog_max: rules.backlog_max,
     }))
+}
+
+/// Lists from addresses, fetched as far as they can be before anybody connects, and the rules with them.
+pub(crate) fn begin(
+    revocation: std::io::Result<Revocation>,
+    config: &Config,
+    rules: Arc<Rules>,
+    (inboxes, log): (&[Inbox], &Log),
+) -> Result<(Revocation, Arc<Rules>), StartError> {
+    let revocation = revocation.map_err(StartError::system("a thread"))?;
+    revocation.plan(config, &rules);
+    revocation.missing().into_iter().for_each(|event| log.event(event));
+    match renewed(&rules, &revocation) {
+        Ok(Some(renewed)) => Ok((revocation, put_in_force(Arc::new(renewed), inboxes))),
+        Ok(None) => Ok((revocation, rules)),
+        Err(error) => Err(AssembleError(vec![error.to_string()]).into()),
+    }
+}
+
+/// Hands rules to all workers.
+pub(crate) fn put_in_force(rules: Arc<Rules>, inboxes: &[Inbox]) -> Arc<Rules> {
+    for inbox in inboxes {
+        inbox.put(Letter::Reload(Arc::clone(&rules)));
+    }
+    rules
 }
 
 /// An address that is fetched from.

@@ -128,11 +128,10 @@ impl Supervisor {
         let mut made = makings.workers(doors)?;
         events.extend(furnish(&mut made, snapshot.zip(state.as_ref()), &config, &rules, clock, &exchange));
         options.before.into_iter().chain(events).for_each(|event| log.event(event));
-        let page = page(reports, exchange.clone(), clock);
-        let scrape = serve_scrape(scrape, page)?;
+        let scrape = serve_scrape(scrape, page(reports, exchange.clone(), clock))?;
         let inboxes = made.inboxes;
         let revocation = Revocation::start(options.outward.clone(), handle.clone());
-        let (revocation, rules) = begin_revocation(revocation, &config, rules, (&inboxes, &log))?;
+        let (revocation, rules) = revocation::begin(revocation, &config, rules, (&inboxes, &log))?;
         let workers = run_all(made.workers, &handle)?;
         let signals = signals.map(|signals| watch_signals(signals, handle)).transpose()?;
         door::announce(&addresses, &log);
@@ -241,7 +240,7 @@ impl Supervisor {
         self.exchange.retained_mut().set_limits(retained_limits(&config));
         self.config = config;
         self.sealed.look_again();
-        self.rules = put_in_force(Arc::new(rules), &self.inboxes);
+        self.rules = revocation::put_in_force(Arc::new(rules), &self.inboxes);
         self.keyring.in_force(keys);
         for event in events.into_iter().chain(self.revocation.missing()) {
             self.log.event(event);
@@ -252,7 +251,7 @@ impl Supervisor {
     /// Puts revocation lists in force that came since.
     fn renew(&mut self) {
         match revocation::renewed(&self.rules, &self.revocation) {
-            Ok(Some(renewed)) => self.rules = put_in_force(Arc::new(renewed), &self.inboxes),
+            Ok(Some(renewed)) => self.rules = revocation::put_in_force(Arc::new(renewed), &self.inboxes),
             Ok(None) => {}
             Err(error) => {
                 self.log.event(life::revocation_list_unfetched("all addresses", &error.to_string()));
@@ -383,31 +382,6 @@ fn run_all(workers: Vec<Worker>, handle: &Handle) -> Result<Vec<JoinHandle<()>>,
     let threads: io::Result<Vec<_>> =
         workers.into_iter().map(|worker| spawn(worker, handle.clone())).collect();
     threads.map_err(StartError::system("a thread"))
-}
-
-/// Lists from addresses, fetched as far as they can be before anybody connects, and the rules with them.
-fn begin_revocation(
-    revocation: io::Result<Revocation>,
-    config: &Config,
-    rules: Arc<Rules>,
-    (inboxes, log): (&[Inbox], &Log),
-) -> Result<(Revocation, Arc<Rules>), StartError> {
-    let revocation = revocation.map_err(StartError::system("a thread"))?;
-    revocation.plan(config, &rules);
-    revocation.missing().into_iter().for_each(|event| log.event(event));
-    match revocation::renewed(&rules, &revocation) {
-        Ok(Some(renewed)) => Ok((revocation, put_in_force(Arc::new(renewed), inboxes))),
-        Ok(None) => Ok((revocation, rules)),
-        Err(error) => Err(AssembleError(vec![error.to_string()]).into()),
-    }
-}
-
-/// Hands rules to all workers.
-fn put_in_force(rules: Arc<Rules>, inboxes: &[Inbox]) -> Arc<Rules> {
-    for inbox in inboxes {
-        inbox.put(Letter::Reload(Arc::clone(&rules)));
-    }
-    rules
 }
 
 /// How many workers: as configured, or one for each core.

@@ -1,12 +1,17 @@
 //! The process that connects out of the real broker, confined: it fetches, dies without harm, and reaches nothing else.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::Permissions;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use motte_testkit::{Signal, binary, finish, wait_until};
 
 use crate::keys::{client, handshake};
@@ -95,6 +100,109 @@ fn a_list_is_fetched_by_a_confined_process_that_may_die() {
     site.broker.hang_up();
     let cause = site.broker.event("life.reload_refused").field("cause");
     assert!(cause.contains("TCP port 1"), "{cause}");
+    assert!(site.broker.terminate());
+}
+
+/// A service of `[auth.http]` over TLS, with the certificate of the site once it is there: yes to who has the password `far`.
+fn serve_logins(dir: Arc<Mutex<Option<PathBuf>>>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (address, heard) = (listener.local_addr().expect("it is bound"), Arc::new(Mutex::new(Vec::new())));
+    let log: Arc<Mutex<Vec<String>>> = Arc::clone(&heard);
+    std::thread::spawn(move || {
+        for tcp in listener.incoming().flatten() {
+            let Some(dir) = dir.lock().expect("no panic").clone() else { continue };
+            let chain = vec![CertificateDer::from_pem_file(dir.join("server.pem")).expect("it is PEM")];
+            let key = PrivateKeyDer::from_pem_file(dir.join("server.key")).expect("it is PEM");
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let config = ServerConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_no_client_auth()
+                .with_single_cert(chain, key)
+                .expect("they belong together");
+            let connection = ServerConnection::new(Arc::new(config)).expect("a configuration");
+            let mut tls = StreamOwned::new(connection, tcp);
+            let (mut asked, mut room) = (String::new(), [0; 4_096]);
+            while !asked.contains("\"certificate\":") {
+                match tls.read(&mut room) {
+                    Ok(count) if count > 0 => asked += &String::from_utf8_lossy(&room[..count]),
+                    Ok(_) | Err(_) => break,
+                }
+            }
+            let result = if asked.contains("\"password\":\"far\"") { "allow" } else { "deny" };
+            log.lock().expect("no panic").push(asked);
+            let body = format!("{{\"result\":\"{result}\"}}");
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            let _ = tls.write_all(format!("{head}{body}").as_bytes());
+        }
+    });
+    (address, heard)
+}
+
+/// The return code of a CONNECT over TLS with name and password.
+fn login(site: &Site, name: &str, password: &str) -> Option<u8> {
+    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 0xc2, 0, 60];
+    for text in [name, name, password] {
+        body.extend(u16::try_from(text.len()).expect("short").to_be_bytes());
+        body.extend(text.as_bytes());
+    }
+    let mut stream = handshake(site.address("tls"), &client(site, None)).ok()?;
+    let packet = [&[0x10, u8::try_from(body.len()).expect("short")][..], &body].concat();
+    stream.write_all(&packet).ok()?;
+    let mut four = [0; 4];
+    stream.read_exact(&mut four).ok()?;
+    Some(four[3])
+}
+
+#[test]
+fn a_service_over_tls_is_asked_with_secrets_that_the_core_never_has() {
+    let dir = Arc::new(Mutex::new(None));
+    let (address, heard) = serve_logins(Arc::clone(&dir));
+    let hook = format!(
+        "[listener.auth]\nmethods = [\"certificate\", \"password\", \"http\"]\n[auth.http]\nurl = \"https://localhost:{}/\"\n\
+         ca = [\"motte-state/ca.pem\"]\nheaders_file = \"motte-state/identities/headers\"\ncache_s = 0\n[sandbox]\nmode = \"required\"\n",
+        address.port()
+    );
+    let place = CONFIG.find("[[listener]]\nname = \"wss\"").expect("there are several");
+    let config = format!("{}{hook}", &CONFIG[..place]);
+
+    // The file is missing, then too open.
+    let site_dir = tempfile::tempdir().expect("a directory");
+    assert!(motte_testkit::Broker::up(site_dir.path()).terminate());
+    std::fs::write(site_dir.path().join("motte.toml"), &config).expect("ours");
+    let check = || {
+        finish(Command::new(binary()).current_dir(site_dir.path()).args(["check", "--config", "motte.toml"]))
+    };
+    let (good, text) = check();
+    assert!(!good && text.contains("identities/headers") && text.contains("remedy"), "{text}");
+    let headers = site_dir.path().join("motte-state/identities/headers");
+    std::fs::write(&headers, "Authorization: Bearer geheim-4711\n").expect("ours");
+    std::fs::set_permissions(&headers, Permissions::from_mode(0o644)).expect("ours");
+    let (good, text) = check();
+    assert!(!good && text.contains("chmod 600"), "{text}");
+    std::fs::set_permissions(&headers, Permissions::from_mode(0o600)).expect("ours");
+
+    let broker = motte_testkit::Broker::serve(site_dir.path(), &config);
+    let site = Site { broker, dir: site_dir };
+    *dir.lock().expect("no panic") = Some(site.path(""));
+    assert_eq!(login(&site, "somebody", "far"), Some(0));
+    let asked = heard.lock().expect("no panic").concat();
+    assert!(asked.to_ascii_lowercase().contains("authorization: bearer geheim-4711"), "{asked}");
+    assert_eq!(login(&site, "somebody", "near"), Some(4));
+    assert!(!crate::keys::memory_holds(site.broker.role("core"), b"geheim-4711"));
+    assert!(crate::keys::memory_holds(site.broker.role("egress"), b"geheim-4711"), "where it should be");
+
+    // While the process is away nobody gets in by it, and who has a certificate does.
+    site.broker.signal("egress", Signal::STOP);
+    let waiting = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| login(&site, "somebody", "far"));
+        assert!(handshake(site.address("tls"), &client(&site, Some("device-1"))).is_ok());
+        waiting.join().expect("it ends")
+    });
+    assert_eq!(waiting, Some(3), "Server unavailable");
+    site.broker.event("gate.login_service_failed");
+    site.broker.event("life.outward_ready");
+    wait_until("it is asked again", || login(&site, "somebody", "far") == Some(0));
     assert!(site.broker.terminate());
 }
 

@@ -67,7 +67,9 @@ fn cause(error: &ureq::Error) -> Unanswered {
             std::io::ErrorKind::ConnectionRefused
             | std::io::ErrorKind::HostUnreachable
             | std::io::ErrorKind::NetworkUnreachable
-            | std::io::ErrorKind::PermissionDenied => Unanswered::Unreachable,
+            | std::io::ErrorKind::PermissionDenied
+            // What TLS says of a certificate.
+            | std::io::ErrorKind::InvalidData => Unanswered::Unreachable,
             _ => Unanswered::Broken,
         },
         _ => Unanswered::Broken,

@@ -21,6 +21,8 @@ use std::sync::atomic::AtomicBool;
 use motte_roles::Link;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+pub(crate) use outward::check as check_outward;
+
 use crate::cli::{RoleArgs, RoleName};
 use crate::verb::Fault;
 

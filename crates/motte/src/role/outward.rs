@@ -58,6 +58,14 @@ pub(crate) fn resolving() -> Vec<PathBuf> {
     files
 }
 
+/// What is wrong with the files that the process would be given, if anything.
+///
+/// # Errors
+/// For people.
+pub(crate) fn check(config: &Config) -> Result<(), String> {
+    order(config).map(drop)
+}
+
 /// What the process is told of a configuration; or everything that is wrong with its files.
 fn order(config: &Config) -> Result<OutwardOrder, String> {
     let outward = config.outward();

@@ -10,6 +10,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Fault> {
     let config = load(&args.config)?;
     let told = motte_server::check(&config, Some(ask_passphrase()))
         .map_err(|error| Fault::new(error.to_string()))?;
+    crate::role::check_outward(&config).map_err(Fault::new)?;
     motte_server::check_sandbox(&config).map_err(|error| Fault::new(error.to_string()))?;
     let lacking = motte_confine::lacking();
     println!("{}: good", args.config.display());

@@ -212,3 +212,80 @@ fn the_key_of_the_store_is_beside_the_state_directory_unless_it_is_named() {
         assert_eq!(config.store_key_file().is_some(), source.starts_with("file"), "{source}");
     }
 }
+
+fn tls(more: &str) -> String {
+    listener(&format!(
+        "kind = \"tls\"\nbind = [\"127.0.0.1:0\"]\n[listener.tls]\ncertificates = [{{ chain = \"c\", key = \"k\" }}]\n{more}"
+    ))
+}
+
+#[test]
+fn what_connects_out_is_a_list_with_each_address_once() {
+    let text = tls("crl_url = [\"http://ca.example/a\", \"http://ca.example/b\"]")
+        + &tls("crl_url = [\"http://ca.example/b\", \"https://ca.example:8443/c\"]")
+            .replace("name = \"a\"", "name = \"b\"")
+        + "[auth.http]\nurl = \"https://accounts.example/\"\nca = [\"own.pem\"]\ntimeout_ms = 500\n[egress]\nca = [\"all.pem\"]\n";
+    let mut config = read(&text).unwrap();
+    config.resolve_paths(std::path::Path::new("/etc/motte"));
+    let outward = config.outward();
+    let urls: Vec<&str> = outward.iter().map(|one| one.url.as_str()).collect();
+    let wanted = [
+        "http://ca.example/a",
+        "http://ca.example/b",
+        "https://ca.example:8443/c",
+        "https://accounts.example/",
+    ];
+    assert_eq!(urls, wanted);
+    assert_eq!(config.outward_ports().into_iter().collect::<Vec<_>>(), [80, 443, 8443]);
+    assert_eq!(outward[0].ca, [std::path::PathBuf::from("/etc/motte/all.pem")]);
+    assert_eq!(outward[3].ca, [std::path::PathBuf::from("/etc/motte/own.pem")]);
+    assert_eq!(
+        (outward[3].timeout_ms, outward[3].connect_timeout_ms, outward[0].timeout_ms),
+        (500, 500, 10_000)
+    );
+    assert!(config.files_read().iter().any(|file| file.ends_with("own.pem")));
+    assert!(!config.files_without_secrets().iter().any(|file| file.ends_with("own.pem")), "not for the core");
+    assert!(read(&listener("kind = \"tcp\"\nbind = [\"127.0.0.1:0\"]")).unwrap().outward().is_empty());
+}
+
+#[test]
+fn faults_of_what_connects_out_are_named_with_place_and_remedy() {
+    let plain = "kind = \"tcp\"\nbind = [\"127.0.0.1:0\"]\n[listener.auth]\n";
+    let hook = |more: &str| listener(&format!("{plain}methods = [\"http\"]\n[auth.http]\n{more}"));
+    let cases: &[(String, &[&str])] = &[
+        (
+            tls("crl_url = [\"ftp://ca.example/\"]"),
+            &["motte.toml:7:12: `ftp://ca.example/` is not an address", "https://host/path"],
+        ),
+        (tls("crl_stale = \"perhaps\""), &["motte.toml:7:13: crl_stale = \"perhaps\"", "refuse or accept"]),
+        (tls("crl_refresh_s = 0"), &["motte.toml:7:17: crl_refresh_s is out of bounds"]),
+        (
+            tls("crl_url = [\"http://a/\"]\n[roles]\nkeys = \"inside\""),
+            &["wants one process", "roles.keys = \"process\""],
+        ),
+        (
+            listener(&format!("{plain}methods = [\"http\"]")),
+            &["motte.toml:2:8: listener a takes method http", "[auth.http]"],
+        ),
+        (
+            hook("url = \"http://10.0.0.1/\""),
+            &["motte.toml:8:7: passwords would go over the network", "https://"],
+        ),
+        (hook("url = \"https://u:p@h/\""), &["motte.toml:8:7:", "a user or password"]),
+        (
+            hook("url = \"https://h/\"\noutstanding = 65"),
+            &["motte.toml:9:15: outstanding is out of bounds", "from 1 to 64"],
+        ),
+        (hook("url = \"https://h/\"\ntimeout_ms = 1"), &["motte.toml:9:14: timeout_ms is out of bounds"]),
+        (
+            hook("url = \"https://h/\"").replace("methods = [\"http\"]", "all_of = [\"http\", \"password\"]"),
+            &["the one password of CONNECT", "keep one of them"],
+        ),
+    ];
+    for (text, wanted) in cases {
+        let told = read(text).expect_err(text).to_string();
+        for part in *wanted {
+            assert!(told.contains(part), "{part} is not in {told}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! What is asked, what comes back, and what does not.
 
-use std::io::Write;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -90,18 +90,18 @@ fn a_source_is_asked_by_its_number_with_its_secrets() {
         matches!(asked, Err(OutwardError::Unanswered { cause: Unanswered::NoSource, .. })),
         "of no configuration"
     );
-    let heard = heard.lock().unwrap();
-    let (head, body) = &heard[0];
-    assert!(head.starts_with("POST /auth?x=1 HTTP/1.1\r\n"), "{head}");
+    let requests = heard.lock().unwrap();
+    let (first, body) = &requests[0];
+    assert!(first.starts_with("POST /auth?x=1 HTTP/1.1\r\n"), "{first}");
     assert!(
-        head.contains("authorization: Bearer 7\r\n") && head.contains("content-type: application/json\r\n"),
-        "{head}"
+        first.contains("authorization: Bearer 7\r\n") && first.contains("content-type: application/json\r\n"),
+        "{first}"
     );
     assert_eq!(body, b"{}");
     assert!(
-        heard[1].0.starts_with("GET /list.crl HTTP/1.1\r\n") && !heard[1].0.contains("Bearer"),
+        requests[1].0.starts_with("GET /list.crl HTTP/1.1\r\n") && !requests[1].0.contains("Bearer"),
         "{}",
-        heard[1].0
+        requests[1].0
     );
 }
 
@@ -176,6 +176,64 @@ fn a_source_is_asked_so_often_at_once_and_no_more() {
         }
     });
     assert_eq!(most.load(Ordering::SeqCst), 2);
+}
+
+/// A server of TLS with a certificate of this authority, that says yes.
+fn serve_tls(issued: &motte_pki::Issued) -> SocketAddr {
+    let chain = motte_pki::certificates(&issued.certificate_pem).unwrap();
+    let key = motte_pki::private_key(issued.key_pem.expose(), None).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for tcp in listener.incoming().flatten() {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut tls = rustls::StreamOwned::new(connection, tcp);
+            // Whoever does not trust the certificate is gone by now.
+            if tls.read(&mut [0; 4_096]).is_ok_and(|count| count > 0) {
+                let _ = tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes");
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn only_a_server_of_the_named_authorities_and_of_its_name_is_asked() {
+    let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let (authority, root) = motte_pki::Authority::create("own", now_s).unwrap();
+    let (_, stranger) = motte_pki::Authority::create("other", now_s).unwrap();
+    let port = serve_tls(&authority.server(&["localhost".to_owned()], &[], now_s).unwrap()).port();
+    let of = |authorities, host: &str| OutwardSource {
+        authorities,
+        ..plain(facts(&format!("https://{host}:{port}/"), Purpose::Hook))
+    };
+    let egress = Egress::start(Vec::new());
+    let texts = vec![root.certificate_pem.clone(), stranger.certificate_pem.clone()];
+    let sources = vec![of(0, "localhost"), of(1, "localhost"), of(0, "127.0.0.1")];
+    assert_eq!(egress.load(SetId(1), texts, sources), "");
+    assert_eq!(egress.ask(0, b"{}"), Ok((200, b"yes".to_vec())));
+    assert_eq!(egress.ask(1, b"{}"), Err(Unanswered::Unreachable), "another authority");
+    assert_eq!(egress.ask(2, b"{}"), Err(Unanswered::Unreachable), "another name");
+}
+
+#[test]
+fn sources_of_earlier_configurations_stay_while_they_are_asked() {
+    let (address, _) = serve(|_, stream| reply(stream, "200 OK", b""));
+    let list = || vec![plain(facts(&format!("http://{address}/"), Purpose::RevocationList))];
+    let egress = Egress::start(list());
+    for set in 2..30 {
+        assert_eq!(egress.load(SetId(set), Vec::new(), list()), "");
+        assert_eq!(egress.ask(0, b""), Ok((200, Vec::new())), "reloads that were refused change nothing");
+    }
+    assert!(egress.client.ask(SetId(2), 0, b"", TIME).is_err(), "nobody asked for it");
+    assert!(egress.client.ask(SetId(29), 0, b"", TIME).is_ok());
 }
 
 #[test]

@@ -4,9 +4,11 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use motte_config::Purpose;
 use motte_roles::{
-    Answer, Configuration, Hello, KeyEntry, KeyId, Link, LinkError, Malformed, MasterKey, Message, Order,
-    Outcome, Passphrase, Place, PublicKey, Refusal, Report, Request, Role, SIGNED_BYTES_MAX, Source, Task,
+    Answer, Ask, Configuration, Header, Hello, KeyEntry, KeyId, Link, LinkError, Malformed, MasterKey,
+    Message, Order, Outcome, OutwardOrder, OutwardOutcome, OutwardSource, Passphrase, Place, PublicKey,
+    Refusal, Report, Request, Role, SIGNED_BYTES_MAX, SetId, Source, SourceFacts, Task, Told, Unanswered,
     VaultKind, VaultSource,
 };
 use motte_seal::envelope::DataKey;
@@ -140,6 +142,45 @@ fn task() -> impl Strategy<Value = Task> {
     ]
 }
 
+fn outward() -> impl Strategy<Value = OutwardOrder> {
+    let purpose =
+        prop_oneof![Just(Purpose::RevocationList), Just(Purpose::Hook), Just(Purpose::CertificateStatus)];
+    let facts = ("[ -~]{0,60}", purpose, any::<[u32; 4]>(), any::<u16>()).prop_map(
+        |(url, purpose, numbers, outstanding)| {
+            let [connect_ms, total_ms, request_max, answer_max] = numbers;
+            SourceFacts { url, purpose, connect_ms, total_ms, request_max, answer_max, outstanding }
+        },
+    );
+    let header = ("[a-z-]{1,20}", ".{0,40}")
+        .prop_map(|(name, value)| Header { name, value: Arc::new(SecretString::new(value)) });
+    let source = (facts, any::<u8>(), proptest::collection::vec(header, 0..4))
+        .prop_map(|(facts, authorities, headers)| OutwardSource { facts, authorities, headers });
+    let load =
+        (any::<u64>(), proptest::collection::vec(".{0,50}", 0..3), proptest::collection::vec(source, 0..5))
+            .prop_map(|(set, authorities, sources)| OutwardOrder::Load {
+                set: SetId(set),
+                authorities,
+                sources,
+            });
+    prop_oneof![load, Just(OutwardOrder::Serve)]
+}
+
+fn told() -> impl Strategy<Value = Told> {
+    let cause = prop_oneof![
+        Just(Unanswered::NoSource),
+        Just(Unanswered::Busy),
+        Just(Unanswered::Unreachable),
+        Just(Unanswered::Slow),
+        Just(Unanswered::TooLong),
+        Just(Unanswered::Broken)
+    ];
+    prop_oneof![
+        (any::<u64>(), any::<u16>(), proptest::collection::vec(any::<u8>(), 0..600))
+            .prop_map(|(id, status, body)| Told::Answered { id, status, body }),
+        (any::<u64>(), cause, ".{0,90}").prop_map(|(id, cause, detail)| Told::Failed { id, cause, detail }),
+    ]
+}
+
 /// The same comes back; cut short, or with more behind it, nothing does.
 fn survives<M: Message + PartialEq + std::fmt::Debug>(message: &M) {
     let mut bytes = Vec::new();
@@ -167,7 +208,22 @@ proptest! {
         survives(&Report::Ready);
         survives(&Report::KeysSilent);
         survives(&Report::Reloaded);
+        survives(&Report::OutwardSilent);
         survives(&Hello { version: good, role: Role::Keyd });
+        survives(&Hello { version: good, role: Role::Egress });
+    }
+
+    #[test]
+    fn so_does_every_message_of_what_connects_out(
+        order in outward(), told in told(), id in any::<u64>(), set in any::<u64>(), source in any::<u16>(),
+        body in proptest::collection::vec(any::<u8>(), 0..600), faults in ".{0,90}", again_ms in any::<u64>()
+    ) {
+        survives(&order);
+        survives(&told);
+        survives(&Ask::Ask { id, set: SetId(set), source, body });
+        survives(&OutwardOutcome::Loaded { faults: faults.clone() });
+        survives(&Task::Outward);
+        survives(&Task::OutwardEnded { cause: faults, again_ms });
     }
 
     #[test]
@@ -183,6 +239,10 @@ proptest! {
         let _ = Task::decode(&bytes);
         let _ = Report::decode(&bytes);
         let _ = Hello::decode(&bytes);
+        let _ = Ask::decode(&bytes);
+        let _ = Told::decode(&bytes);
+        let _ = OutwardOrder::decode(&bytes);
+        let _ = OutwardOutcome::decode(&bytes);
     }
 }
 
