@@ -1,8 +1,10 @@
-//! Credentials to Principal: the password file, client certificates, and the verdict.
+//! Credentials to Principal: the password file, client certificates, and the verdict; login attempts and bans.
 //!
 //! Nothing here waits: checking a password is slow, so it is a question that the caller answers on a thread of its own.
 
 mod breaker;
+pub mod attempts;
+pub mod bans;
 mod certificate;
 mod password_file;
 mod remembered;
