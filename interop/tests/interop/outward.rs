@@ -1,7 +1,7 @@
 //! The process that connects out of the real broker, confined: it fetches, dies without harm, and reaches nothing else.
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::fs::Permissions;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use motte_testkit::{Signal, binary, finish, wait_until};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use motte_testkit::{Signal, binary, finish, wait_until};
 
 use crate::keys::{client, handshake};
 use crate::site::{CONFIG, Site};
@@ -132,7 +132,8 @@ fn serve_logins(dir: Arc<Mutex<Option<PathBuf>>>) -> (SocketAddr, Arc<Mutex<Vec<
             let result = if asked.contains("\"password\":\"far\"") { "allow" } else { "deny" };
             log.lock().expect("no panic").push(asked);
             let body = format!("{{\"result\":\"{result}\"}}");
-            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            let head =
+                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
             let _ = tls.write_all(format!("{head}{body}").as_bytes());
         }
     });

@@ -3,6 +3,7 @@
 //!
 //! Never here: reading files by itself, clocks. Files that a configuration names are opened by the server.
 
+mod attempts;
 mod duration;
 mod error;
 mod hook;
@@ -17,6 +18,7 @@ mod store;
 mod url;
 mod written;
 
+pub use attempts::{HeldAnswer, LoginAttempts};
 pub use error::{ConfigError, ConfigErrors};
 pub use hook::Hook;
 pub use limits::{Limits, RetainedBounds};

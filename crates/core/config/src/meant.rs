@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::civil::Date;
 use motte_event::Severity;
 
+use crate::attempts::LoginAttempts;
 use crate::error::{ConfigErrors, Faults};
 use crate::hook::Hook;
 use crate::limits::Limits;
@@ -55,6 +56,8 @@ pub struct Config {
     pub handshake_threads: u16,
     /// Password checks that may wait.
     pub hash_queue: u32,
+    /// How failed logins are held back.
+    pub attempts: LoginAttempts,
     /// Policy files; none: nothing is permitted.
     pub policy_files: Vec<PathBuf>,
     /// Whether it is recorded in the state directory what rules are used for.
@@ -92,6 +95,7 @@ impl Default for Config {
             hash_threads: 1,
             handshake_threads: 0,
             hash_queue: 1_024,
+            attempts: LoginAttempts::default(),
             policy_files: Vec::new(),
             record_usage: false,
             limits: Limits::default(),
@@ -165,6 +169,7 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
     if let Some(queue) = &written.auth.hash_queue {
         config.hash_queue = *queue.get_ref();
     }
+    config.attempts = LoginAttempts::from_written(&written.auth.attempts, &mut faults);
     config.policy_files = written.policy.files;
     if let Some(record) = &written.policy.record {
         config.record_usage = *record.get_ref();
@@ -347,6 +352,7 @@ impl Config {
         if let Some(hook) = &self.auth_http {
             line(hook.to_toml());
         }
+        line(self.attempts.to_toml());
         line(format!(
             "\n[policy]\nfiles = {}",
             list(self.policy_files.iter().map(|f| f.display().to_string()))

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::attempts::AttemptsWritten;
 use crate::hook::HookWritten;
 use crate::limits::LimitsWritten;
 use crate::outward::EgressWritten;
@@ -60,6 +61,8 @@ pub(crate) struct AuthWritten {
     pub(crate) hash_threads: Option<Spanned<u16>>,
     pub(crate) hash_queue: Option<Spanned<u32>>,
     pub(crate) http: Option<HookWritten>,
+    #[serde(default)]
+    pub(crate) attempts: AttemptsWritten,
 }
 
 /// The policy of the whole broker.

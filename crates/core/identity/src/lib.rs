@@ -2,9 +2,9 @@
 //!
 //! Nothing here waits: checking a password is slow, so it is a question that the caller answers on a thread of its own.
 
-mod breaker;
 pub mod attempts;
 pub mod bans;
+mod breaker;
 mod certificate;
 mod password_file;
 mod remembered;

@@ -132,6 +132,19 @@ fn each_fault_is_named_with_its_place_and_remedy() {
             &["this is no address of a key in a token", "pkcs11:token=NAME"],
         ),
         (format!("{}[log]\nlevel = \"loud\"", listener(tcp)), &["log level loud is not known"]),
+        (
+            format!("{}[auth.attempts]\nfree = 0", listener(tcp)),
+            &["motte.toml:6:8: free = 0 is out of bounds", "from 1 to 1000"],
+        ),
+        (
+            format!("{}[auth.attempts]\nlockout_after = 8\nanswer = \"shout\"", listener(tcp)),
+            &["motte.toml:6:17: lockout_after is not above free", "answer = \"shout\" is not known"],
+        ),
+        (
+            format!("{}[auth.attempts]\ndelay_max_ms = 1\nprefix_v6 = 65", listener(tcp)),
+            &["delay_max_ms is below delay_base_ms", "smaller than the address"],
+        ),
+        (format!("{}[auth.attempts]\nfrree = 8", listener(tcp)), &["did you mean `free`?"]),
     ];
     for (text, expected) in cases {
         let told = read(text).unwrap_err().to_string();
