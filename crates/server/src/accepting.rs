@@ -38,6 +38,11 @@ impl Worker {
             self.world.log.event(notice::address_refused(&rules, &stream));
             return;
         }
+        if let Some(address) = address
+            && !self.may_come(address, &rules)
+        {
+            return;
+        }
         let seat = self.admission.seat().and_then(|mut seat| {
             address.map_or(Ok(()), |address| seat.count_address(address))?;
             Ok(seat)

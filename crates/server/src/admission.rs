@@ -25,6 +25,7 @@ pub(crate) enum Full {
     Process,
     Address,
     Identity,
+    Rate,
 }
 
 impl Full {
@@ -34,6 +35,7 @@ impl Full {
             Self::Process => "connections_max",
             Self::Address => "connections_per_address_max",
             Self::Identity => "connections_per_identity_max",
+            Self::Rate => "auth.attempts.connections_per_second",
         }
     }
 }

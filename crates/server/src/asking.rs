@@ -13,6 +13,7 @@ use crate::connection::Connection;
 use crate::hook::{Judged, unavailable};
 use crate::lane::Lane;
 use crate::log::Log;
+use crate::logins::Logins;
 use crate::notice::address_text;
 use crate::rules::ListenerRules;
 
@@ -35,7 +36,7 @@ struct Attempt {
 }
 
 /// Asks identity. What is needed is copied out of the packet, the password into a type that is wiped and never printed.
-pub(crate) fn ask(connection: &Connection, question: &Question<'_>, log: &Log) -> Asked {
+pub(crate) fn ask(connection: &mut Connection, question: &Question<'_>, logins: &Logins, log: &Log) -> Asked {
     let Question::Connect(connect) = question else {
         // No method of enhanced authentication is offered, so none can be under way.
         return Asked::Known(unknown_method());
@@ -43,8 +44,13 @@ pub(crate) fn ask(connection: &Connection, question: &Question<'_>, log: &Log) -
     if connect.properties.authentication_method.is_some() {
         return Asked::Known(unknown_method());
     }
-    let rules = &connection.rules;
     let credentials = credentials(connection, connect);
+    // Whoever is held or banned costs no password check.
+    let ticket = match logins.begin(connection, connect, &credentials) {
+        Ok(ticket) => ticket,
+        Err(verdict) => return Asked::Known(verdict),
+    };
+    let rules = &connection.rules;
     let attempt = Attempt {
         client_id: connect.client_id.to_owned(),
         address: address_text(&connection.stream),
@@ -57,10 +63,11 @@ pub(crate) fn ask(connection: &Connection, question: &Question<'_>, log: &Log) -
         Answerer::Service(question) => return ask_service(rules, *question, attempt),
     };
     match rules.authenticator.begin(credentials, &rules.requirements) {
-        Step::Done(verdict) => Asked::Known(answer(verdict, &attempt)),
-        Step::Ask(question) => {
-            Asked::Slow(Box::new(move || answer(Authenticator::finish(question.answer()), &attempt)))
-        }
+        Step::Done(verdict) => Asked::Known(answer(ticket.settled(verdict), &attempt)),
+        Step::Ask(question) => Asked::Slow(Box::new(move || match ticket.held_meanwhile() {
+            Some(held) => held,
+            None => answer(ticket.settled(Authenticator::finish(question.answer())), &attempt),
+        })),
     }
 }
 

@@ -7,6 +7,7 @@ use motte_transport::Stream;
 use motte_wire::{DecodeRules, Direction, ProtocolVersion};
 
 use crate::admission::Seat;
+use crate::logins::LoginNote;
 use crate::rules::ListenerRules;
 
 /// Largest packet taken from somebody who is not authenticated, in bytes.
@@ -71,6 +72,8 @@ pub(crate) struct Connection {
     pub(crate) ended: bool,
     /// The number of the rules by which somebody was asked; gone with the connection, so that nobody answers in vain.
     pub(crate) asked: Option<Arc<u64>>,
+    /// What is known of its login beside the verdict.
+    pub(crate) login: Option<Arc<LoginNote>>,
     /// It is in the list of those to flush.
     pub(crate) touched: bool,
     /// It is in the list of those to read.
@@ -107,6 +110,7 @@ impl Connection {
             again: false,
             ended: false,
             asked: None,
+            login: None,
             touched: false,
             queued: false,
             was_full: false,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mio::{Token, Waker};
 use motte_broker::{ConnId, ShardMessage, Verdict};
+use motte_identity::bans::BanSubject;
 
 use crate::handshakes::Stepped;
 use crate::moving::Moved;
@@ -32,6 +33,8 @@ pub(crate) enum Letter {
     Verdict(ConnId, Verdict),
     /// New rules.
     Reload(Arc<Rules>),
+    /// Somebody is banned.
+    Banned(Arc<BanSubject>),
     /// A step of the clean stop.
     Stop(Step),
 }

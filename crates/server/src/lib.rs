@@ -14,6 +14,7 @@ mod clock;
 mod connection;
 mod door;
 mod handshakes;
+mod holding;
 #[cfg(motte_hole)]
 mod hole;
 mod hook;
@@ -22,6 +23,8 @@ mod keyring;
 mod lane;
 mod limits;
 mod log;
+mod logins;
+mod logins_kept;
 mod metrics;
 mod moving;
 mod notice;

@@ -12,6 +12,10 @@ pub(crate) struct Tally {
     pub(crate) accepted: u64,
     /// Connections turned away because a bound was reached or their address is not let in.
     pub(crate) turned_away: u64,
+    /// Logins that were refused without a check, because too many failed.
+    pub(crate) logins_held: u64,
+    /// Connections and logins that were turned away because of a ban.
+    pub(crate) banned: u64,
     /// Handshakes of the transport that failed.
     pub(crate) handshakes_failed: u64,
     /// Connections whose CONNECT did not come in time.
@@ -110,6 +114,8 @@ figures! {
     counter "motte_protocol_errors_total" "Malformed packets and protocol errors.": broker.protocol_errors;
     counter "motte_accepted_total" "Connections taken from listeners.": tally.accepted;
     counter "motte_turned_away_total" "Connections turned away at the door.": tally.turned_away;
+    counter "motte_logins_held_total" "Logins refused without a check, because too many failed.": tally.logins_held;
+    counter "motte_banned_total" "Connections and logins turned away because of a ban.": tally.banned;
     counter "motte_handshakes_failed_total" "TLS, WebSocket and PROXY handshakes that failed.": tally.handshakes_failed;
     counter "motte_connect_timeouts_total" "Connections closed because CONNECT came too late.": tally.connect_timeouts;
     counter "motte_bytes_sent_total" "Bytes written to clients.": tally.bytes_sent;
@@ -168,6 +174,8 @@ fn add_counters(sum: &mut Counters, one: &Counters) {
 fn add_tally(sum: &mut Tally, one: &Tally) {
     sum.accepted += one.accepted;
     sum.turned_away += one.turned_away;
+    sum.logins_held += one.logins_held;
+    sum.banned += one.banned;
     sum.handshakes_failed += one.handshakes_failed;
     sum.connect_timeouts += one.connect_timeouts;
     sum.bytes_sent += one.bytes_sent;

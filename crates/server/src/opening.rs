@@ -72,6 +72,10 @@ impl Worker {
                     return false;
                 }
                 let link = connection.rules.link(&connection.stream);
+                if !self.may_stay(id) {
+                    return false;
+                }
+                let Some(connection) = self.world.connections.get_mut(id) else { return false };
                 if let Some(event) = notice::handshake_done(&connection.rules, &connection.stream) {
                     self.world.log.event(event);
                 }

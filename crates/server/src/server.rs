@@ -11,11 +11,13 @@ use std::thread::JoinHandle;
 use motte_access::{CompiledPolicy, PolicyGeneration};
 use motte_config::Config;
 use motte_event::Event;
+use motte_identity::bans::{Ban, BanError, BanSubject};
 use motte_roles::{AskPassphrase, KeyClient, OutwardClient, Place};
 
 use crate::assemble::{self, AssembleError, OpenFile};
 use crate::keyring::Keyring;
 use crate::log::Sink;
+use crate::logins::{AboutBans, Logins};
 use crate::reloading::ReloadError;
 use crate::sealing::{Sealed, SelfConfinement};
 use crate::state::StateError;
@@ -170,6 +172,8 @@ pub(crate) enum Command {
     Tell(Event),
     /// Revocation lists came that the rules do not know.
     Lists,
+    /// Something about bans.
+    Bans(AboutBans),
     /// A worker ended by itself.
     WorkerEnded { shard: u16, cause: String },
 }
@@ -214,6 +218,34 @@ impl Handle {
 
     pub(crate) fn worker_ended(&self, shard: u16, cause: String) {
         let _ = self.commands.send(Command::WorkerEnded { shard, cause });
+    }
+
+    /// Bans somebody for `for_ms` milliseconds, at most 30 days; `by` says who does it. Live connections are closed.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn ban(&self, subject: BanSubject, cause: &str, by: &str, for_ms: u64) -> Result<(), BanError> {
+        let (cause, by) = (cause.to_owned(), by.to_owned());
+        // A server that stops takes no bans and needs none.
+        self.about_bans(move |logins| logins.ban(subject, &cause, Some(&by), for_ms)).unwrap_or(Ok(()))
+    }
+
+    /// Lifts a ban, and the hold of an address after failed logins; false when there was neither.
+    pub fn unban(&self, subject: BanSubject, by: &str) -> bool {
+        let by = by.to_owned();
+        self.about_bans(move |logins| logins.unban(&subject, &by)).unwrap_or_default()
+    }
+
+    /// The bans in force, those that end first in front.
+    pub fn bans(&self) -> Vec<Ban> {
+        self.about_bans(Logins::bans).unwrap_or_default()
+    }
+
+    fn about_bans<T: Send + 'static>(&self, ask: impl FnOnce(&Logins) -> T + Send + 'static) -> Option<T> {
+        let (sender, receiver) = sync_channel(1);
+        let ask = move |logins: &Logins| drop(sender.try_send(ask(logins)));
+        self.commands.send(Command::Bans(Box::new(ask))).ok()?;
+        receiver.recv().ok()
     }
 
     /// Reads configuration and files anew and puts them in force, whole or not at all.

@@ -17,6 +17,7 @@ use crate::door::Doors;
 use crate::handshakes::Handshakes;
 use crate::inbox::{INBOX_TOKEN, Inbox};
 use crate::log::Log;
+use crate::logins::Logins;
 use crate::metrics::Reports;
 use crate::questions::Questions;
 use crate::rules::Rules;
@@ -38,6 +39,7 @@ pub(crate) struct Makings<'a> {
     pub(crate) questions: &'a Questions,
     pub(crate) handshakes: &'a Handshakes,
     pub(crate) usage: Option<&'a UsageFile>,
+    pub(crate) logins: &'a Logins,
 }
 
 /// Workers that do not run yet.
@@ -81,6 +83,7 @@ impl Makings<'_> {
                 Arc::clone(&inboxes),
                 self.questions.clone(),
                 self.handshakes.clone(),
+                self.logins.clone(),
                 self.log.clone(),
             );
             workers.push(Worker::new(Parts {

@@ -90,6 +90,11 @@ impl StateDirectory {
         self.path.join(SNAPSHOT)
     }
 
+    /// Where login counters and bans are kept.
+    pub(crate) fn logins(&self) -> (PathBuf, PathBuf) {
+        (self.path.join("attempts.state"), self.path.join("bans.state"))
+    }
+
     /// The snapshot of the last clean stop, if there is one. Loaded a second time, after a crash, it comes without Wills:
     /// those were published when it was loaded first.
     pub(crate) fn load(&self) -> Result<Option<Snapshot>, StateError> {

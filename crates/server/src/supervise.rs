@@ -26,6 +26,8 @@ use crate::handshakes::Handshakes;
 use crate::inbox::{Inbox, Letter};
 use crate::keyring::Keyring;
 use crate::log::{self, Log, LogThread};
+use crate::logins::Logins;
+use crate::logins_kept::LoginsKept;
 use crate::metrics::{ProcessFacts, Reports, exposition};
 use crate::questions::Questions;
 use crate::reloading::{self, ReloadError};
@@ -64,6 +66,7 @@ pub(crate) struct Supervisor {
     workers: Vec<JoinHandle<()>>,
     exchange: Exchange,
     admission: Admission,
+    logins: LoginsKept,
     clock: Clock,
     log: Log,
     log_thread: LogThread,
@@ -105,15 +108,14 @@ impl Supervisor {
         let usage = UsageFile::open(&config, &mut events);
 
         let exchange = Exchange::new(retained_limits(&config), config.limits.memory_bytes_max);
-        let reports = Reports::new(workers);
+        let (reports, admission) = (Reports::new(workers), Admission::new(rules.bounds));
 
         // Catching them takes a pair of sockets, which the confined process cannot make.
         let signals = catch_signals(options.signals)?;
         let mut sealed = seal(&config, options.sealed, options.confine)?;
         events.extend(sealed.events());
         let (log, log_thread) = open_log(&config, options.log_sink)?;
-        let admission = Admission::new(rules.bounds);
-        let questions = questions(&config)?;
+        let logins = Logins::new(&config.attempts, clock, state.as_ref(), log.clone())?;
         let makings = Makings {
             clock,
             rules: &rules,
@@ -121,7 +123,8 @@ impl Supervisor {
             admission: &admission,
             reports: &reports,
             log: &log,
-            questions: &questions,
+            questions: &questions(&config)?,
+            logins: &logins,
             handshakes: &handshakes(&config, workers, keyring.client())?,
             usage: usage.as_ref(),
         };
@@ -130,6 +133,7 @@ impl Supervisor {
         options.before.into_iter().chain(events).for_each(|event| log.event(event));
         let scrape = serve_scrape(scrape, page(reports, exchange.clone(), clock))?;
         let inboxes = made.inboxes;
+        let logins = LoginsKept::start(logins, &inboxes).map_err(StartError::system("a thread"))?;
         let revocation = Revocation::start(options.outward.clone(), handle.clone());
         let (revocation, rules) = revocation::begin(revocation, &config, rules, (&inboxes, &log))?;
         let workers = run_all(made.workers, &handle)?;
@@ -149,6 +153,7 @@ impl Supervisor {
             workers,
             exchange,
             admission,
+            logins,
             clock,
             log,
             log_thread,
@@ -184,6 +189,7 @@ impl Supervisor {
                 }
                 Ok(Command::Tell(event)) => self.log.event(event),
                 Ok(Command::Lists) => self.renew(),
+                Ok(Command::Bans(ask)) => ask(self.logins.logins()),
                 Ok(Command::WorkerEnded { shard, cause }) => break Err(RunError::Worker { shard, cause }),
                 Ok(Command::Stop(cause)) => break self.stop(cause),
                 // All handles are gone: nobody can ask any more, so this is the end as well.
@@ -236,6 +242,7 @@ impl Supervisor {
             Err(error) => return Err(AssembleError(vec![error.to_string()]).into()),
         };
         self.admission.set_bounds(self.rules.bounds);
+        self.logins.logins().set_limits(&config.attempts);
         self.exchange.memory().set_max(config.limits.memory_bytes_max);
         self.exchange.retained_mut().set_limits(retained_limits(&config));
         self.config = config;
@@ -323,6 +330,7 @@ impl Supervisor {
                     }
                     Command::Reload(None) | Command::Lists => {}
                     Command::Tell(event) => self.log.event(event),
+                    Command::Bans(ask) => ask(self.logins.logins()),
                 }
             }
         }
@@ -347,6 +355,7 @@ impl Supervisor {
                 let _ = worker.join();
             }
             self.log.event(life::stopped(self.clock.now().mono_ms / 1_000));
+            self.logins.stop();
             drop(self.inboxes);
             drop(self.log);
             self.log_thread.join();

@@ -58,6 +58,8 @@ impl SystemTopics {
             ("$SYS/broker/clients/total", broker.sessions.to_string()),
             ("$SYS/broker/clients/accepted", broker.connects_accepted.to_string()),
             ("$SYS/broker/clients/refused", broker.connects_refused.to_string()),
+            ("$SYS/broker/clients/held", report.tally.logins_held.to_string()),
+            ("$SYS/broker/clients/banned", report.tally.banned.to_string()),
             ("$SYS/broker/subscriptions/count", broker.subscriptions.to_string()),
             ("$SYS/broker/publish/messages/received", broker.publications_received.to_string()),
             ("$SYS/broker/publish/messages/sent", broker.deliveries_sent.to_string()),

@@ -140,7 +140,7 @@ impl Worker {
         let system = self.system_topics.as_ref().map(SystemTopics::due_ms);
         let finishing = self.finishing.as_ref().map(|(_, until)| *until);
         let pause = self.paused_since_ms.map(|_| now_ms + 1);
-        let resting = self.world.resting_until_ms();
+        let resting = self.world.resting_until_ms().into_iter().chain(self.world.answer_due_ms()).min();
         let all = [self.broker.next_timeout_ms(), deadline, doors, system, finishing, pause, resting];
         let next = all.into_iter().flatten().filter(|at| *at != NEVER).min()?;
         Some(Duration::from_millis(next.saturating_sub(now_ms)))
@@ -182,6 +182,7 @@ impl Worker {
             }
         }
         self.tick();
+        self.answer_put_off();
         self.end_overdue();
         self.flush_touched();
         self.move_away();
@@ -202,7 +203,8 @@ impl Worker {
         }
     }
 
-    fn verdict(&mut self, conn: ConnId, verdict: motte_broker::Verdict) {
+    pub(crate) fn verdict(&mut self, conn: ConnId, verdict: motte_broker::Verdict) {
+        let Some(verdict) = self.put_off(conn, verdict) else { return };
         let verdict = self.asked_again(conn, verdict);
         let verdict = self.world.admitted(conn, verdict);
         let now = self.world.now;
@@ -297,6 +299,7 @@ impl Worker {
                         self.verdict(conn, verdict);
                     }
                 }
+                Letter::Banned(subject) => self.close_banned(&subject),
                 Letter::Reload(rules) => self.reload(&rules),
                 Letter::Stop(step) => self.stop(step),
             }
@@ -340,6 +343,9 @@ impl Worker {
                 self.world.log.event(event);
                 return;
             }
+        }
+        if !self.world.may_move_in(&connection, &handover) {
+            return;
         }
         self.world.connections.fill(connection);
         self.input(Input::Adopt { conn: id, handover });

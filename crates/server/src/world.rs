@@ -15,8 +15,10 @@ use crate::asking::{Asked, ask};
 use crate::buffers::Buffers;
 use crate::connection::{NEVER, Phase, Table};
 use crate::handshakes::Handshakes;
+use crate::holding::PutOff;
 use crate::inbox::{Inbox, Letter};
 use crate::log::Log;
+use crate::logins::Logins;
 use crate::metrics::Tally;
 use crate::questions::{Job, Questions};
 
@@ -48,6 +50,9 @@ pub(crate) struct World {
     pub(crate) deadlines: BinaryHeap<Reverse<(u64, ConnId)>>,
     pub(crate) questions: Questions,
     pub(crate) handshakes: Handshakes,
+    pub(crate) logins: Logins,
+    /// Refusals that are told later.
+    pub(crate) put_off: BinaryHeap<PutOff>,
     pub(crate) log: Log,
     pub(crate) tally: Tally,
     /// What was just handled went to somebody who is behind but fast.
@@ -67,6 +72,7 @@ impl World {
         peers: Arc<[Inbox]>,
         questions: Questions,
         handshakes: Handshakes,
+        logins: Logins,
         log: Log,
     ) -> Self {
         Self {
@@ -84,6 +90,8 @@ impl World {
             deadlines: BinaryHeap::new(),
             questions,
             handshakes,
+            logins,
+            put_off: BinaryHeap::new(),
             log,
             tally: Tally::default(),
             held_back: false,
@@ -172,8 +180,9 @@ impl World {
         None
     }
 
-    /// A verdict, with the bound per identity applied to it.
+    /// A verdict, with bans and the bound per identity applied to it.
     pub(crate) fn admitted(&mut self, id: ConnId, verdict: Verdict) -> Verdict {
+        let verdict = self.not_banned(id, verdict);
         let Some(connection) = self.connections.get_mut(id) else { return verdict };
         connection.waiting = false;
         let slot = id.slot;
@@ -264,7 +273,7 @@ impl Effects for World {
         let asked = Arc::new(self.rules_number);
         let wanted = Arc::downgrade(&asked);
         connection.asked = Some(asked);
-        match ask(connection, &question, &self.log) {
+        match ask(connection, &question, &self.logins, &self.log) {
             Asked::Known(verdict) => self.verdicts.push_back((conn, verdict)),
             Asked::Slow(work) => {
                 let Some(inbox) = self.peers.get(usize::from(self.shard.0)).cloned() else { return };

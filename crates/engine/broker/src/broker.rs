@@ -72,6 +72,7 @@ impl Broker {
                 self.core.inject(by, &principal, publication, now, fx);
             }
             Input::Reload(reload) => self.reload(&reload, now, fx),
+            Input::Expel(expelled) => self.expel(&expelled, now, fx),
             Input::Restore(restored) => self.restore(&restored, now),
             Input::Shutdown => self.shut_down(now, fx),
         }

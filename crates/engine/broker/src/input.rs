@@ -131,6 +131,19 @@ impl std::fmt::Debug for Reload {
     }
 }
 
+/// Who may not stay connected.
+#[derive(Clone)]
+pub struct Expelled {
+    /// Whether a live client may stay; `Err` says why not, for the log.
+    pub may_stay: StillValid,
+}
+
+impl std::fmt::Debug for Expelled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Expelled")
+    }
+}
+
 /// One thing that happens to a shard.
 #[derive(Debug)]
 pub enum Input<'a> {
@@ -205,6 +218,8 @@ pub enum Input<'a> {
     },
     /// Policy, credentials or limits changed.
     Reload(Reload),
+    /// Clients for whom this is an error are disconnected; their Sessions stay.
+    Expel(Expelled),
     /// A Session from a state file.
     Restore(Box<Restored>),
     /// The server stops: say goodbye to every client and let Wills be handled.

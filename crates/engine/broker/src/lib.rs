@@ -44,7 +44,7 @@ pub use counters::Counters;
 pub use effect::{Effects, Question};
 pub use exchange::{Exchange, SHARDS_MAX, ShardMask, ShardMessage};
 pub use input::{
-    CloseCause, ConnId, Handover, Input, LimitsOf, Link, Now, Reload, ShardId, StillValid, Verdict,
+    CloseCause, ConnId, Expelled, Handover, Input, LimitsOf, Link, Now, Reload, ShardId, StillValid, Verdict,
 };
 pub use memory::{Memory, Pressure};
 pub use output::{Output, SHARED_BYTES_MIN};

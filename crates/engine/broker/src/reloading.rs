@@ -6,7 +6,7 @@ use motte_wire::ReasonCode;
 use crate::broker::Broker;
 use crate::connections::Stage;
 use crate::effect::Effects;
-use crate::input::{CloseCause, Now, Reload};
+use crate::input::{CloseCause, Expelled, Now, Reload};
 use crate::notice;
 
 impl Broker {
@@ -50,6 +50,20 @@ impl Broker {
             {
                 link.limits = limits;
             }
+        }
+    }
+
+    /// Disconnects clients that may not stay. Their Sessions remain for when they come back.
+    pub(crate) fn expel(&mut self, expelled: &Expelled, now: Now, fx: &mut impl Effects) {
+        for key in self.core.sessions.keys() {
+            let Some(session) = self.core.sessions.by_key(key) else { continue };
+            let (Some(conn), Principal::Client(client)) = (session.conn, &*session.principal) else {
+                continue;
+            };
+            let Err(cause) = (expelled.may_stay)(client) else { continue };
+            notice::revoked(&session.principal, &cause, fx);
+            let reason = ReasonCode::ADMINISTRATIVE_ACTION;
+            self.core.say_goodbye(&mut self.connections, conn, reason, CloseCause::Revoked, now, fx);
         }
     }
 

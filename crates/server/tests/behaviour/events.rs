@@ -19,7 +19,7 @@ fn policed(more: &str) -> (tempfile::TempDir, motte_config::Config) {
 }
 
 /// Two identities, `a` and `b`, whose password is `right`.
-fn with_passwords(directory: &tempfile::TempDir, memory_kib: u32, config: &mut motte_config::Config) {
+pub fn with_passwords(directory: &tempfile::TempDir, memory_kib: u32, config: &mut motte_config::Config) {
     let file = directory.path().join("passwords");
     let mut passwords = PasswordFile::default();
     for name in ["a", "b"] {

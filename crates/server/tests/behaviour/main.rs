@@ -1,6 +1,7 @@
 //! The process from outside: a server in this test's process, clients that write bytes.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod attempts;
 mod authorization;
 mod events;
 mod harness;

@@ -76,4 +76,19 @@ events! { "gate":
     login_service_back "MOTTE-G-0042" Notice (url: &str = "address of the service")
         "The service of [auth.http] answers again and is asked as usual."
         "Nothing.";
+    login_held "MOTTE-G-0060" Warning (identity: &str = "the name that was tried", client_id: &str = "Client Identifier", address: &str = "peer address", listener: &str = "listener", by: &str = "what has too many failures: address, network, identity or client id")
+        "A login was refused without checking its password, because too many failed before it. It ends by itself."
+        "If it is your device, give it the right password and wait, or lift the hold of its address with `motte bans remove ADDRESS`.";
+    locked_out "MOTTE-G-0061" Warning (what: &str = "what is locked out: address, network, identity or client id", identity: &str = "the name that was tried last", client_id: &str = "Client Identifier", address: &str = "peer address", listener: &str = "listener", for_s: u64 = "for how long, in seconds")
+        "So many logins failed that nobody is asked any more for a while, except what has proved itself before from where it comes."
+        "Somebody is guessing. A device whose password is wrong does this too: correct it. Settings are in auth.attempts.";
+    banned "MOTTE-G-0062" Warning (subject: &str = "address, network, identity or Client Identifier", cause: &str = "why", by: &str = "who did it; `motte`: it came by itself", until: &str = "until when")
+        "Whoever this is about is turned away until then; live connections of it were closed. It ends by itself."
+        "Lift it with `motte bans remove SUBJECT` if it is wrong.";
+    ban_ended "MOTTE-G-0063" Notice (subject: &str = "address, network, identity or Client Identifier", how: &str = "its time is over, or who lifted it")
+        "A ban has ended: whoever it was about may come in again."
+        "Nothing.";
+    banned_refused "MOTTE-G-0064" Notice (subject: &str = "whom the ban is about", address: &str = "peer address", listener: &str = "listener", until: &str = "until when")
+        "A connection or a login was turned away because of a ban."
+        "Lift the ban with `motte bans remove SUBJECT` if it is wrong.";
 }

@@ -31,4 +31,7 @@ events! { "keep":
     snapshot_failed "MOTTE-K-0010" Critical (file: &str = "the file", cause: &str = "what went wrong")
         "Sessions and Retained Messages could not be written at the stop; the previous file, if there was one, is untouched."
         "Read the cause: free disk space or mend the permissions of the state directory before the next stop.";
+    attempts_not_kept "MOTTE-K-0040" Error (file: &str = "the file", cause: &str = "what went wrong")
+        "Login counters or bans could not be read or written. What could not be read begins anew; what could not be written is tried again."
+        "Look at the state directory: space, permissions, the disk. Make bans again that are missing.";
 }

@@ -148,13 +148,16 @@ impl Attempts {
         self.healthy.get(tag).is_some_and(|known| known.is_known(now_ms))
     }
 
-    /// Forgets the failures of an address, as when a ban of it is lifted.
-    pub fn forget_address(&mut self, address: IpAddr) {
+    /// Forgets the failures of an address, as when a ban of it is lifted; false when there were none.
+    pub fn forget_address(&mut self, address: IpAddr) -> bool {
         let tag = self.key.tag(0, &[&octets(self.limits.address(address))]);
-        if let Some(strikes) = self.strikes.first_mut().and_then(|table| table.get_mut(tag)) {
-            *strikes = Strikes { pending: strikes.pending, ..Strikes::default() };
-            self.changes += 1;
-        }
+        let Some(strikes) = self.strikes.first_mut().and_then(|table| table.get_mut(tag)) else {
+            return false;
+        };
+        let had = strikes.failures > 0;
+        *strikes = Strikes { pending: strikes.pending, ..Strikes::default() };
+        self.changes += 1;
+        had
     }
 
     /// An attempt is about to begin. Whatever it costs to check comes after this.
