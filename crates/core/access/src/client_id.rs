@@ -60,6 +60,27 @@ impl ClientIdPattern {
     }
 }
 
+/// What stands between the identity and the random digits of an identifier that the broker assigned.
+const ASSIGNED: &str = "-auto-";
+/// Hexadecimal digits of 128 random bits.
+const ASSIGNED_DIGITS: usize = 32;
+
+/// The Client Identifier that the broker gives a client of an identity that asks for one: nobody can guess it, and it says
+/// whose it is.
+pub fn assigned_client_id(identity: &str, random: u128) -> String {
+    format!("{identity}{ASSIGNED}{random:032x}")
+}
+
+/// Whether the broker gives such an identifier to clients of this identity. Whatever its policy says of identifiers that
+/// clients choose, it may come back with it.
+pub(crate) fn is_assigned(client_id: &str, identity: &str) -> bool {
+    let digits = client_id.strip_prefix(identity).and_then(|rest| rest.strip_prefix(ASSIGNED));
+    digits.is_some_and(|digits| {
+        digits.len() == ASSIGNED_DIGITS
+            && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +98,17 @@ mod tests {
         assert!(fits("*", "anything"));
         assert!(ClientIdPattern::parse("a*b").is_err());
         assert!(ClientIdPattern::parse("{user}").is_err());
+    }
+
+    #[test]
+    fn an_assigned_identifier_is_its_identitys_alone() {
+        let id = assigned_client_id("dev-1", 7);
+        assert!(is_assigned(&id, "dev-1"));
+        for other in ["dev-2", "dev", "", "dev-1-auto"] {
+            assert!(!is_assigned(&id, other), "{other}");
+        }
+        for id in ["dev-1-auto-", "dev-1", "dev-1-auto-7", &id.to_uppercase(), &format!("{id}0")] {
+            assert!(!is_assigned(id, "dev-1"), "{id}");
+        }
     }
 }

@@ -23,6 +23,7 @@ pub mod usage;
 mod written;
 
 pub use action::{Action, Actions, Origin};
+pub use client_id::assigned_client_id;
 pub use denial::Denial;
 pub use error::PolicyError;
 pub use explain::Explanation;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use motte_access::{ClientPrincipal, Principal};
+use motte_access::{ClientPrincipal, Methods, Principal, assigned_client_id};
 use motte_session::{ConnectRequest, Inbound, Outbound, OutboundAliases, SessionLimits};
 use motte_wire::{Auth, ConnAck, Connect, Disconnect, ProtocolVersion, QoS, ReasonCode};
 
@@ -168,10 +168,10 @@ impl Broker {
         let version = request.version;
         let assigned = request.client_id.is_empty();
         if assigned {
-            request.client_id = self.assign_client_id(fx);
+            request.client_id = self.assign_client_id(&client.identity, fx);
         }
         client.client_id = Arc::from(request.client_id.as_str());
-        // An assigned identifier belongs to whoever got it: it cannot be anybody else's.
+        // An assigned identifier is its identity's, now and when it comes back with it.
         if !assigned && let Err(denial) = self.core.admit.client_id(&client) {
             notice::client_id_refused(&client, &denial, fx);
             return self.refuse(
@@ -262,7 +262,11 @@ impl Broker {
     fn same_owner(&self, slot: u32, principal: &Principal) -> bool {
         let Some(session) = self.core.sessions.get(slot) else { return true };
         match (&*session.principal, principal) {
-            (Principal::Client(old), Principal::Client(new)) => old.identity == new.identity,
+            // Whoever was asked nothing is nobody's equal, whatever the name says.
+            (Principal::Client(old), Principal::Client(new)) => {
+                old.identity == new.identity
+                    && old.methods.has(Methods::ANONYMOUS) == new.methods.has(Methods::ANONYMOUS)
+            }
             _ => false,
         }
     }
@@ -377,11 +381,11 @@ impl Broker {
         (session.key, present)
     }
 
-    /// An unguessable Client Identifier whose home is this shard, so that the connection need not move.
-    fn assign_client_id(&self, fx: &mut impl Effects) -> String {
+    /// An unguessable Client Identifier of this identity whose home is this shard, so that the connection need not move.
+    fn assign_client_id(&self, identity: &str, fx: &mut impl Effects) -> String {
         let mut name = String::new();
         for _ in 0..ASSIGN_TRIES {
-            name = format!("auto-{:032x}", fx.random());
+            name = assigned_client_id(identity, fx.random());
             if self.core.home(&name) == self.core.shard && self.core.sessions.find(&name).is_none() {
                 break;
             }

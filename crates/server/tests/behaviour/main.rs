@@ -3,6 +3,7 @@
 
 mod attempts;
 mod authorization;
+mod client_ids;
 mod events;
 mod harness;
 mod hook;
