@@ -290,3 +290,36 @@ fn an_address_filter_reaches_live_connections_by_a_reload() {
     running.lines.expect("gate.address_refused");
     running.stop();
 }
+
+/// CONNECT over TLS; the return code of 3.1.1.
+fn tls_login(running: &Running, directory: &std::path::Path, packet: &[u8]) -> u8 {
+    use std::io::{Read, Write};
+    let mut stream = crate::secured::dial(running, directory);
+    let mut answer = [0; 4];
+    stream.write_all(packet).unwrap();
+    stream.read_exact(&mut answer).unwrap();
+    answer[3]
+}
+
+#[test]
+fn two_hundred_guesses_at_a_device_do_not_keep_out_the_device_that_has_a_certificate() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut config, _authority) = crate::secured::secured(directory.path());
+    with_passwords(&directory, 64, &mut config);
+    let listener = &mut config.listeners[0];
+    listener.methods = vec![AuthMethod::Certificate, AuthMethod::Password];
+    listener.tls.as_mut().unwrap().client_certificates = motte_config::ClientCertificates::Optional;
+    config.attempts.delay_max_ms = 1;
+    config.attempts.delay_base_ms = 1;
+    let guesser = tempfile::tempdir().unwrap();
+    std::fs::copy(directory.path().join("ca.pem"), guesser.path().join("ca.pem")).unwrap();
+    let running = start_with(config, Options::default());
+    let guess = hello_as("device", "device", "wrong");
+    let held = (0..200).filter(|_| tls_login(&running, guesser.path(), &guess) == 3).count();
+    assert!(held >= 200 - 40, "{held} were refused unchecked");
+    running.lines.expect("gate.locked_out");
+    let begun = Instant::now();
+    assert_eq!(tls_login(&running, directory.path(), &hello("device")), 0, "the device");
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    running.stop();
+}
