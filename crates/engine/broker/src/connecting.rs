@@ -7,7 +7,7 @@ use motte_session::{ConnectRequest, Inbound, Outbound, OutboundAliases, SessionL
 use motte_wire::{Auth, ConnAck, Connect, Disconnect, ProtocolVersion, QoS, ReasonCode};
 
 use crate::broker::Broker;
-use crate::connections::{Asked, Live, Stage};
+use crate::connections::{Asked, Contention, Live, Stage};
 use crate::effect::{Effects, Question};
 use crate::input::{CloseCause, ConnId, Handover, Link, Now, Verdict};
 use crate::memory::Pressure;
@@ -212,6 +212,7 @@ impl Broker {
     pub(crate) fn adopt(&mut self, conn: ConnId, handover: Handover, now: Now, fx: &mut impl Effects) {
         let Handover { link, request, principal, assigned, data } = handover;
         let existing = self.core.sessions.find(&request.client_id);
+        let mut contention = Contention::default();
         if let Some(slot) = existing {
             if !self.same_owner(slot, &principal) {
                 self.connections.insert(conn, Stage::Awaiting(Box::new(link.clone())));
@@ -225,13 +226,14 @@ impl Broker {
                     fx,
                 );
             }
-            self.take_over(slot, &request, now, fx);
+            contention = self.take_over(slot, &request, now, fx);
         } else if let Err((reason, cause)) = self.room_for(&principal, &link) {
             self.connections.insert(conn, Stage::Awaiting(Box::new(link.clone())));
             return self.refuse(conn, &link, (request.version, &request.client_id), reason, cause, fx);
         }
         let (key, present) = self.open_session(conn, &link.limits, &request, &principal);
-        let live = Live::new(key, Arc::clone(&principal), &request, now.mono_ms);
+        let mut live = Live::new(key, Arc::clone(&principal), &request, now.mono_ms);
+        live.contention = contention;
         if let Some(silence_ms) = live.silence_ms {
             self.core.timers.set(now.mono_ms + u64::from(silence_ms), Timer::KeepAlive(conn));
         }
@@ -272,8 +274,15 @@ impl Broker {
     }
 
     /// The Session's present connection goes (MQTT-3.1.4-3), and with Clean Start the Session too (MQTT-3.1.2-4).
-    fn take_over(&mut self, slot: u32, request: &ConnectRequest, now: Now, fx: &mut impl Effects) {
-        let Some(session) = self.core.sessions.get(slot) else { return };
+    fn take_over(
+        &mut self,
+        slot: u32,
+        request: &ConnectRequest,
+        now: Now,
+        fx: &mut impl Effects,
+    ) -> Contention {
+        let mut contention = Contention::default();
+        let Some(session) = self.core.sessions.get(slot) else { return contention };
         let key = session.key;
         if let Some(old) = session.conn {
             notice::taken_over(&session.principal, fx);
@@ -283,6 +292,11 @@ impl Broker {
                 session.conn = None;
             }
             if let Some(Stage::Live(live)) = self.connections.remove(old) {
+                let many;
+                (contention, many) = live.contention.one_more(now.mono_ms);
+                if many {
+                    notice::contended(&live.principal, fx);
+                }
                 if live.version == ProtocolVersion::V5
                     && let Some(output) = fx.output(old)
                 {
@@ -306,7 +320,7 @@ impl Broker {
             let ended = self.core.sessions.by_key(key).is_some_and(|s| !s.expiry.outlives_connection());
             if ended {
                 self.core.end(key, now, fx);
-                return;
+                return contention;
             }
         } else if let Some(session) = self.core.sessions.by_key(key)
             && !request.clean_start
@@ -317,6 +331,7 @@ impl Broker {
         if request.clean_start {
             self.core.end(key, now, fx);
         }
+        contention
     }
 
     /// The client's Session, resumed or new; true when Session State was there (MQTT-3.2.2-2).

@@ -57,6 +57,8 @@ pub struct Live {
     pub reauthenticating: bool,
     /// What it was granted lately.
     pub grants: Grants,
+    /// How often its Session was taken over lately.
+    pub contention: Contention,
 }
 
 /// The grants of the routes that a connection published to last.
@@ -96,7 +98,32 @@ impl Live {
             problem_information: request.problem_information,
             reauthenticating: false,
             grants: Grants::default(),
+            contention: Contention::default(),
         }
+    }
+}
+
+/// Time in which takeovers of one Session are counted, in milliseconds.
+const CONTENTION_MS: u64 = 60_000;
+/// So many in that time are two clients that take the Session from each other.
+const CONTENTION_TAKEOVERS: u32 = 5;
+
+/// How often a Session was taken over lately.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Contention {
+    since_ms: u64,
+    takeovers: u32,
+}
+
+impl Contention {
+    /// With one more; true once in a while when it is many.
+    pub fn one_more(self, now_ms: u64) -> (Self, bool) {
+        let fresh = self.takeovers > 0 && now_ms.saturating_sub(self.since_ms) < CONTENTION_MS;
+        let next = match fresh {
+            true => Self { takeovers: self.takeovers.saturating_add(1), ..self },
+            false => Self { since_ms: now_ms, takeovers: 1 },
+        };
+        (next, next.takeovers == CONTENTION_TAKEOVERS)
     }
 }
 

@@ -91,6 +91,10 @@ pub(crate) fn taken_over(principal: &Principal, fx: &mut impl Effects) {
     fx.event(gate::session_taken_over(principal.name(), client_id(principal)));
 }
 
+pub(crate) fn contended(principal: &Principal, fx: &mut impl Effects) {
+    fx.event(gate::client_id_contended(principal.name(), client_id(principal)));
+}
+
 pub(crate) fn reauthentication_refused(principal: &Principal, cause: &str, fx: &mut impl Effects) {
     fx.event(gate::reauthentication_refused(principal.name(), client_id(principal), cause));
 }

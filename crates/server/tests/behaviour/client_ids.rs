@@ -118,3 +118,15 @@ fn an_assigned_identifier_cannot_be_guessed_and_is_for_whoever_got_it() {
     }
     running.stop();
 }
+
+#[test]
+fn two_devices_with_one_identifier_are_told_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start_with(guarded(&directory, POLICY), Options::default());
+    let mut clients: Vec<Client> = (0..6).map(|_| running.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.log_in("a", "a").1, 0);
+    }
+    running.lines.expect("gate.client_id_contended");
+    running.stop();
+}

@@ -91,4 +91,7 @@ events! { "gate":
     banned_refused "MOTTE-G-0064" Notice (subject: &str = "whom the ban is about", address: &str = "peer address", listener: &str = "listener", until: &str = "until when")
         "A connection or a login was turned away because of a ban."
         "Lift the ban with `motte bans remove SUBJECT` if it is wrong.";
+    client_id_contended "MOTTE-G-0045" Warning (identity: &str = "the identity", client_id: &str = "Client Identifier")
+        "A Session was taken over five times within a minute: two clients with one identifier take it from each other."
+        "Give each device its own identifier. If there is only one device, somebody else has its credential: revoke it.";
 }
