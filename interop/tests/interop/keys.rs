@@ -315,7 +315,7 @@ const PIECE_BYTES: u64 = 1024 * 1024;
 const OVERLAP_BYTES: u64 = 4 * 1024;
 
 /// Which of these are in the memory of a process.
-fn in_memory(process: Pid, needles: &[&[u8]]) -> Vec<bool> {
+pub fn in_memory(process: Pid, needles: &[&[u8]]) -> Vec<bool> {
     let process = process.as_raw_nonzero();
     let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).expect("the process is ours");
     let mut memory = File::open(format!("/proc/{process}/mem")).expect("the process is ours");
