@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mio::{Token, Waker};
-use motte_broker::{ConnId, ShardMessage, Verdict};
+use motte_broker::{CommitResult, ConnId, ShardMessage, Verdict};
 use motte_identity::bans::BanSubject;
 
 use crate::handshakes::Stepped;
@@ -31,6 +31,13 @@ pub(crate) enum Letter {
     Stepped(Box<Stepped>),
     /// The answer to a slow question.
     Verdict(ConnId, Verdict),
+    /// What became of a batch that was to be kept.
+    Committed {
+        /// Its tag.
+        tag: u64,
+        /// What became of it.
+        result: CommitResult,
+    },
     /// New rules.
     Reload(Arc<Rules>),
     /// Somebody is banned.

@@ -40,6 +40,7 @@ mod shutdown;
 mod sockets;
 mod starting;
 mod state;
+mod store;
 mod supervise;
 mod system_topics;
 mod turn;
@@ -63,3 +64,4 @@ pub use server::{
 };
 pub use sockets::Sockets;
 pub use state::{StateDirectory, StateError};
+pub use store::StoreFault;

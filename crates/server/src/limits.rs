@@ -1,9 +1,17 @@
 //! Limits as configured, as a Session is held to them.
 
 use motte_config::Limits;
-use motte_session::SessionLimits;
+use motte_session::{Durability, SessionLimits};
 use motte_topic::TopicLimits;
 use motte_wire::{QoS, TextRules};
+
+fn durability(meant: motte_config::Durability) -> Durability {
+    match meant {
+        motte_config::Durability::Memory => Durability::Memory,
+        motte_config::Durability::Os => Durability::Os,
+        motte_config::Durability::Disk => Durability::Disk,
+    }
+}
 
 /// What one Session and its connection are held to.
 pub(crate) fn session_limits(limits: &Limits) -> SessionLimits {
@@ -27,6 +35,7 @@ pub(crate) fn session_limits(limits: &Limits) -> SessionLimits {
         subscription_identifiers_available: limits.subscription_identifiers_available,
         payload_format_checked: limits.payload_format_checked,
         write_buffer_bytes_max: limits.write_buffer_bytes_max as usize,
+        durability: durability(limits.durability),
         topic: TopicLimits { bytes_max: limits.topic_bytes_max, levels_max: limits.topic_levels_max },
         text: TextRules {
             control_characters: !limits.control_characters_refused,

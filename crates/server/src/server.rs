@@ -48,6 +48,9 @@ pub enum StartError {
     /// The vault of the state directory cannot be opened or made.
     #[error(transparent)]
     Vault(#[from] VaultFault),
+    /// The journal of the state directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreFault),
     /// The process could not confine itself as required.
     #[error("{0}")]
     Confine(String),
@@ -87,9 +90,9 @@ pub enum RunError {
     /// The supervisor ended.
     #[error("the supervisor ended; this is a defect of motte, please report it with the lines above")]
     Supervisor,
-    /// The snapshot could not be written.
-    #[error(transparent)]
-    State(#[from] StateError),
+    /// The journal could not be ended.
+    #[error("the journal could not be ended; what was acknowledged is kept all the same: {0}")]
+    Store(String),
 }
 
 /// Reads the configuration anew for a reload; the text of an error is logged.

@@ -1,13 +1,10 @@
 //! The clean stop, in steps that all workers take together.
 //!
 //! Goodbye: no new connections, DISCONNECT to every client, Wills. Settle: what shards still owe each other is delivered.
-//! Finish: the last bytes are written or their time is up. Export: Sessions become records. A worker acknowledges each
-//! step; the supervisor sends the next one when all have.
+//! Finish: the last bytes are written and what has to be kept is, or their time is up. Leave: the worker ends. A worker
+//! acknowledges each step; the supervisor sends the next one when all have.
 
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex};
-
-use motte_broker::Export;
 
 /// Time for the last bytes to leave, in milliseconds.
 pub(crate) const FINISH_MS: u64 = 5_000;
@@ -20,7 +17,7 @@ pub(crate) enum What {
     Goodbye,
     Settle,
     Finish,
-    Export(Arc<Mutex<Export>>),
+    Leave,
 }
 
 /// A step with the way to say that it is done.

@@ -5,11 +5,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use mio::{Poll, Waker};
-use motte_access::Origin;
-use motte_broker::{Broker, Exchange, Input, Restored, Settings, ShardId, home, stored_from};
+use motte_broker::{Arrival, Broker, Exchange, Input, Recovered, Settings, ShardId, home, stored_from};
 use motte_config::Config;
-use motte_event::{Event, keep};
-use motte_store::Snapshot;
 
 use crate::admission::Admission;
 use crate::clock::Clock;
@@ -22,7 +19,7 @@ use crate::metrics::Reports;
 use crate::questions::Questions;
 use crate::rules::Rules;
 use crate::server::{Handle, StartError};
-use crate::state::StateDirectory;
+use crate::store::{OpenedStore, Store};
 use crate::system_topics::SystemTopics;
 use crate::usage::UsageFile;
 use crate::worker::{Parts, Worker};
@@ -40,6 +37,7 @@ pub(crate) struct Makings<'a> {
     pub(crate) handshakes: &'a Handshakes,
     pub(crate) usage: Option<&'a UsageFile>,
     pub(crate) logins: &'a Logins,
+    pub(crate) store: Option<&'a mut OpenedStore>,
 }
 
 /// Workers that do not run yet.
@@ -51,10 +49,15 @@ pub(crate) struct Made {
 
 impl Makings<'_> {
     /// As many workers as there are sets of doors.
-    pub(crate) fn workers(&self, doors: Doors) -> Result<Made, StartError> {
+    pub(crate) fn workers(mut self, doors: Doors) -> Result<Made, StartError> {
         let doors = doors.into_workers();
         let shards = u16::try_from(doors.len()).unwrap_or(1);
-        let home_key = random_key().map_err(StartError::system("random bytes"))?;
+        let fresh_key = random_key().map_err(StartError::system("random bytes"))?;
+        let home_key = match &mut self.store {
+            Some(store) => store.home_key(fresh_key, shards)?,
+            None => fresh_key,
+        };
+        let numbers = self.store.as_ref().map(|store| Arc::clone(&store.numbers));
         let polls = (0..shards)
             .map(|_| {
                 let poll = Poll::new()?;
@@ -73,6 +76,7 @@ impl Makings<'_> {
                 policy: Arc::clone(&self.rules.policy),
                 exchange: self.exchange.clone(),
                 report_no_subscribers: true,
+                numbers: numbers.clone(),
             });
             if let Some(usage) = self.usage {
                 broker.record_usage(usage.record(), self.clock.now());
@@ -110,25 +114,34 @@ fn random_key() -> io::Result<[u64; 2]> {
     Ok([u64::try_from(key >> 64).unwrap_or(0), u64::try_from(key & u128::from(u64::MAX)).unwrap_or(0)])
 }
 
-/// Gives every Session of a snapshot to its home, and the Retained Messages to all.
-fn restore(snapshot: Snapshot, made: &mut Made, rules: &Rules, clock: Clock) {
+/// Gives every Session that was kept to its home, and the Retained Messages to all.
+fn restore(recovered: Recovered, made: &mut Made, rules: &Rules, clock: Clock) {
     let shards = u16::try_from(made.workers.len()).unwrap_or(1);
     let now = clock.now();
-    let publications = Arc::new(snapshot.publications);
+    let Recovered { sessions, retained, arrivals, homes, .. } = recovered;
     if let Some(first) = made.workers.first_mut() {
-        for index in &snapshot.retained {
-            let record = publications.get(*index as usize);
-            if let Some((principal, publication)) = record.and_then(|record| stored_from(record, now)) {
-                first.input(Input::Inject { by: Origin::Restart, principal, publication });
+        for record in &retained {
+            if let Some((principal, publication)) = stored_from(record, now) {
+                first.input(Input::RestoreRetained { principal, publication });
             }
         }
     }
-    for record in snapshot.sessions {
-        let shard = home(&record.principal.client_id, made.home_key, shards);
-        let limits = rules.limits_for(&record.principal.listener);
+    for session in sessions {
+        let shard = home(&session.record.principal.client_id, made.home_key, shards);
+        let limits = rules.limits_for(&session.record.principal.listener);
         if let Some(worker) = made.workers.get_mut(usize::from(shard.0)) {
-            let restored = Restored { record, publications: Arc::clone(&publications), limits };
-            worker.input(Input::Restore(Box::new(restored)));
+            worker.input(Input::Restore(Box::new(session.with_limits(limits))));
+        }
+    }
+    let is_same = homes == Some((made.home_key, shards));
+    for arrival in arrivals {
+        for (worker, shard) in made.workers.iter_mut().zip(0..) {
+            // With other shards than before, those who had their home at its destination are anywhere.
+            let takes_out = if is_same { arrival.home.shard.0 == shard } else { shard + 1 == shards };
+            let transit = arrival.transit.filter(|_| takes_out);
+            if takes_out || !is_same {
+                worker.input(Input::Arrive(Box::new(Arrival { transit, ..arrival.clone() })));
+            }
         }
     }
 }
@@ -136,21 +149,24 @@ fn restore(snapshot: Snapshot, made: &mut Made, rules: &Rules, clock: Clock) {
 /// Gives the workers what they begin with: `$SYS` topics, and what the last run left.
 pub(crate) fn furnish(
     made: &mut Made,
-    left: Option<(Snapshot, &StateDirectory)>,
+    store: Option<(Recovered, Arc<Store>)>,
     config: &Config,
     rules: &Rules,
     clock: Clock,
     exchange: &Exchange,
-) -> Option<Event> {
-    if let Some(topics) = SystemTopics::new(config.sys_interval_s, exchange.clone())
+) {
+    let durability = config.durability().name();
+    if let Some(topics) = SystemTopics::new(config.sys_interval_s, exchange.clone(), durability)
         && let Some(first) = made.workers.first_mut()
     {
         first.publish_system_topics(topics);
     }
-    let (snapshot, state) = left?;
-    let (sessions, retained) = (snapshot.sessions.len() as u64, snapshot.retained.len() as u64);
-    restore(snapshot, made, rules, clock);
-    Some(keep::snapshot_loaded(sessions, retained, &state.snapshot().display().to_string()))
+    let Some((recovered, store)) = store else { return };
+    for worker in &mut made.workers {
+        worker.world.store = Some(Arc::clone(&store));
+    }
+    restore(recovered, made, rules, clock);
+    made.workers.iter_mut().for_each(|worker| worker.input(Input::TurnOver));
 }
 
 /// Runs a worker in a thread of its own; the supervisor hears of every end that it did not order.

@@ -1,8 +1,7 @@
-//! The state directory: one process at a time, and the snapshot that carries Sessions and Retained Messages over a
-//! restart.
+//! The state directory: one process at a time; and the snapshot of a version that had no journal.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +9,6 @@ use motte_store::{Snapshot, SnapshotError};
 use rustix::fs::{FlockOperation, flock};
 
 const SNAPSHOT: &str = "sessions.snapshot";
-const SNAPSHOT_NEW: &str = "sessions.snapshot.new";
 /// There when the snapshot was loaded and none was written since.
 const SNAPSHOT_USED: &str = "sessions.snapshot.used";
 const LOCK: &str = "lock";
@@ -95,25 +93,34 @@ impl StateDirectory {
         (self.path.join("attempts.state"), self.path.join("bans.state"))
     }
 
-    /// The snapshot of the last clean stop, if there is one. Loaded a second time, after a crash, it comes without Wills:
-    /// those were published when it was loaded first.
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The snapshot that an earlier version left, if there is one. If it was loaded once and not replaced since, it comes
+    /// without Wills: those were published then.
     pub(crate) fn load(&self) -> Result<Option<Snapshot>, StateError> {
-        let used = self.path.join(SNAPSHOT_USED);
         let mut snapshot = self.read()?;
-        if let Some(snapshot) = &mut snapshot {
-            if used.exists() {
-                snapshot.sessions.iter_mut().for_each(|session| session.will = None);
-            }
-            let fail = |cause| StateError::File { what: "create", path: used.clone(), cause };
-            OpenOptions::new()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .open(&used)
-                .map_err(fail)?;
+        if let Some(snapshot) = &mut snapshot
+            && self.path.join(SNAPSHOT_USED).exists()
+        {
+            snapshot.sessions.iter_mut().for_each(|session| session.will = None);
         }
         Ok(snapshot)
+    }
+
+    /// The snapshot is in the journal, which is synced: its files go.
+    pub(crate) fn forget_snapshot(&self) -> Result<(), StateError> {
+        let path = self.snapshot();
+        let fail = |what| {
+            let path = path.clone();
+            move |cause| StateError::File { what, path, cause }
+        };
+        std::fs::remove_file(&path).map_err(fail("remove"))?;
+        // If it stays it means nothing without the snapshot.
+        let _ = std::fs::remove_file(self.path.join(SNAPSHOT_USED));
+        File::open(&self.path).and_then(|directory| directory.sync_all()).map_err(fail("sync"))
     }
 
     fn read(&self) -> Result<Option<Snapshot>, StateError> {
@@ -127,28 +134,5 @@ impl StateDirectory {
         let mut bytes = Vec::new();
         file.take(SNAPSHOT_BYTES_MAX).read_to_end(&mut bytes).map_err(fail)?;
         Snapshot::decode(&bytes).map(Some).map_err(|cause| StateError::Snapshot { path: path.clone(), cause })
-    }
-
-    /// Writes a snapshot in place of the last one: whole or not at all.
-    pub(crate) fn save(&self, snapshot: &Snapshot) -> Result<(), StateError> {
-        let (path, new) = (self.path.join(SNAPSHOT), self.path.join(SNAPSHOT_NEW));
-        let fail = |what, path: &Path| {
-            let path = path.to_owned();
-            move |cause| StateError::File { what, path, cause }
-        };
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&new)
-            .map_err(fail("create", &new))?;
-        file.write_all(&snapshot.encode()).map_err(fail("write", &new))?;
-        file.sync_all().map_err(fail("write", &new))?;
-        std::fs::rename(&new, &path).map_err(fail("rename to", &path))?;
-        // If it stays, the next start leaves Wills out that it should publish, and says nothing false.
-        let _ = std::fs::remove_file(self.path.join(SNAPSHOT_USED));
-        File::open(&self.path).and_then(|directory| directory.sync_all()).map_err(fail("sync", &self.path))
     }
 }

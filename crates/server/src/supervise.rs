@@ -3,17 +3,16 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use motte_access::PolicyGeneration;
-use motte_broker::{Exchange, Export, RetainedLimits, SHARDS_MAX};
-use motte_config::Config;
-use motte_event::{Event, keep, life};
+use motte_broker::{Exchange, Recovered, RetainedLimits, SHARDS_MAX};
+use motte_config::{Config, Durability};
+use motte_event::{Event, life};
 use motte_roles::{KeyClient, OutwardClient, Place};
-use motte_store::Snapshot;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalHandle, Signals};
@@ -40,8 +39,9 @@ use crate::server::{
 };
 use crate::shutdown::{FINISH_MS, SETTLE_ROUNDS, Step, What};
 use crate::sockets::Sockets;
-use crate::starting::{Makings, furnish, spawn};
+use crate::starting::{Made, Makings, furnish, spawn};
 use crate::state::StateDirectory;
+use crate::store::{OpenedStore, Store};
 use crate::usage::UsageFile;
 use crate::vault;
 use crate::worker::Worker;
@@ -71,8 +71,10 @@ pub(crate) struct Supervisor {
     log: Log,
     log_thread: LogThread,
     scrape: Option<Scrape>,
-    state: Option<StateDirectory>,
     usage: Option<UsageFile>,
+    store: Option<Arc<Store>>,
+    /// Locked as long as the process runs.
+    _state: Option<StateDirectory>,
     signals: Option<SignalHandle>,
     sealed: Sealed,
     addresses: Vec<Bound>,
@@ -103,8 +105,8 @@ impl Supervisor {
         let mut doors = open_doors(&config, &rules, workers, options.sockets)?;
         let scrape = scrape_of(&config, &mut doors)?;
         let (addresses, sockets) = (doors.addresses().to_vec(), doors.sockets().to_vec());
-        let (state, snapshot) = open_state(&config)?;
-        events.extend(open_vault(&config, &mut keyring)?.and_then(|opened| opened.made));
+        let state = config.state_dir.as_deref().map(StateDirectory::open).transpose()?;
+        let mut store = open_store(&config, state.as_ref(), &mut keyring, &mut events)?;
         let usage = UsageFile::open(&config, &mut events);
 
         let exchange = Exchange::new(retained_limits(&config), config.limits.memory_bytes_max);
@@ -127,9 +129,12 @@ impl Supervisor {
             logins: &logins,
             handshakes: &handshakes(&config, workers, keyring.client())?,
             usage: usage.as_ref(),
+            store: store.as_mut(),
         };
         let mut made = makings.workers(doors)?;
-        events.extend(furnish(&mut made, snapshot.zip(state.as_ref()), &config, &rules, clock, &exchange));
+        let store = store.map(|store| start_store(store, &made)).transpose()?;
+        let kept = store.as_ref().map(|(_, store)| Arc::clone(store));
+        furnish(&mut made, store, &config, &rules, clock, &exchange);
         options.before.into_iter().chain(events).for_each(|event| log.event(event));
         let scrape = serve_scrape(scrape, page(reports, exchange.clone(), clock))?;
         let inboxes = made.inboxes;
@@ -158,8 +163,9 @@ impl Supervisor {
             log,
             log_thread,
             scrape,
-            state,
             usage,
+            store: kept,
+            _state: state,
             signals,
             sealed,
             addresses,
@@ -269,10 +275,9 @@ impl Supervisor {
     /// The clean stop, unless it is asked for a second time meanwhile.
     fn stop(&mut self, cause: &str) -> Result<ExitReason, RunError> {
         self.log.event(life::stopping(cause));
-        let export = Arc::new(Mutex::new(Export::default()));
         let mut steps = vec![What::Goodbye];
         steps.extend(std::iter::repeat_n(What::Settle, SETTLE_ROUNDS));
-        steps.extend([What::Finish, What::Export(Arc::clone(&export))]);
+        steps.extend([What::Finish, What::Leave]);
         for what in steps {
             if !self.step(&what)? {
                 return Ok(ExitReason::Forced);
@@ -281,19 +286,6 @@ impl Supervisor {
         let told = self.usage.as_mut().and_then(UsageFile::write);
         if let Some(event) = told {
             self.log.event(event);
-        }
-        let mut export = std::mem::take(&mut *export.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Some(state) = &self.state {
-            let now = self.clock.now();
-            export.add_retained(&self.exchange, now);
-            let snapshot = export.finish(now);
-            let file = state.snapshot().display().to_string();
-            if let Err(error) = state.save(&snapshot) {
-                self.log.event(keep::snapshot_failed(&file, &error.to_string()));
-                return Err(error.into());
-            }
-            let (sessions, retained) = (snapshot.sessions.len() as u64, snapshot.retained.len() as u64);
-            self.log.event(keep::snapshot_written(sessions, retained, &file));
         }
         Ok(ExitReason::Stopped)
     }
@@ -311,13 +303,7 @@ impl Supervisor {
                 Ok(()) => missing -= 1,
                 Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
                 Err(_) => {
-                    // Whoever is slow is slow; what the others say is still worth keeping.
-                    if let Some(state) = &self.state {
-                        let cause =
-                            format!("{missing} workers did not answer in time; what they hold is left out");
-                        self.log
-                            .event(keep::snapshot_failed(&state.snapshot().display().to_string(), &cause));
-                    }
+                    // Whoever is slow is slow; what was acknowledged is kept.
                     return Ok(true);
                 }
             }
@@ -354,6 +340,11 @@ impl Supervisor {
                 // A worker that panics says so through its guard.
                 let _ = worker.join();
             }
+            if let Some(store) = self.store.and_then(Arc::into_inner) {
+                if let Err(error) = store.stop() {
+                    return Err(RunError::Store(error.to_string()));
+                }
+            }
             self.log.event(life::stopped(self.clock.now().mono_ms / 1_000));
             self.logins.stop();
             drop(self.inboxes);
@@ -362,13 +353,6 @@ impl Supervisor {
         }
         ended
     }
-}
-
-/// Opens the state directory, if there is one, and reads what the last run left.
-fn open_state(config: &Config) -> Result<(Option<StateDirectory>, Option<Snapshot>), StartError> {
-    let state = config.state_dir.as_deref().map(StateDirectory::open).transpose()?;
-    let snapshot = state.as_ref().map(StateDirectory::load).transpose()?.flatten();
-    Ok((state, snapshot))
 }
 
 /// Opens the vault of the state directory, or makes it; `None` if there is no state directory. A wrong key is told before
@@ -391,6 +375,28 @@ fn run_all(workers: Vec<Worker>, handle: &Handle) -> Result<Vec<JoinHandle<()>>,
     let threads: io::Result<Vec<_>> =
         workers.into_iter().map(|worker| spawn(worker, handle.clone())).collect();
     threads.map_err(StartError::system("a thread"))
+}
+
+/// Opens the vault and the journal of the state directory, if anything is to be kept there.
+fn open_store(
+    config: &Config,
+    state: Option<&StateDirectory>,
+    keyring: &mut Keyring,
+    events: &mut Vec<Event>,
+) -> Result<Option<OpenedStore>, StartError> {
+    let Some(opened) = open_vault(config, keyring)? else { return Ok(None) };
+    events.extend(opened.made);
+    let Some(state) = state.filter(|_| config.durability() > Durability::Memory) else { return Ok(None) };
+    let mut store = OpenedStore::open(config, state, opened.keyring)?;
+    events.append(&mut store.events);
+    Ok(Some(store))
+}
+
+/// Starts the thread that commits; gives what is in the journal for the workers.
+fn start_store(mut store: OpenedStore, made: &Made) -> Result<(Recovered, Arc<Store>), StartError> {
+    let recovered = std::mem::take(&mut store.recovered);
+    let store = store.start(Arc::clone(&made.inboxes)).map_err(StartError::system("a thread"))?;
+    Ok((recovered, Arc::new(store)))
 }
 
 /// How many workers: as configured, or one for each core.

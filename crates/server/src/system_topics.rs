@@ -20,14 +20,15 @@ pub(crate) struct SystemTopics {
     every_ms: u64,
     due_ms: u64,
     exchange: Exchange,
+    durability: &'static str,
     last: FxHashMap<&'static str, String>,
 }
 
 impl SystemTopics {
     /// Publishes at every interval; `None` when the interval is zero, which turns the topics off.
-    pub(crate) fn new(interval_s: u32, exchange: Exchange) -> Option<Self> {
+    pub(crate) fn new(interval_s: u32, exchange: Exchange, durability: &'static str) -> Option<Self> {
         let every_ms = u64::from(interval_s) * 1_000;
-        (every_ms > 0).then(|| Self { every_ms, due_ms: 0, exchange, last: FxHashMap::default() })
+        (every_ms > 0).then(|| Self { every_ms, due_ms: 0, exchange, durability, last: FxHashMap::default() })
     }
 
     /// When they are due, in monotonic milliseconds.
@@ -53,6 +54,7 @@ impl SystemTopics {
             broker.dropped_slow + broker.dropped_full + broker.dropped_expired + broker.dropped_large;
         let figures = [
             ("$SYS/broker/version", VERSION.to_owned()),
+            ("$SYS/broker/store/durability", self.durability.to_owned()),
             ("$SYS/broker/uptime", (now_ms / 1_000).to_string()),
             ("$SYS/broker/clients/connected", broker.connections.to_string()),
             ("$SYS/broker/clients/total", broker.sessions.to_string()),

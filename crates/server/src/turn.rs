@@ -239,7 +239,7 @@ impl Worker {
         match written {
             Err(_) => return self.lost(id),
             Ok(Written::All) if connection.phase == Phase::Closing => return self.linger(id),
-            Ok(Written::All) => connection.blocked = false,
+            Ok(Written::All | Written::Held) => connection.blocked = false,
             Ok(Written::Blocked) => {
                 if !connection.blocked {
                     connection.blocked = true;
@@ -356,6 +356,8 @@ fn room<'a>(connection: &Connection, scratch: &'a mut [u8], held: usize) -> &'a 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Written {
     All,
+    /// What is left waits until it is kept.
+    Held,
     Blocked,
 }
 
@@ -363,7 +365,7 @@ enum Written {
 fn write(connection: &mut Connection) -> io::Result<Written> {
     let stream = &mut connection.stream;
     if let Some(output) = &mut connection.output {
-        while !output.is_empty() {
+        while output.is_writable() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = output.slices(&mut slices);
             match stream.write(slices.get(..count).unwrap_or_default()) {
@@ -375,7 +377,9 @@ fn write(connection: &mut Connection) -> io::Result<Written> {
             }
         }
     }
+    let is_held = connection.output.as_ref().is_some_and(|output| !output.is_empty());
     match stream.flush() {
+        Ok(true) if is_held => Ok(Written::Held),
         Ok(true) => Ok(Written::All),
         Ok(false) => Ok(Written::Blocked),
         Err(error) => Err(error),

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
-use motte_broker::{Broker, CloseCause, ConnId, Exchange, Input, Now, Pressure, ShardId};
+use motte_broker::{Broker, CloseCause, ConnId, Exchange, Input, LoadRequest, Now, Pressure, ShardId};
 use motte_event::keep;
+use motte_store::BlockCache;
 use motte_wire::ReasonCode;
 
 use motte_access::ClientPrincipal;
@@ -76,6 +77,8 @@ pub(crate) struct Worker {
     finishing: Option<(Step, u64)>,
     pub(crate) stopping: bool,
     over: bool,
+    /// Blocks of the journal that were read.
+    cache: BlockCache,
 }
 
 impl Worker {
@@ -100,6 +103,7 @@ impl Worker {
             finishing: None,
             stopping: false,
             over: false,
+            cache: BlockCache::new(),
         }
     }
 
@@ -184,7 +188,10 @@ impl Worker {
         self.tick();
         self.answer_put_off();
         self.end_overdue();
+        // Handed over before anything is written, so that the disk works meanwhile; and again what writing brought.
+        self.hand_over_changes();
         self.flush_touched();
+        self.hand_over_changes();
         self.move_away();
         self.world.post();
         self.finish_step();
@@ -194,21 +201,37 @@ impl Worker {
         self.reports.publish(usize::from(self.world.shard.0), report);
     }
 
+    fn hand_over_changes(&mut self) {
+        if self.world.store.is_some() {
+            self.input(Input::TurnOver);
+        }
+    }
+
     /// Gives the broker an input, and every verdict that was known at once.
     pub(crate) fn input(&mut self, input: Input<'_>) {
         let now = self.world.now;
         self.broker.handle(now, input, &mut self.world);
+        while let Some(request) = self.world.loads.pop() {
+            self.load(request);
+        }
         while let Some((conn, verdict)) = self.world.verdicts.pop_front() {
             self.verdict(conn, verdict);
         }
+    }
+
+    /// Reads deliveries that wait on disk.
+    fn load(&mut self, request: LoadRequest) {
+        let Some(store) = self.world.store.clone() else { return };
+        let deliveries = store.load(request, &mut self.cache);
+        let input = Input::Loaded { session: request.session, deliveries };
+        self.broker.handle(self.world.now, input, &mut self.world);
     }
 
     pub(crate) fn verdict(&mut self, conn: ConnId, verdict: motte_broker::Verdict) {
         let Some(verdict) = self.put_off(conn, verdict) else { return };
         let verdict = self.asked_again(conn, verdict);
         let verdict = self.world.admitted(conn, verdict);
-        let now = self.world.now;
-        self.broker.handle(now, Input::Verdict { conn, verdict }, &mut self.world);
+        self.input(Input::Verdict { conn, verdict });
         self.world.queue(conn.slot);
     }
 
@@ -263,7 +286,7 @@ impl Worker {
     /// Whether this turn may read: not while those it sends to cannot follow, but never longer than a moment.
     fn may_read(&mut self) -> bool {
         let now_ms = self.world.now.mono_ms;
-        let congested = self.world.is_congested();
+        let congested = self.world.is_congested() || self.broker.is_behind();
         if self.world.backlog <= self.backlog_max && !congested {
             self.paused_since_ms = None;
             return true;
@@ -300,6 +323,7 @@ impl Worker {
                     }
                 }
                 Letter::Banned(subject) => self.close_banned(&subject),
+                Letter::Committed { tag, result } => self.input(Input::Committed { tag, result }),
                 Letter::Reload(rules) => self.reload(&rules),
                 Letter::Stop(step) => self.stop(step),
             }
@@ -464,17 +488,17 @@ impl Worker {
                 for id in waiting {
                     self.remove(id);
                 }
+                self.hand_over_changes();
                 self.world.post();
                 step.acknowledge();
             }
             What::Settle => {
+                self.hand_over_changes();
                 self.world.post();
                 step.acknowledge();
             }
             What::Finish => self.finishing = Some((step, self.world.now.mono_ms + FINISH_MS)),
-            What::Export(export) => {
-                let mut export = export.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                self.broker.export(&mut export, self.world.now);
+            What::Leave => {
                 self.over = true;
                 step.acknowledge();
             }
@@ -485,7 +509,7 @@ impl Worker {
     fn finish_step(&mut self) {
         let Some((step, until_ms)) = &self.finishing else { return };
         let unwritten = self.world.connections.iter_mut().any(|c| c.phase != Phase::Lingering);
-        if !unwritten || self.world.now.mono_ms >= *until_ms {
+        if !unwritten && self.broker.is_settled() || self.world.now.mono_ms >= *until_ms {
             step.acknowledge();
             self.finishing = None;
         }

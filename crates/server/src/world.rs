@@ -4,11 +4,12 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
-use motte_access::Methods;
+use motte_access::{Methods, Principal};
 use motte_broker::{
-    CloseCause, ConnId, Effects, Handover, Now, Output, Question, ShardId, ShardMessage, Verdict,
+    CloseCause, ConnId, Effects, Handover, LoadRequest, Now, Output, Question, ShardId, ShardMessage, Verdict,
 };
 use motte_event::{Event, gate};
+use motte_store::Batch;
 use motte_wire::{ProtocolVersion, ReasonCode};
 
 use crate::asking::{Asked, ask};
@@ -21,6 +22,7 @@ use crate::log::Log;
 use crate::logins::Logins;
 use crate::metrics::Tally;
 use crate::questions::{Job, Questions};
+use crate::store::Store;
 
 /// How long those rest who publish to somebody who is behind but fast, in milliseconds.
 const REST_MS: u64 = 1;
@@ -62,6 +64,12 @@ pub(crate) struct World {
     resting_until_ms: u64,
     /// Bytes that wait to be written, as counted at the last flushes.
     pub(crate) backlog: usize,
+    /// What keeps, if anything does.
+    pub(crate) store: Option<Arc<Store>>,
+    /// Deliveries that are wanted from there.
+    pub(crate) loads: Vec<LoadRequest>,
+    /// Which group of keys a device got, to be kept with the first thing that it seals.
+    facts: Batch,
 }
 
 impl World {
@@ -98,6 +106,9 @@ impl World {
             resting: Vec::new(),
             resting_until_ms: 0,
             backlog: 0,
+            store: None,
+            loads: Vec::new(),
+            facts: Batch::new(),
         }
     }
 
@@ -307,6 +318,31 @@ impl Effects for World {
         self.held_back |=
             self.peers.get(usize::from(to.0)).is_some_and(|inbox| inbox.holds_back(self.now.mono_ms));
         self.letter(to, Letter::Shard(message));
+    }
+
+    fn submit(&mut self, tag: u64, mut batch: Batch, is_synced: bool) -> Result<Batch, Batch> {
+        let Some(store) = &self.store else { return Err(batch) };
+        if !self.facts.is_empty() {
+            batch.extend(&self.facts);
+            self.facts.clear();
+        }
+        store.submit(self.shard, tag, batch, is_synced)
+    }
+
+    fn release(&mut self, conn: ConnId, tag: u64) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if let Some(output) = &mut connection.output {
+            output.release(tag);
+        }
+        self.touch(conn.slot);
+    }
+
+    fn load(&mut self, request: LoadRequest) {
+        self.loads.push(request);
+    }
+
+    fn group(&mut self, principal: &Principal) -> u32 {
+        self.store.as_ref().map_or(0, |store| store.group(principal, &mut self.facts))
     }
 
     fn event(&mut self, event: Event) {

@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
-use motte_access::{ClientPrincipal, CompiledPolicy, Methods, Policy, PolicyGeneration, Security};
+use motte_access::{ClientPrincipal, CompiledPolicy, Methods, Policy, PolicyGeneration, Principal, Security};
 use motte_broker::{
-    Broker, CloseCause, ConnId, Effects, Exchange, Handover, Input, Link, Now, Output, Question,
+    Broker, CloseCause, ConnId, Effects, Exchange, Handover, Input, Link, LoadRequest, Now, Output, Question,
     RetainedLimits, Settings, ShardId, ShardMessage, Verdict,
 };
 use motte_session::SessionLimits;
+use motte_store::Batch;
 use motte_topic::TopicLimits;
 use motte_wire::{
     Ack, Connect, ControlPacket, DecodeRules, Direction, PacketId, ProtocolVersion, PublishHead, QoS,
@@ -52,6 +53,14 @@ impl Effects for World {
     }
     fn hand_over(&mut self, _: ConnId, _: ShardId, _: Box<Handover>) {}
     fn send(&mut self, _: ShardId, _: ShardMessage) {}
+    fn submit(&mut self, _: u64, batch: Batch, _: bool) -> Result<Batch, Batch> {
+        Err(batch)
+    }
+    fn release(&mut self, _: ConnId, _: u64) {}
+    fn load(&mut self, _: LoadRequest) {}
+    fn group(&mut self, _: &Principal) -> u32 {
+        0
+    }
     fn event(&mut self, _: motte_event::Event) {}
     fn random(&mut self) -> u128 {
         7
@@ -129,6 +138,7 @@ impl Site {
                 u64::MAX,
             ),
             report_no_subscribers: true,
+            numbers: None,
         });
         Self { broker, world: World::default() }
     }
@@ -247,6 +257,7 @@ fn limits() -> SessionLimits {
         subscription_identifiers_available: true,
         payload_format_checked: false,
         write_buffer_bytes_max: 1 << 20,
+        durability: motte_session::Durability::Memory,
         topic: TopicLimits { bytes_max: 1_000, levels_max: 20 },
         text: TextRules::default(),
     }

@@ -20,6 +20,14 @@ pub(crate) struct Client {
     /// QoS 1 and 2 publications not acknowledged yet, with identifier and state.
     pub(crate) unacknowledged: Vec<(u16, u64, QoS, bool)>,
     pub(crate) next_id: u16,
+    /// Messages that the server took responsibility for.
+    pub(crate) acknowledged: BTreeSet<u64>,
+    /// CONNECT was sent and not answered yet.
+    pub(crate) is_connecting: bool,
+    /// The server ended before it answered CONNECT: which Session there is now is not known.
+    pub(crate) is_unsure: bool,
+    /// The Session was just taken up: what is not acknowledged is to be sent again.
+    pub(crate) sends_again: bool,
 }
 
 /// What a client saw in the bytes it read.
@@ -44,6 +52,10 @@ impl Client {
             open: BTreeSet::new(),
             unacknowledged: Vec::new(),
             next_id: 0,
+            acknowledged: BTreeSet::new(),
+            is_connecting: false,
+            is_unsure: false,
+            sends_again: false,
         }
     }
 
@@ -69,6 +81,12 @@ impl Client {
         if rest.is_empty() { Ok(seen) } else { Err("half a packet was written".into()) }
     }
 
+    fn took(&mut self, id: u16) {
+        let numbers =
+            self.unacknowledged.iter().filter(|(own, ..)| *own == id).map(|(_, number, ..)| *number);
+        self.acknowledged.extend(numbers);
+    }
+
     fn take(
         &mut self,
         packet: ControlPacket<'_>,
@@ -79,6 +97,9 @@ impl Client {
             ControlPacket::ConnAck(ack) if ack.reason.is_failure() => seen.push(Seen::Refused(ack.reason)),
             ControlPacket::ConnAck(ack) => {
                 self.accepted = true;
+                self.is_connecting = false;
+                self.is_unsure = false;
+                self.sends_again = true;
                 seen.push(Seen::Accepted { present: ack.session_present });
             }
             ControlPacket::Publish(publish) => {
@@ -104,9 +125,11 @@ impl Client {
                 Ack::new(ack.packet_id, ReasonCode::SUCCESS).encode_pubcomp(self.version, answer);
             }
             ControlPacket::PubAck(ack) | ControlPacket::PubComp(ack) => {
+                self.took(ack.packet_id.value());
                 self.unacknowledged.retain(|(id, ..)| *id != ack.packet_id.value());
             }
             ControlPacket::PubRec(ack) => {
+                self.took(ack.packet_id.value());
                 if let Some(flow) =
                     self.unacknowledged.iter_mut().find(|(id, ..)| *id == ack.packet_id.value())
                 {

@@ -17,6 +17,8 @@ pub(crate) struct Sent {
     pub(crate) topic: &'static str,
     pub(crate) qos: u8,
     pub(crate) publisher: usize,
+    /// It was sent again: who subscribed in between gets it late.
+    pub(crate) is_resent: bool,
 }
 
 /// What one Session is owed and got.
@@ -28,6 +30,8 @@ pub(crate) struct Ledger {
     pub(crate) ever: BTreeSet<&'static str>,
     /// Messages that must arrive, with their QoS.
     pub(crate) owed: BTreeMap<u64, u8>,
+    /// Messages that need not arrive: the server ended before it took responsibility for them.
+    pub(crate) let_go: BTreeSet<u64>,
     /// How often each message arrived as a new one (DUP resends of one flow not counted).
     pub(crate) got: BTreeMap<u64, u32>,
     /// QoS with which a message arrived.
@@ -55,6 +59,15 @@ impl Ledger {
         }
     }
 
+    /// The server ended: what it had not acknowledged to the publisher is let go.
+    pub(crate) fn server_ended(&mut self, is_acknowledged: impl Fn(u64) -> bool) {
+        let lost: Vec<u64> = self.owed.keys().filter(|number| !is_acknowledged(**number)).copied().collect();
+        for number in lost {
+            self.owed.remove(&number);
+            self.let_go.insert(number);
+        }
+    }
+
     /// A filter was given up: what came by it may still arrive, but need not.
     pub(crate) fn unsubscribed(&mut self, filter: &str, sent: &[Sent]) {
         self.subscriptions.remove(filter);
@@ -73,14 +86,14 @@ impl Ledger {
         }
         let count = self.got.entry(number).or_default();
         *count += 1;
-        if qos == 2 && *count > 1 {
+        // An earlier one with a lower QoS, before the server ended and the publisher sent again, is none of its two.
+        if self.got_qos.insert(number, qos) == Some(2) && qos == 2 {
             return Err(format!("message {number} with QoS 2 arrived {count} times"));
         }
         if qos != 1 && dup && qos == 0 {
             return Err(format!("message {number} with QoS 0 arrived with DUP"));
         }
-        self.got_qos.insert(number, qos);
-        if *count == 1 && !dup {
+        if *count == 1 && !dup && !sent.is_resent {
             let newest = self.newest.entry((sent.publisher, sent.topic, qos)).or_insert(number);
             if *newest > number {
                 return Err(format!(

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use motte_access::{CompiledPolicy, Policy, PolicyGeneration};
-use motte_broker::{CloseCause, ConnId, Effects, Handover, Output, Question, ShardId, ShardMessage};
-use motte_session::SessionLimits;
+use motte_access::{CompiledPolicy, Policy, PolicyGeneration, Principal};
+use motte_broker::{
+    CloseCause, ConnId, Effects, Handover, LoadRequest, Output, Question, ShardId, ShardMessage,
+};
+use motte_session::{Durability, SessionLimits};
+use motte_store::Batch;
 use motte_topic::{TopicLimits, TopicRef};
 use motte_wire::{PacketId, ProtocolVersion, PublishHead, QoS, TextRules};
 
@@ -42,6 +45,11 @@ pub(crate) struct Asked {
     pub(crate) moves: Vec<(ConnId, ShardId, Box<Handover>)>,
     pub(crate) messages: Vec<(ShardId, ShardMessage)>,
     pub(crate) random: u128,
+    /// Batches to be kept, with their tags.
+    pub(crate) submitted: Vec<(u64, Batch)>,
+    pub(crate) loads: Vec<LoadRequest>,
+    /// The committer takes nothing at the moment.
+    pub(crate) is_full: bool,
 }
 
 impl Effects for Asked {
@@ -63,6 +71,24 @@ impl Effects for Asked {
     }
     fn send(&mut self, to: ShardId, message: ShardMessage) {
         self.messages.push((to, message));
+    }
+    fn submit(&mut self, tag: u64, batch: Batch, _is_synced: bool) -> Result<Batch, Batch> {
+        if self.is_full {
+            return Err(batch);
+        }
+        self.submitted.push((tag, batch));
+        Ok(Batch::new())
+    }
+    fn release(&mut self, conn: ConnId, tag: u64) {
+        if let Some(output) = self.outputs.get_mut(&conn) {
+            output.release(tag);
+        }
+    }
+    fn load(&mut self, request: LoadRequest) {
+        self.loads.push(request);
+    }
+    fn group(&mut self, _principal: &Principal) -> u32 {
+        0
     }
     fn event(&mut self, _event: motte_event::Event) {}
     fn random(&mut self) -> u128 {
@@ -93,6 +119,7 @@ pub(crate) fn limits() -> SessionLimits {
         subscription_identifiers_available: true,
         payload_format_checked: false,
         write_buffer_bytes_max: 4_096,
+        durability: Durability::Disk,
         topic: TopicLimits { bytes_max: 1_000, levels_max: 20 },
         text: TextRules::default(),
     }

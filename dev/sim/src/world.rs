@@ -1,16 +1,16 @@
 //! The world around the shards: connections, the messages between shards, time, and the random walk through it all.
 
+mod disk;
 mod resting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use motte_access::{ClientPrincipal, Methods, Security};
-use motte_broker::{
-    Broker, CloseCause, ConnId, Exchange, Input, Link, Now, Output, RetainedLimits, Settings, ShardId,
-    ShardMessage, Verdict,
-};
+use motte_broker::{Broker, CloseCause, ConnId, Input, Link, Now, Output, ShardId, ShardMessage, Verdict};
 use motte_session::SessionLimits;
+use motte_store::disk::SimulatedDisk;
+use motte_store::{Batch, Journal};
 use motte_wire::{
     Connect, DecodeRules, Disconnect, PacketId, ProtocolVersion, QoS, ReasonCode, Subscribe, SubscribeEntry,
     SubscribeOptions, Unsubscribe, decode, frame,
@@ -18,7 +18,7 @@ use motte_wire::{
 
 use crate::client::Client;
 use crate::model::{Ledger, Sent, Violation};
-use crate::parts::{Asked, OPEN, limits, policy, publish_bytes};
+use crate::parts::{Asked, limits, publish_bytes};
 use crate::random::Random;
 
 /// What is simulated.
@@ -32,6 +32,8 @@ pub struct Setup {
     pub shards: u16,
     /// Steps before everything is brought to rest.
     pub steps: usize,
+    /// In how many of a thousand steps the power is cut.
+    pub power_cuts: usize,
 }
 
 /// What a run did, when nothing was broken.
@@ -45,15 +47,35 @@ pub struct Outcome {
     pub connections: usize,
     /// Policies that came into force.
     pub reloads: usize,
+    /// Times the power was cut.
+    pub power_cuts: usize,
 }
 
 const TOPICS: [&str; 6] = ["a", "a/b", "a/c", "b/c/d", "secret/x", "b"];
 const FILTERS: [&str; 8] = ["a", "a/#", "a/+", "+/c/d", "#", "secret/#", "b/#", "a/b"];
 
+/// A SUBSCRIBE that is not acknowledged.
+#[derive(Debug, Clone, Copy)]
+struct Asking {
+    filter: &'static str,
+    qos: u8,
+    /// The policy was closed when it was sent.
+    is_closed: bool,
+}
+
 struct World {
     random: Random,
     now: Now,
     shards: Vec<(Broker, Asked)>,
+    home_key: [u64; 2],
+    disk: SimulatedDisk,
+    /// `None` only while the power is off.
+    journal: Option<Journal<SimulatedDisk>>,
+    /// Batches on their way to the journal, in the order of submission.
+    submitted: VecDeque<(ShardId, u64, Batch)>,
+    /// Batches that are kept, and of which the shards do not know yet.
+    kept: VecDeque<(ShardId, u64)>,
+    power_cuts: usize,
     inboxes: Vec<VecDeque<ShardMessage>>,
     clients: Vec<Client>,
     ledgers: Vec<Ledger>,
@@ -63,8 +85,8 @@ struct World {
     closed: bool,
     generation: u64,
     outcome: Outcome,
-    /// What each client asked for and waits to hear of: filter and QoS.
-    asked: BTreeMap<usize, (&'static str, u8)>,
+    /// What each client asked for and waits to hear of.
+    asked: BTreeMap<usize, Asking>,
 }
 
 /// Runs a simulation to its end.
@@ -72,7 +94,7 @@ struct World {
 /// # Errors
 /// The first broken promise.
 pub fn run(setup: Setup) -> Result<Outcome, Violation> {
-    let mut world = World::new(setup);
+    let mut world = World::new(setup).map_err(|what| Violation { step: 0, what })?;
     for step in 0..setup.steps {
         world.step().map_err(|what| Violation { step, what })?;
     }
@@ -81,33 +103,25 @@ pub fn run(setup: Setup) -> Result<Outcome, Violation> {
 }
 
 impl World {
-    fn new(setup: Setup) -> Self {
+    fn new(setup: Setup) -> Result<Self, String> {
         let mut random = Random::new(setup.seed);
-        let retained = RetainedLimits { messages_max: 1_000, bytes_max: 1 << 30 };
-        let exchange = Exchange::new(retained, 1 << 40);
         let home_key = [random.bits(), random.bits()];
-        let shards = (0..setup.shards).map(|shard| {
-            let settings = Settings {
-                shard: ShardId(shard),
-                shards: setup.shards,
-                home_key,
-                policy: policy(OPEN, 1),
-                exchange: exchange.clone(),
-                report_no_subscribers: true,
-            };
-            (Broker::new(settings), Asked::default())
-        });
-        let shards = shards.collect();
         let clients = (0..setup.clients)
             .map(|index| {
                 let version = if random.chance(50) { ProtocolVersion::V5 } else { ProtocolVersion::V311 };
                 Client::new(index, random.chance(70), version)
             })
             .collect();
-        Self {
+        let mut world = Self {
+            shards: Vec::new(),
+            home_key,
+            disk: SimulatedDisk::new(),
+            journal: None,
+            submitted: VecDeque::new(),
+            kept: VecDeque::new(),
+            power_cuts: setup.power_cuts,
             random,
             now: Now { mono_ms: 1_000, unix_ms: 1_700_000_000_000 },
-            shards,
             inboxes: (0..setup.shards).map(|_| VecDeque::new()).collect(),
             clients,
             ledgers: vec![Ledger::default(); setup.clients],
@@ -118,12 +132,20 @@ impl World {
             generation: 1,
             outcome: Outcome::default(),
             asked: BTreeMap::new(),
-        }
+        };
+        world.power_on(setup.shards)?;
+        Ok(world)
     }
 
     fn step(&mut self) -> Result<(), String> {
         self.now.mono_ms += self.random.bits() % 50;
         let client = self.random.below(self.clients.len());
+        if self.random.below(1_000) < self.power_cuts {
+            return self.cut_power();
+        }
+        if self.random.chance(40) {
+            self.some_commits()?;
+        }
         match self.random.below(100) {
             0..=11 => self.connect(client, false)?,
             12..=15 => self.lose(client),
@@ -146,6 +168,12 @@ impl World {
         let messages = std::mem::take(&mut asked.messages);
         let questions = std::mem::take(&mut asked.questions);
         let moves = std::mem::take(&mut asked.moves);
+        let loads = std::mem::take(&mut asked.loads);
+        let submitted = std::mem::take(&mut asked.submitted);
+        self.submitted.extend(submitted.into_iter().map(|(tag, batch)| (shard, tag, batch)));
+        for request in loads {
+            self.load(shard, request)?;
+        }
         for (to, message) in messages {
             if let Some(inbox) = self.inboxes.get_mut(usize::from(to.0)) {
                 inbox.push_back(message);
@@ -207,7 +235,8 @@ impl World {
     }
 
     fn connect(&mut self, index: usize, resume: bool) -> Result<(), String> {
-        let clean = !resume && self.random.chance(15);
+        let is_unsure = self.clients.get(index).is_some_and(|client| client.is_unsure);
+        let clean = is_unsure || !resume && self.random.chance(15);
         let shard = ShardId(u16::try_from(self.random.below(self.shards.len())).unwrap_or(0));
         // The old connection dies with what was not read.
         self.forget_output(index);
@@ -218,6 +247,7 @@ impl World {
         let Some(client) = self.clients.get_mut(index) else { return Ok(()) };
         client.conn = Some((shard, conn));
         client.accepted = false;
+        client.is_connecting = true;
         let id = client.id.clone();
         let mut connect = Connect::new(client.version, &id);
         let keeps = client.persistent && !clean;
@@ -241,8 +271,7 @@ impl World {
         }
         self.outcome.connections += 1;
         self.send(index, &bytes)?;
-        self.read(index)?;
-        self.republish(index)
+        self.read(index)
     }
 
     /// Sends unacknowledged publications again (MQTT-4.4.0-1).
@@ -258,12 +287,21 @@ impl World {
             if released {
                 motte_wire::Ack::new(packet_id, ReasonCode::SUCCESS).encode_pubrel(version, &mut bytes);
             } else {
-                let Some(sent) = usize::try_from(number).ok().and_then(|n| self.sent.get(n)).cloned() else {
+                let Some(sent) = usize::try_from(number).ok().and_then(|n| self.sent.get_mut(n)) else {
                     continue;
                 };
+                sent.is_resent = true;
+                let sent = sent.clone();
                 publish_bytes(version, &sent, qos, Some(packet_id), true, number, &mut bytes);
                 if qos == QoS::AtLeastOnce {
                     self.owe(number, &sent);
+                } else {
+                    // Whoever had a right to it before the server ended still has.
+                    for ledger in self.ledgers.iter_mut().filter(|ledger| ledger.let_go.contains(&number)) {
+                        if !self.closed || !sent.topic.starts_with("secret/") {
+                            ledger.published(number, &sent);
+                        }
+                    }
                 }
             }
             self.send(index, &bytes)?;
@@ -335,8 +373,12 @@ impl World {
         Subscribe::encode_new(version, id, None, &[SubscribeEntry { filter, options }], &mut bytes);
         if let Some(ledger) = self.ledgers.get_mut(index) {
             ledger.ever.insert(filter);
+            // A lower QoS may hold before its SUBACK is read.
+            if ledger.subscriptions.get(filter).is_some_and(|old| *old > qos) {
+                ledger.unsubscribed(filter, &self.sent);
+            }
         }
-        self.asked.insert(index, (filter, qos));
+        self.asked.insert(index, Asking { filter, qos, is_closed: self.closed });
         self.send(index, &bytes)?;
         self.read(index)
     }
@@ -344,7 +386,7 @@ impl World {
     fn unsubscribe(&mut self, index: usize) -> Result<(), String> {
         self.read(index)?;
         let Some(client) = self.clients.get_mut(index) else { return Ok(()) };
-        if !client.accepted {
+        if !client.accepted || self.asked.contains_key(&index) {
             return Ok(());
         }
         let (version, id) = (client.version, client.id());
@@ -372,7 +414,7 @@ impl World {
         if let Some(id) = packet_id {
             client.unacknowledged.push((id.value(), number, qos, false));
         }
-        let sent = Sent { topic, qos: qos as u8, publisher: index };
+        let sent = Sent { topic, qos: qos as u8, publisher: index, is_resent: false };
         let mut bytes = Vec::new();
         publish_bytes(client.version, &sent, qos, packet_id, false, number, &mut bytes);
         self.sent.push(sent.clone());

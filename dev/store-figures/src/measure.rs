@@ -102,6 +102,7 @@ fn enqueue(batch: &mut Batch, session: u64, seq: u64, number: u64) {
         session: SessionId(session),
         seq,
         publication: PublicationId(number),
+        packet_id: 0,
         qos: 1,
         retain: false,
         identifiers: &[],
@@ -254,7 +255,7 @@ pub fn committer(directory: &Path, messages: u64, is_sealed: bool) -> (f64, f64)
     let (source, mut batch) = (source(), Batch::new());
     let mut submit = |number: u64| {
         store(&mut batch, number, &source);
-        match committer.submit(number, std::mem::take(&mut batch)) {
+        match committer.submit(number, std::mem::take(&mut batch), true) {
             Submission::Taken(spare) => batch = spare,
             Submission::Full(_) => unreachable!("400 in flight are fewer than the bound"),
         }

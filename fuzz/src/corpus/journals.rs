@@ -108,6 +108,7 @@ fn message(batch: &mut Batch) {
             session: SESSION,
             seq,
             publication: PublicationId(1),
+            packet_id: 0,
             qos: 2,
             retain: false,
             identifiers: &[7, 700],

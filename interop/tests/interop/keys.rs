@@ -211,7 +211,7 @@ fn a_stop_does_not_wait_for_keys_that_a_reload_waits_for() {
     assert!(broker.terminate(), "a clean stop");
     // A reload waits half a minute.
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
-    assert!(dir.path().join("motte-state/store/sessions.snapshot").exists());
+    assert!(dir.path().join("motte-state/store/vault").exists());
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn a_sealed_broker_serves_reloads_and_stops_cleanly() {
 
     let Site { broker, dir } = site;
     assert!(broker.terminate(), "a clean stop");
-    assert!(dir.path().join("motte-state/store/sessions.snapshot").exists());
+    assert!(dir.path().join("motte-state/store/vault").exists());
     let (good, text) = harden(dir.path(), &["status"]);
     assert!(!good && text.contains("no broker runs on motte-state"), "{text}");
 }

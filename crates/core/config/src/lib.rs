@@ -31,5 +31,5 @@ pub use meant::{Config, KeyPlace, LogFormat, parse, parse_development};
 pub use outward::{Egress, OUTWARD_MAX, Outward, Purpose};
 pub use reading::Places;
 pub use sandbox::{Sandbox, SandboxMode};
-pub use store::{Pin, StoreKey};
+pub use store::{Durability, Pin, StoreKey};
 pub use url::Url;

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::store::Durability;
+
 /// Bounds of the store of Retained Messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetainedBounds {
@@ -48,6 +50,8 @@ macro_rules! limits {
             pub non_characters_refused: bool,
             /// Whether payloads said to be UTF-8 are checked.
             pub payload_format_checked: bool,
+            /// How far an acknowledgement of what is kept must have got; written in `[store]` or at a listener.
+            pub durability: Durability,
         }
 
         impl Default for Limits {
@@ -62,6 +66,7 @@ macro_rules! limits {
                     control_characters_refused: false,
                     non_characters_refused: false,
                     payload_format_checked: false,
+                    durability: Durability::Disk,
                 }
             }
         }

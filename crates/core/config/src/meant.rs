@@ -14,7 +14,7 @@ use crate::listener::{AuthMethod, Endpoint, Listener};
 use crate::outward::Egress;
 use crate::reading::{Places, read};
 use crate::sandbox::Sandbox;
-use crate::store::StoreKey;
+use crate::store::{Durability, StoreKey};
 use crate::written::{
     ConfigWritten, DevelopmentWritten, ListenerWritten, LogWritten, RolesWritten, SysWritten,
 };
@@ -126,6 +126,9 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
     let mut config = Config { state_dir: written.state_dir, places, ..Config::default() };
     config.store_key = StoreKey::from_written(&written.store, &mut faults);
     config.limits = config.limits.with(&written.limits, &mut faults);
+    if let Some(durability) = Durability::from_written(written.store.durability.as_ref(), &mut faults) {
+        config.limits.durability = durability;
+    }
     if let Some(workers) = &written.workers {
         config.workers = *workers.get_ref();
         if config.workers > 64 {
@@ -326,6 +329,13 @@ impl Config {
         }
     }
 
+    /// How far acknowledgements have got where most is promised; [`Durability::Memory`] without a state directory.
+    pub fn durability(&self) -> Durability {
+        let listeners = self.listeners.iter().map(|listener| listener.limits.durability).max();
+        let most = listeners.unwrap_or(self.limits.durability);
+        if self.state_dir.is_some() { most } else { Durability::Memory }
+    }
+
     /// The configuration as TOML that gives it again, without secrets (there are none in it).
     pub fn to_toml(&self) -> String {
         let mut out = String::new();
@@ -340,6 +350,7 @@ impl Config {
         for listener in &self.listeners {
             line(listener.to_toml(&self.limits));
         }
+        line(format!("\n[store]\ndurability = \"{}\"", self.limits.durability.name()));
         let store = self.store_key.to_toml();
         if !store.is_empty() {
             line(store);
@@ -390,6 +401,9 @@ impl Listener {
         }
         if let Some(until) = self.plaintext_until {
             out.push_str(&format!("plaintext_until = \"{until}\"\n"));
+        }
+        if self.limits.durability != defaults.durability {
+            out.push_str(&format!("durability = \"{}\"\n", self.limits.durability.name()));
         }
         if let Some(tls) = &self.tls {
             out.push_str(&tls.to_toml());

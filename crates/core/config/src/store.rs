@@ -12,6 +12,45 @@ use crate::error::Faults;
 #[serde(deny_unknown_fields)]
 pub(crate) struct StoreWritten {
     pub(crate) key: Option<Spanned<StoreKeyWritten>>,
+    pub(crate) durability: Option<Spanned<String>>,
+}
+
+/// How far an acknowledgement of what is kept must have got when it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Durability {
+    /// Into memory: Sessions and Retained Messages end with the process.
+    Memory,
+    /// Into the operating system: they outlive the process, and the power but for the last second.
+    Os,
+    /// Onto the disk: they outlive the power.
+    #[default]
+    Disk,
+}
+
+impl Durability {
+    /// As written, if something is.
+    pub(crate) fn from_written(written: Option<&Spanned<String>>, faults: &mut Faults<'_>) -> Option<Self> {
+        let written = written?;
+        match written.get_ref().as_str() {
+            "memory" => Some(Self::Memory),
+            "os" => Some(Self::Os),
+            "disk" => Some(Self::Disk),
+            other => {
+                let what = format!("durability `{other}` is not known");
+                faults.add(written.span().start, what, "write \"disk\", \"os\" or \"memory\"");
+                None
+            }
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Os => "os",
+            Self::Disk => "disk",
+        }
+    }
 }
 
 /// `[store.key]` as written.

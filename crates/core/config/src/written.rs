@@ -124,6 +124,7 @@ pub(crate) struct ListenerWritten {
     pub(crate) deny: Vec<Spanned<String>>,
     pub(crate) plaintext_until: Option<Spanned<String>>,
     pub(crate) limits: Option<LimitsWritten>,
+    pub(crate) durability: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -17,6 +17,6 @@ pub use connect::{ConnectRefusal, ConnectRequest};
 pub use expiry::SessionExpiry;
 pub use inbound::{Inbound, Received};
 pub use keep_alive::KeepAlive;
-pub use limits::SessionLimits;
+pub use limits::{Durability, SessionLimits};
 pub use outbound::{Admission, Completion, Letter, Outbound, QueueLimits, Retransmission};
 pub use will::Will;

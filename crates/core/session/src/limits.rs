@@ -7,6 +7,18 @@ use motte_wire::{QoS, TextRules};
 
 use crate::outbound::QueueLimits;
 
+/// How far what an acknowledgement stands for has got when it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Durability {
+    /// Into memory: it ends with the process.
+    Memory,
+    /// Into the operating system: it outlives the process, not the power.
+    Os,
+    /// Onto the disk: it outlives the power.
+    #[default]
+    Disk,
+}
+
 /// The limits that hold for one connection and its Session.
 ///
 /// All of them are announced to MQTT 5.0 clients in CONNACK where the standard has a property for it.
@@ -51,6 +63,8 @@ pub struct SessionLimits {
     pub payload_format_checked: bool,
     /// Bytes waiting to be written to one connection above which QoS 0 is dropped and the rest waits in the queue.
     pub write_buffer_bytes_max: usize,
+    /// How far an acknowledgement of durable state must have got.
+    pub durability: Durability,
     /// Bounds of Topic Names and Topic Filters.
     pub topic: TopicLimits,
     /// Which characters a UTF-8 string may not hold.

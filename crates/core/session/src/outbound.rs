@@ -16,6 +16,8 @@ pub trait Letter {
     fn bytes(&self) -> usize;
     /// Whether its Message Expiry Interval has passed at `now_ms` (unix milliseconds).
     fn expired(&self, now_ms: u64) -> bool;
+    /// What it is known by where it is kept; outlives it in the window until PUBCOMP.
+    fn mark(&self) -> u64;
 }
 
 /// Bounds of the queue behind the window.
@@ -44,9 +46,14 @@ pub enum Completion<L> {
     /// The flow is over; the window opened by one.
     Done(L),
     /// PUBREC was taken: send PUBREL.
-    Release,
-    /// PUBCOMP was taken: the flow is over.
-    Complete,
+    Release {
+        /// [`Letter::mark`] of the letter.
+        mark: u64,
+        /// It was not released before.
+        is_new: bool,
+    },
+    /// PUBCOMP was taken: the flow of the letter with this [`Letter::mark`] is over.
+    Complete(u64),
     /// No flow has this identifier.
     Unknown,
     /// A flow has this identifier, and this packet does not belong to its state.
@@ -65,7 +72,8 @@ pub enum Retransmission<'a, L> {
 #[derive(Debug)]
 enum Slot<L> {
     Sent(L),
-    Released,
+    /// With the letter's mark.
+    Released(u64),
     Done,
 }
 
@@ -132,16 +140,16 @@ impl<L: Letter> Outbound<L> {
 
     /// The next queued letter moves into the window. `None`: the window is closed or nothing waits.
     ///
-    /// Expired letters are taken out on the way and counted in `expired` (MQTT-3.3.2-5).
-    pub fn next(&mut self, now_ms: u64, expired: &mut u64) -> Option<(PacketId, &L)> {
+    /// Expired letters are taken out on the way and given to `expired` (MQTT-3.3.2-5).
+    pub fn next(&mut self, now_ms: u64, expired: &mut Vec<L>) -> Option<(PacketId, &L)> {
         if !self.has_room() {
             return None;
         }
         let letter = loop {
             let letter = self.pop_queued()?;
             if letter.expired(now_ms) {
-                *expired += 1;
                 self.freed(&letter);
+                expired.push(letter);
             } else {
                 break letter;
             }
@@ -174,13 +182,13 @@ impl<L: Letter> Outbound<L> {
         let Some(slot) = self.slot(id) else { return Completion::Unknown };
         match slot {
             Slot::Sent(letter) if letter.qos() == QoS::ExactlyOnce => {
-                let bytes = letter.bytes();
-                *slot = Slot::Released;
+                let (bytes, mark) = (letter.bytes(), letter.mark());
+                *slot = Slot::Released(mark);
                 self.held_bytes = self.held_bytes.saturating_sub(bytes);
-                Completion::Release
+                Completion::Release { mark, is_new: true }
             }
             // A PUBREC sent again after a reconnect: PUBREL goes out again.
-            Slot::Released => Completion::Release,
+            Slot::Released(mark) => Completion::Release { mark: *mark, is_new: false },
             Slot::Sent(_) => Completion::OutOfStep,
             Slot::Done => Completion::Unknown,
         }
@@ -190,10 +198,11 @@ impl<L: Letter> Outbound<L> {
     pub fn pubcomp(&mut self, id: PacketId) -> Completion<L> {
         let Some(slot) = self.slot(id) else { return Completion::Unknown };
         match slot {
-            Slot::Released => {
+            Slot::Released(mark) => {
+                let mark = *mark;
                 *slot = Slot::Done;
                 self.closed(id);
-                Completion::Complete
+                Completion::Complete(mark)
             }
             Slot::Sent(_) => Completion::OutOfStep,
             Slot::Done => Completion::Unknown,
@@ -213,7 +222,7 @@ impl<L: Letter> Outbound<L> {
                 self.freed(&letter);
                 Some(letter)
             }
-            Slot::Released | Slot::Done => None,
+            Slot::Released(_) | Slot::Done => None,
         }
     }
 
@@ -235,7 +244,7 @@ impl<L: Letter> Outbound<L> {
             let index = usize::from(self.sent);
             match self.ring.get(index)? {
                 Slot::Done => self.sent += 1,
-                Slot::Released => {
+                Slot::Released(_) => {
                     self.sent += 1;
                     self.outstanding = self.outstanding.saturating_add(1);
                     return self.id_at(index).map(Retransmission::Release);
@@ -258,18 +267,29 @@ impl<L: Letter> Outbound<L> {
     pub fn letters_mut(&mut self) -> impl Iterator<Item = &mut L> {
         let sent = self.ring.iter_mut().filter_map(|slot| match slot {
             Slot::Sent(letter) => Some(letter),
-            Slot::Released | Slot::Done => None,
+            Slot::Released(_) | Slot::Done => None,
         });
         sent.chain(&mut self.queue)
     }
 
-    /// Takes out the waiting letters that have expired; how many.
-    pub fn drop_expired(&mut self, now_ms: u64) -> u64 {
+    /// Takes out the waiting letters that have expired.
+    pub fn take_expired(&mut self, now_ms: u64) -> Vec<L> {
         if !self.queue.iter().any(|letter| letter.expired(now_ms)) {
-            return 0;
+            return Vec::new();
         }
-        let expired = self.take_queued(|letter| letter.expired(now_ms));
-        expired.len() as u64
+        self.take_queued(|letter| letter.expired(now_ms))
+    }
+
+    /// The letter that waits at the end of the queue.
+    pub fn last_queued(&self) -> Option<&L> {
+        self.queue.back()
+    }
+
+    /// Takes the letter at the end of the queue out.
+    pub fn take_last_queued(&mut self) -> Option<L> {
+        let letter = self.queue.pop_back()?;
+        self.freed(&letter);
+        Some(letter)
     }
 
     /// What to send again on a resumed Session, oldest first.
@@ -278,7 +298,7 @@ impl<L: Letter> Outbound<L> {
             let id = self.id_at(index)?;
             match slot {
                 Slot::Sent(letter) => Some(Retransmission::Publish(id, letter)),
-                Slot::Released => Some(Retransmission::Release(id)),
+                Slot::Released(_) => Some(Retransmission::Release(id)),
                 Slot::Done => None,
             }
         })
@@ -330,7 +350,7 @@ impl<L: Letter> Outbound<L> {
     pub fn take_all(&mut self) -> Vec<(L, bool)> {
         let sent = self.ring.drain(..).filter_map(|slot| match slot {
             Slot::Sent(letter) => Some((letter, true)),
-            Slot::Released | Slot::Done => None,
+            Slot::Released(_) | Slot::Done => None,
         });
         let all = sent.chain(self.queue.drain(..).map(|letter| (letter, false))).collect();
         self.open = 0;
@@ -341,8 +361,8 @@ impl<L: Letter> Outbound<L> {
     }
 
     /// Puts a flow back after a restart: identifiers must come in the order in which they were handed out.
-    /// `letter` is `None` where PUBREL was sent. `false`: the identifier does not follow, the flow is left out.
-    pub fn restore_flow(&mut self, id: PacketId, letter: Option<L>) -> bool {
+    /// Where PUBREL was sent, the letter is only its mark. `false`: the identifier does not follow, the flow is left out.
+    pub fn restore_flow(&mut self, id: PacketId, letter: Result<L, u64>) -> bool {
         if self.ring.is_empty() {
             self.front = id.value() - 1;
         }
@@ -354,7 +374,10 @@ impl<L: Letter> Outbound<L> {
             self.ring.push_back(Slot::Done);
         }
         self.held_bytes += letter.as_ref().map_or(0, Letter::bytes);
-        self.ring.push_back(letter.map_or(Slot::Released, Slot::Sent));
+        self.ring.push_back(match letter {
+            Ok(letter) => Slot::Sent(letter),
+            Err(mark) => Slot::Released(mark),
+        });
         self.open = self.open.saturating_add(1);
         true
     }
@@ -392,10 +415,10 @@ impl<L: Letter> Outbound<L> {
                         self.freed(&letter);
                         Completion::Done(letter)
                     }
-                    Slot::Released | Slot::Done => Completion::Unknown,
+                    Slot::Released(_) | Slot::Done => Completion::Unknown,
                 }
             }
-            Slot::Sent(_) | Slot::Released => Completion::OutOfStep,
+            Slot::Sent(_) | Slot::Released(_) => Completion::OutOfStep,
             Slot::Done => Completion::Unknown,
         }
     }

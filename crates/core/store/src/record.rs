@@ -133,8 +133,13 @@ pub struct WillRecord {
     pub forwarded: Vec<u8>,
     /// Message Expiry Interval in seconds, from publication.
     pub message_expiry_s: Option<u32>,
-    /// When it is to be published.
+    /// When it is to be published; [`Self::AFTER_CONNECTION`] and the delay in milliseconds while its client is connected.
     pub due_at_ms: u64,
+}
+
+impl WillRecord {
+    /// The bit of `due_at_ms` that makes it a delay from the end of the connection.
+    pub const AFTER_CONNECTION: u64 = 1 << 63;
 }
 
 /// A Session that outlives its connection.

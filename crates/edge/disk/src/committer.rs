@@ -15,6 +15,8 @@ const COMMITS_BETWEEN_LOOKS: u32 = 256;
 const COMPACT_BYTES: u64 = 64 * 1024 * 1024;
 /// Batches kept for their memory.
 const SPARE_MAX: usize = 64;
+/// Commits that nobody wants synced after which they are synced all the same.
+const COMMITS_UNSYNCED_MAX: u64 = 64;
 
 /// What may wait for the thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +45,14 @@ pub enum Committed {
 }
 
 /// A batch that is done.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Completion {
     /// What the worker called it.
     pub tag: u64,
     /// What became of it.
     pub result: Committed,
+    /// The batch, if it was refused: to be tried again.
+    pub batch: Option<Batch>,
 }
 
 /// What became of a submission.
@@ -60,9 +64,17 @@ pub enum Submission {
     Full(Batch),
 }
 
+/// A batch that waits.
+#[derive(Debug)]
+struct Waiting {
+    tag: u64,
+    batch: Batch,
+    is_synced: bool,
+}
+
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: Vec<(u64, Batch)>,
+    waiting: Vec<Waiting>,
     bytes: usize,
     spare: Vec<Batch>,
     is_closing: bool,
@@ -106,8 +118,9 @@ impl<D: Disk> Committer<D> {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Hands a batch over; never waits for the disk.
-    pub fn submit(&self, tag: u64, batch: Batch) -> Submission {
+    /// Hands a batch over; never waits for the disk. With `is_synced` it is done once it is on disk, else once the system
+    /// has it; it is on disk within a second then.
+    pub fn submit(&self, tag: u64, batch: Batch, is_synced: bool) -> Submission {
         let mut queue = self.shared.queue();
         let bounds = self.shared.bounds;
         let is_full = queue.waiting.len() >= bounds.batches_max
@@ -117,7 +130,7 @@ impl<D: Disk> Committer<D> {
         }
         queue.bytes += batch.bytes();
         let is_first = queue.waiting.is_empty();
-        queue.waiting.push((tag, batch));
+        queue.waiting.push(Waiting { tag, batch, is_synced });
         let spare = queue.spare.pop().unwrap_or_default();
         drop(queue);
         if is_first {
@@ -179,9 +192,9 @@ impl<D: Disk> Shared<D> {
     }
 
     /// What waits, once something does or the pause is over; `None` when the thread is to end.
-    fn take(&self, into: &mut Vec<(u64, Batch)>) -> Option<()> {
+    fn take(&self, into: &mut Vec<Waiting>) -> Option<()> {
         let mut queue = self.queue();
-        for (_, mut batch) in into.drain(..) {
+        for Waiting { mut batch, .. } in into.drain(..) {
             batch.clear();
             if queue.spare.len() < SPARE_MAX {
                 queue.spare.push(batch);
@@ -206,8 +219,11 @@ fn run<D: Disk>(shared: &Shared<D>, mut done: impl FnMut(Completion)) {
     while shared.take(&mut taken).is_some() {
         let is_idle = taken.is_empty();
         if !is_idle {
-            commit(shared, &taken, &mut done);
+            commit(shared, &mut taken, &mut done);
             commits += 1;
+        }
+        if is_idle {
+            sync_rest(shared);
         }
         if is_idle || commits >= COMMITS_BETWEEN_LOOKS {
             commits = 0;
@@ -216,14 +232,31 @@ fn run<D: Disk>(shared: &Shared<D>, mut done: impl FnMut(Completion)) {
     }
 }
 
-/// Commits all batches with one sync and tells each what became of it.
-fn commit<D: Disk>(shared: &Shared<D>, taken: &[(u64, Batch)], done: &mut impl FnMut(Completion)) {
+/// Syncs what nobody waited for.
+fn sync_rest<D: Disk>(shared: &Shared<D>) {
+    let mut guard = shared.journal();
+    let Some(journal) = guard.as_mut().filter(|journal| journal.durable() < journal.appended()) else {
+        return;
+    };
+    let pending = journal.begin_sync();
+    drop(guard);
+    let synced = pending.run();
+    if let Some(journal) = shared.journal().as_mut() {
+        // Nobody was promised more than that the system has it; whoever commits next hears of a failure.
+        let _ = journal.finish_sync(&pending, synced);
+    }
+}
+
+/// Commits all batches with one sync, if one of them wants it, and tells each what became of it.
+fn commit<D: Disk>(shared: &Shared<D>, taken: &mut Vec<Waiting>, done: &mut impl FnMut(Completion)) {
     let mut guard = shared.journal();
     let Some(journal) = guard.as_mut() else { return };
     let results = append(journal, taken);
+    let is_long_ago = journal.appended().0 - journal.durable().0 >= COMMITS_UNSYNCED_MAX;
+    let is_synced = is_long_ago || taken.iter().any(|waiting| waiting.is_synced);
     let pending = journal.begin_sync();
     drop(guard);
-    let has_some = results.iter().any(Result::is_ok);
+    let has_some = is_synced && results.iter().any(Result::is_ok);
     let synced = if has_some { pending.run() } else { Ok(()) };
     let mut guard = shared.journal();
     let Some(journal) = guard.as_mut() else { return };
@@ -233,28 +266,27 @@ fn commit<D: Disk>(shared: &Shared<D>, taken: &[(u64, Batch)], done: &mut impl F
         Ok(journal.durable())
     };
     drop(guard);
-    for ((tag, _), appended) in taken.iter().zip(results) {
+    for (waiting, appended) in taken.iter_mut().zip(results) {
+        let is_refused = appended.is_err();
         let result = match (appended, &synced) {
             (Err(error), _) => Committed::Refused(error),
             (Ok(commit), Ok(_)) => Committed::Durable(commit),
             (Ok(_), Err(error)) => Committed::InDoubt(Arc::clone(error)),
         };
-        done(Completion { tag: *tag, result });
+        let batch = is_refused.then(|| std::mem::take(&mut waiting.batch));
+        done(Completion { tag: waiting.tag, result, batch });
     }
 }
 
 /// Appends all batches as one commit, or each alone if one of them cannot be.
-fn append<D: Disk>(
-    journal: &mut Journal<D>,
-    taken: &[(u64, Batch)],
-) -> Vec<Result<CommitSeq, Arc<JournalError>>> {
-    match journal.append(taken.iter().map(|(_, batch)| batch)) {
+fn append<D: Disk>(journal: &mut Journal<D>, taken: &[Waiting]) -> Vec<Result<CommitSeq, Arc<JournalError>>> {
+    match journal.append(taken.iter().map(|waiting| &waiting.batch)) {
         Ok(commit) => vec![Ok(commit); taken.len()],
         Err(error @ (JournalError::Disk(_) | JournalError::Refusing(_) | JournalError::InDoubt(_))) => {
             let error = Arc::new(error);
             vec![Err(error); taken.len()]
         }
-        Err(_) => taken.iter().map(|(_, batch)| journal.append([batch]).map_err(Arc::new)).collect(),
+        Err(_) => taken.iter().map(|waiting| journal.append([&waiting.batch]).map_err(Arc::new)).collect(),
     }
 }
 

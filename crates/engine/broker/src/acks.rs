@@ -91,17 +91,30 @@ impl Broker {
             Acknowledgement::Completed => session.outbound.pubcomp(ack.packet_id),
         };
         let held = session.outbound.held_bytes();
-        let waits = session.outbound.queue_len() > 0
-            || session.outbound.has_again()
-            || !session.pending_retained.is_empty();
+        let waits =
+            !session.has_no_queue() || session.outbound.has_again() || !session.pending_retained.is_empty();
+        let number = session.number;
         self.core.ledger.change(before, held, self.core.exchange.memory());
         match completion {
-            Completion::Done(_) | Completion::Complete => {
+            Completion::Done(Delivery { seq, .. }) | Completion::Complete(seq) => {
+                self.core.durable.remove_delivery(number, seq);
                 if waits {
                     self.core.go_on(key, now, fx);
                 }
             }
-            Completion::Release => send_release(conn, version, ack.packet_id, fx),
+            Completion::Release { mark, is_new } => {
+                if is_new && mark != 0 {
+                    let id = ack.packet_id.value();
+                    self.core
+                        .durable
+                        .put(session, |batch, _, number| batch.set_state(number, mark, id, true));
+                }
+                if mark != 0 {
+                    // After PUBCOMP the client knows nothing of the identifier: the message must not be sent again then.
+                    self.core.durable.hold(conn, fx);
+                }
+                send_release(conn, version, ack.packet_id, fx);
+            }
             // 5.0 section 3.6.2.1: 0x92 tells the client that we do not know this flow; it cannot go wrong twice.
             Completion::Unknown if kind == Acknowledgement::Recorded && !ack.reason.is_failure() => {
                 send_pubrel(conn, version, ack.packet_id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND, fx);
@@ -120,6 +133,14 @@ impl Broker {
         let version = live.version;
         let Some(session) = self.core.sessions.by_key(live.session) else { return };
         let known = session.inbound.release(ack.packet_id);
+        if session.is_kept() {
+            if known {
+                let id = ack.packet_id.value();
+                self.core.durable.put(session, |batch, _, number| batch.remove_inbound(number, id));
+            }
+            // After PUBCOMP the client uses the identifier for another message, which must not be taken for this one.
+            self.core.durable.hold(conn, fx);
+        }
         let reason = if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_IDENTIFIER_NOT_FOUND };
         send_pubcomp(conn, version, ack.packet_id, reason, fx);
     }

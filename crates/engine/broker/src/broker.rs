@@ -9,10 +9,11 @@ use crate::acks::Acknowledgement;
 use crate::connections::{Connections, Stage};
 use crate::core::{Core, Settings};
 use crate::counters::Counters;
+use crate::deliver::Letter;
 use crate::effect::Effects;
 use crate::ending::{Parting, SWEEP_MS, Told};
 use crate::exchange::ShardMessage;
-use crate::input::{CloseCause, ConnId, Input, Now};
+use crate::input::{CloseCause, CommitResult, ConnId, Input, Now};
 use crate::notice;
 use crate::timers::Timer;
 
@@ -73,14 +74,31 @@ impl Broker {
             }
             Input::Reload(reload) => self.reload(&reload, now, fx),
             Input::Expel(expelled) => self.expel(&expelled, now, fx),
-            Input::Restore(restored) => self.restore(&restored, now),
+            Input::Restore(restored) => self.restore(*restored, now),
+            Input::RestoreRetained { principal, publication } => {
+                self.core.restore_retained(&principal, publication, now, fx);
+            }
+            Input::Loaded { session, deliveries } => self.core.loaded(session, deliveries, now, fx),
+            Input::Committed { tag, result } => self.committed(tag, result, now, fx),
+            Input::Arrive(arrival) => self.core.arrive(&arrival, now, fx),
+            Input::TurnOver => self.core.turn_over(now, fx),
             Input::Shutdown => self.shut_down(now, fx),
         }
     }
 
     /// When [`Input::Tick`] is wanted, in monotonic milliseconds.
     pub fn next_timeout_ms(&self) -> Option<u64> {
-        self.core.timers.next_ms()
+        self.core.timers.next_ms().into_iter().chain(self.core.durable.next_ms()).min()
+    }
+
+    /// Whether more is gathered than the disk takes: then nothing more should be read.
+    pub fn is_behind(&self) -> bool {
+        self.core.durable.is_behind()
+    }
+
+    /// Whether nothing waits for the disk or another shard.
+    pub fn is_settled(&self) -> bool {
+        self.core.durable.is_settled()
     }
 
     /// What was counted so far, and how much there is now.
@@ -229,14 +247,40 @@ impl Broker {
 
     fn shard_message(&mut self, message: ShardMessage, now: Now, fx: &mut impl Effects) {
         match message {
-            ShardMessage::Publish(publication) => self.core.deliver_here(&publication, now, fx),
-            ShardMessage::Shared { publication, key, session, attempt } => {
-                if !self.core.deliver_to_member(&publication, &key, session, now, fx)
-                    && let Some(group) = self.core.exchange.group(&key)
-                {
-                    self.core.deliver_shared(&publication, &group, attempt, now, fx);
+            ShardMessage::Publish { publication, transit } => {
+                self.core.deliver_here(&publication, transit, None, now, fx);
+            }
+            ShardMessage::Shared { publication, key, session, attempt, transit } => {
+                let mut letter = Letter::on_its_way(&publication, transit);
+                if !self.core.deliver_to_member(&mut letter, &key, session, now, fx) {
+                    match self.core.exchange.group(&key) {
+                        Some(group) => {
+                            self.core.deliver_shared(&mut letter, &group, attempt, now, fx);
+                        }
+                        None => self.core.durable.arrived(letter.transit.take()),
+                    }
                 }
             }
+        }
+    }
+
+    /// What became of what was to be kept.
+    fn committed(&mut self, tag: u64, result: CommitResult, now: Now, fx: &mut impl Effects) {
+        if let Some(event) = self.core.durable.committed(tag, result, now) {
+            fx.event(event);
+        }
+        self.settle(now, fx);
+    }
+
+    /// Lets go what waited; connections that were promised what is not kept are closed without having heard of it.
+    fn settle(&mut self, now: Now, fx: &mut impl Effects) {
+        for (tag, conn) in self.core.durable.settle(fx) {
+            if let Some(output) = fx.output(conn) {
+                output.forget_held(tag);
+            }
+            let words = "what you sent last is not kept: the server's disk refuses; send it again";
+            let told = Told { reason: ReasonCode::QUOTA_EXCEEDED, words: Some(words) };
+            self.goodbye(conn, told, CloseCause::NotKept, now, fx);
         }
     }
 }

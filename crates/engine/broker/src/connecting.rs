@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use motte_access::{ClientPrincipal, Methods, Principal, assigned_client_id};
-use motte_session::{ConnectRequest, Inbound, Outbound, OutboundAliases, SessionLimits};
+use motte_session::{ConnectRequest, Durability, Inbound, Outbound, OutboundAliases, SessionLimits};
 use motte_wire::{Auth, ConnAck, Connect, Disconnect, ProtocolVersion, QoS, ReasonCode};
 
 use crate::broker::Broker;
 use crate::connections::{Asked, Contention, Live, Stage};
 use crate::effect::{Effects, Question};
+use crate::ending::{put_will, remove_will};
 use crate::input::{CloseCause, ConnId, Handover, Link, Now, Verdict};
 use crate::memory::Pressure;
 use crate::notice;
@@ -227,11 +228,11 @@ impl Broker {
                 );
             }
             contention = self.take_over(slot, &request, now, fx);
-        } else if let Err((reason, cause)) = self.room_for(&principal, &link) {
+        } else if let Err((reason, cause)) = self.room_for(&principal, &link, &request) {
             self.connections.insert(conn, Stage::Awaiting(Box::new(link.clone())));
             return self.refuse(conn, &link, (request.version, &request.client_id), reason, cause, fx);
         }
-        let (key, present) = self.open_session(conn, &link.limits, &request, &principal);
+        let (key, present) = self.open_session(conn, &link.limits, &request, &principal, now, fx);
         let mut live = Live::new(key, Arc::clone(&principal), &request, now.mono_ms);
         live.contention = contention;
         if let Some(silence_ms) = live.silence_ms {
@@ -239,6 +240,11 @@ impl Broker {
         }
         self.connections.insert(conn, Stage::Live(Box::new(live)));
         fx.established(conn, request.version, link.limits.packet_bytes_max);
+        // Whether there is a Session has to be true after a crash, too: also that there is none any more. While the disk
+        // refuses, whoever has a Session may come and take what waits all the same.
+        if !self.core.durable.is_refusing() {
+            self.core.durable.hold(conn, fx);
+        }
         send_connack(conn, &link.limits, &request, assigned, present, data.as_deref(), fx);
         self.core.counters.connects_accepted += 1;
         notice::authenticated(&principal, &request, present, fx);
@@ -248,7 +254,16 @@ impl Broker {
     }
 
     /// Whether there is room for one more Session. Whoever has one may always come: that is how what waits gets away.
-    fn room_for(&self, principal: &Principal, link: &Link) -> Result<(), (ReasonCode, &'static str)> {
+    fn room_for(
+        &self,
+        principal: &Principal,
+        link: &Link,
+        request: &ConnectRequest,
+    ) -> Result<(), (ReasonCode, &'static str)> {
+        let is_kept = request.expiry.outlives_connection() && link.limits.durability > Durability::Memory;
+        if is_kept && self.core.durable.is_refusing() {
+            return Err((ReasonCode::QUOTA_EXCEEDED, "the disk refuses, so no new Session can be kept"));
+        }
         if self.core.exchange.memory().pressure() >= Pressure::High {
             return Err((ReasonCode::SERVER_BUSY, "the memory budget is nearly used up"));
         }
@@ -313,6 +328,7 @@ impl Broker {
                 // Connected again before the delay was over: the Will is not sent (MQTT-3.1.3-9).
                 if let Some(session) = self.core.sessions.by_key(key) {
                     session.will = None;
+                    remove_will(&mut self.core.durable, session);
                 }
             } else {
                 self.core.fire_will(key, now, fx);
@@ -325,7 +341,9 @@ impl Broker {
         } else if let Some(session) = self.core.sessions.by_key(key)
             && !request.clean_start
         {
-            session.will = None;
+            if session.will.take().is_some() {
+                remove_will(&mut self.core.durable, session);
+            }
             session.will_due_ms = None;
         }
         if request.clean_start {
@@ -341,6 +359,8 @@ impl Broker {
         limits: &Arc<SessionLimits>,
         request: &ConnectRequest,
         principal: &Arc<Principal>,
+        now: Now,
+        fx: &mut impl Effects,
     ) -> (SessionKey, bool) {
         let standing = self.core.admit.standing(Arc::clone(principal));
         let existing =
@@ -352,6 +372,10 @@ impl Broker {
                 self.core.exchange.session_begins(principal);
                 let bytes = crate::sessions::own_bytes_of(&request.client_id);
                 self.core.ledger.change(0, bytes, self.core.exchange.memory());
+                let is_kept = request.expiry.outlives_connection() || request.will.is_some();
+                let durability = if is_kept { limits.durability } else { Durability::Memory };
+                let (number, next_seq) = self.core.durable.session_number(durability);
+                let group = if number == 0 { 0 } else { fx.group(principal) };
                 self.core.sessions.insert(|key| Session {
                     key,
                     principal: Arc::clone(principal),
@@ -370,12 +394,25 @@ impl Broker {
                     aliases: OutboundAliases::default(),
                     pending_retained: crate::seldom::Seldom::default(),
                     online: None,
+                    number,
+                    next_seq,
+                    group,
+                    is_changed: false,
+                    spilled: None,
                     full_noticed: false,
                     slow_noticed: false,
                 })
             }
         };
-        if *session.principal != **principal {
+        let is_changed = !present
+            || session.ends_ms.is_some()
+            || session.version != request.version
+            || session.expiry != request.expiry;
+        let is_other = *session.principal != **principal;
+        if is_changed || is_other {
+            self.core.durable.change(session);
+        }
+        if is_other {
             // Rights may hang on how the client came: every decision made for it is made again.
             session.outbound.letters_mut().for_each(Delivery::reconsider);
             self.core.subscriptions.touch();
@@ -393,6 +430,9 @@ impl Broker {
         session.outbound.set_window(request.window(limits));
         session.aliases = OutboundAliases::new(request.topic_alias_maximum);
         session.set_online(true);
+        if session.will.is_some() {
+            put_will(&mut self.core.durable, session, now);
+        }
         (session.key, present)
     }
 

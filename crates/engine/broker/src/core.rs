@@ -7,6 +7,7 @@ use motte_access::CompiledPolicy;
 
 use crate::admit::Admit;
 use crate::counters::Counters;
+use crate::durable::{Durable, Numbers};
 use crate::exchange::Exchange;
 use crate::input::ShardId;
 use crate::memory::Ledger;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub exchange: Exchange,
     /// Whether a publication that matched nobody is acknowledged with 0x10 (5.0 section 3.4.2.1) or with 0x00.
     pub report_no_subscribers: bool,
+    /// Where the numbers of what is kept go on; `None` if nothing is kept.
+    pub numbers: Option<Arc<Numbers>>,
 }
 
 /// The shard that keeps a client's Session. Keyed, so that nobody outside can aim at one shard.
@@ -67,6 +70,7 @@ pub(crate) struct Core {
     pub(crate) shapes: Shapes,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
+    pub(crate) durable: Durable,
     /// Scratch for the forwarded properties of the PUBLISH at hand.
     pub(crate) forwarded: Vec<u8>,
     pub(crate) stopping: bool,
@@ -88,6 +92,7 @@ impl Core {
             shapes: Shapes::default(),
             timers: Timers::default(),
             counters: Counters::default(),
+            durable: Durable::new(settings.numbers),
             forwarded: Vec::new(),
             stopping: false,
         }

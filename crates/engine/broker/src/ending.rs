@@ -3,18 +3,23 @@
 use std::sync::Arc;
 
 use motte_access::{AccessDecision, Origin, Principal};
-use motte_session::{Letter, SessionExpiry, Will};
+use motte_session::{Durability, SessionExpiry, Will};
+use motte_store::{Group, SessionId, WillRecord};
 use motte_wire::{Disconnect, ProtocolVersion, QoS, ReasonCode};
 
 use crate::admit::Admit;
 use crate::connections::{Connections, Stage};
 use crate::core::Core;
+use crate::deliver::Letter;
+use crate::durable::{Durable, Transit};
 use crate::effect::Effects;
 use crate::input::{CloseCause, ConnId, Now};
 use crate::memory::Pressure;
 use crate::notice;
 use crate::publication::{Sender, StoredPublication};
-use crate::sessions::SessionKey;
+use crate::restoring::to_unix;
+use crate::sending::QUEUED_WHILE_AWAY;
+use crate::sessions::{Session, SessionKey};
 use crate::timers::Timer;
 
 /// How a connection ended, as far as its Will and its Session care.
@@ -52,22 +57,31 @@ impl Core {
         let Some(session) = self.sessions.by_key(key) else { return };
         session.conn = None;
         session.set_online(false);
+        let before = session.outbound.held_bytes();
+        session.spill_all_but(QUEUED_WHILE_AWAY);
+        self.ledger.change(before, session.outbound.held_bytes(), self.exchange.memory());
         session.aliases = motte_session::OutboundAliases::default();
         session.pending_retained.clear();
         if let Some(expiry) = parting.expiry {
             session.expiry = expiry;
         }
-        if parting.will_deleted {
-            session.will = None;
+        if parting.will_deleted && session.will.take().is_some() {
+            remove_will(&mut self.durable, session);
         }
         let ends_ms = session.expiry.ends_at_ms(now.mono_ms);
-        session.ends_ms = ends_ms;
+        if session.ends_ms != ends_ms || parting.expiry.is_some() {
+            session.ends_ms = ends_ms;
+            self.durable.change(session);
+        }
         let stays = session.expiry.outlives_connection();
         if let Some(will) = &session.will {
             let delay_ms = if stays { u64::from(will.delay_s) * 1_000 } else { 0 };
             // The Will goes out when its delay is over or the Session ends, whichever comes first (5.0 section 3.1.3.2.2).
             let due_ms = now.mono_ms.saturating_add(delay_ms).min(ends_ms.unwrap_or(u64::MAX));
             session.will_due_ms = Some(due_ms);
+            if stays {
+                put_will(&mut self.durable, session, now);
+            }
             if due_ms > now.mono_ms {
                 self.timers.set(due_ms, Timer::WillDue(key));
             }
@@ -76,7 +90,8 @@ impl Core {
         if self.sessions.by_key(key).is_some_and(|s| s.will_due_ms.is_some_and(|due| due <= now.mono_ms)) {
             self.fire_will(key, now, fx);
         }
-        self.redistribute(to_move, now, fx);
+        let number = self.sessions.by_key(key).map_or(0, |session| session.number);
+        self.redistribute(to_move, number, now, fx);
         if !stays {
             self.end(key, now, fx);
         } else if let Some(ends_ms) = ends_ms {
@@ -90,6 +105,7 @@ impl Core {
         let Some(session) = self.sessions.by_key(key) else { return };
         let Some(will) = session.will.take() else { return };
         session.will_due_ms = None;
+        remove_will(&mut self.durable, session);
         let principal = Arc::clone(&session.principal);
         let sender = session.sender(shard);
         self.publish_will(*will, &principal, sender, now, fx);
@@ -132,12 +148,12 @@ impl Core {
             AccessDecision::Permit(permitted) => {
                 let stored = Arc::new(permitted);
                 if stored.get().retain {
-                    self.retain(&stored, fx);
+                    // The system says what it has to say again after a restart.
+                    let is_kept = !matches!(**principal, Principal::System);
+                    let durability = if is_kept { Durability::Disk } else { Durability::Memory };
+                    self.retain(&stored, (durability, Group::COMMON), now, fx);
                 }
-                // A record of a Retained Message is only kept again: it was delivered when it was published.
-                if by != Origin::Restart
-                    && let Some(lent) = Admit::lend(&stored)
-                {
+                if let Some(lent) = Admit::lend(&stored) {
                     self.deliver(&lent, Some(Arc::clone(&stored)), now, fx);
                 }
                 true
@@ -153,6 +169,7 @@ impl Core {
     pub(crate) fn end(&mut self, key: SessionKey, now: Now, fx: &mut impl Effects) {
         self.fire_will(key, now, fx);
         let Some(mut session) = self.sessions.remove(key) else { return };
+        let number = session.number;
         for own in std::mem::take(&mut session.subscriptions) {
             self.unindex(&own, key);
         }
@@ -168,7 +185,10 @@ impl Core {
             })
             .map(|(delivery, _)| delivery)
             .collect();
-        self.redistribute(to_move, now, fx);
+        self.redistribute(to_move, 0, now, fx);
+        if number != 0 {
+            self.durable.put(&session, |batch, _, number| batch.remove_session(number));
+        }
     }
 
     /// Waiting deliveries of Shared Subscriptions that another connected member could take.
@@ -185,7 +205,7 @@ impl Core {
                 .and_then(|group| exchange.group(group))
                 .is_some_and(|group| group.others_online(shard, key))
         });
-        let bytes: usize = taken.iter().map(Letter::bytes).sum();
+        let bytes: usize = taken.iter().map(motte_session::Letter::bytes).sum();
         self.ledger.change(bytes, 0, exchange.memory());
         taken
     }
@@ -193,15 +213,25 @@ impl Core {
     fn redistribute(
         &mut self,
         deliveries: Vec<crate::publication::Delivery>,
+        number: u64,
         now: Now,
         fx: &mut impl Effects,
     ) {
         for delivery in deliveries {
             let Some(key) = &delivery.shared else { continue };
-            let Some(group) = self.exchange.group(key) else { continue };
+            let transit = (number != 0 && delivery.seq != 0).then_some(Transit {
+                queue: SessionId(number),
+                seq: delivery.seq,
+                message: None,
+            });
             let publication = Arc::clone(delivery.publication());
+            let mut letter = Letter::on_its_way(&publication, transit);
+            let Some(group) = self.exchange.group(key) else {
+                self.durable.arrived(transit);
+                continue;
+            };
             let attempt = group.begin();
-            self.deliver_shared(&publication, &group, attempt, now, fx);
+            self.deliver_shared(&mut letter, &group, attempt, now, fx);
         }
     }
 
@@ -225,6 +255,7 @@ impl Core {
                         self.fire_will(key, now, fx);
                     }
                 }
+                Timer::Load(key) => self.load_more(key, fx),
                 Timer::Sweep => {
                     if self.shard.0 == 0 {
                         self.exchange.retained_mut().sweep(now.mono_ms);
@@ -241,6 +272,7 @@ impl Core {
                 Timer::KeepAlive(conn) => connections.live(conn).is_some(),
                 Timer::SessionEnd(key) => sessions.by_key(key).is_some_and(|s| s.ends_ms == Some(at_ms)),
                 Timer::WillDue(key) => sessions.by_key(key).is_some_and(|s| s.will_due_ms == Some(at_ms)),
+                Timer::Load(key) => sessions.by_key(key).is_some_and(|s| s.spilled.is_some()),
                 Timer::Sweep => true,
             });
         }
@@ -257,7 +289,11 @@ impl Core {
                 continue;
             };
             let before = session.outbound.held_bytes();
-            self.counters.dropped_expired += session.outbound.drop_expired(now.mono_ms);
+            let expired = session.outbound.take_expired(now.mono_ms);
+            self.counters.dropped_expired += expired.len() as u64;
+            for delivery in expired {
+                self.durable.remove_delivery(session.number, delivery.seq);
+            }
             let held = session.outbound.held_bytes();
             self.ledger.change(before, held, self.exchange.memory());
         }
@@ -323,13 +359,47 @@ impl Core {
     pub(crate) fn retain(
         &mut self,
         stored: &Arc<motte_access::Authorized<StoredPublication>>,
+        (durability, group): (Durability, Group),
+        now: Now,
         fx: &mut impl Effects,
     ) -> bool {
+        let message = stored.get();
         let kept = self.exchange.retained_mut().put(Arc::clone(stored)).is_ok();
         if !kept {
-            notice::retained_full(stored.get().topic.as_str(), fx);
+            notice::retained_full(message.topic.as_str(), fx);
+        } else if durability > Durability::Memory && self.durable.is_on() {
+            // By itself, not with deliveries of the same message: it is its publisher's, they are their recipients'.
+            let (topic, mut number) = (message.topic.as_str(), None);
+            let number = (!message.payload.is_empty())
+                .then(|| self.durable.put_message(&mut number, group, message, now));
+            self.durable.retain(topic, number, durability);
         }
         kept
+    }
+}
+
+/// The Will of a Session as it is kept: with the time when it is due, or what its delay is once the connection is gone.
+pub(crate) fn put_will(durable: &mut Durable, session: &Session, now: Now) {
+    let (Some(will), true) = (&session.will, session.number != 0) else { return };
+    let record = WillRecord {
+        topic: will.topic.as_str().to_owned(),
+        payload: will.payload.clone(),
+        qos: will.qos as u8,
+        retain: will.retain,
+        forwarded: will.forwarded.clone(),
+        message_expiry_s: will.message_expiry_s,
+        due_at_ms: match session.will_due_ms {
+            Some(due_ms) => to_unix(due_ms, now),
+            None => WillRecord::AFTER_CONNECTION | u64::from(will.delay_s) * 1_000,
+        },
+    };
+    durable.put(session, |batch, group, number| batch.put_will(group, number, &record));
+}
+
+/// The Session has no Will any more.
+pub(crate) fn remove_will(durable: &mut Durable, session: &Session) {
+    if session.number != 0 {
+        durable.put(session, |batch, _, number| batch.remove_will(number));
     }
 }
 

@@ -13,6 +13,7 @@ use motte_access::{Authorized, Methods, Principal};
 use motte_topic::{FilterSet, TopicFilter, TopicRef};
 use rustc_hash::FxHashMap;
 
+use crate::durable::Transit;
 use crate::input::ShardId;
 use crate::memory::{Memory, difference};
 use crate::publication::StoredPublication;
@@ -38,6 +39,11 @@ impl ShardMask {
         })
     }
 
+    /// Whether a shard is in it.
+    pub fn has(self, shard: ShardId) -> bool {
+        self.0 & Self::bit(shard) != 0
+    }
+
     /// Whether it is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
@@ -58,7 +64,12 @@ impl ShardMask {
 #[derive(Debug)]
 pub enum ShardMessage {
     /// A permitted publication; the receiving shard decides for its own recipients.
-    Publish(Arc<Authorized<StoredPublication>>),
+    Publish {
+        /// The message.
+        publication: Arc<Authorized<StoredPublication>>,
+        /// The queue it waits in meanwhile, if it has to be kept.
+        transit: Option<Transit>,
+    },
     /// A permitted publication for a member of a group on the receiving shard.
     Shared {
         /// The message.
@@ -69,6 +80,8 @@ pub enum ShardMessage {
         session: SessionKey,
         /// How far the search has come, should this member not take it.
         attempt: Attempt,
+        /// The queue it waits in meanwhile, if it has to be kept.
+        transit: Option<Transit>,
     },
 }
 
@@ -77,14 +90,23 @@ pub enum ShardMessage {
 pub struct Beyond {
     /// Shards with subscriptions that match.
     pub shards: ShardMask,
+    /// Those among them where a Session that is kept has one with QoS 1 or 2.
+    pub kept: ShardMask,
     /// Groups whose filter matches.
     pub groups: Vec<Arc<Group>>,
+}
+
+/// The shards that want a filter.
+#[derive(Debug, Clone, Copy, Default)]
+struct Interest {
+    shards: ShardMask,
+    kept: ShardMask,
 }
 
 #[derive(Debug)]
 struct State {
     generation: AtomicU64,
-    interest: RwLock<FilterSet<ShardMask>>,
+    interest: RwLock<FilterSet<Interest>>,
     groups: RwLock<FilterSet<Vec<Arc<Group>>>>,
     retained: RwLock<Retained>,
     memory: Memory,
@@ -151,10 +173,19 @@ impl Exchange {
         self.state.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `shard` has its first subscription with this filter.
-    pub fn add_interest(&self, shard: ShardId, filter: &TopicFilter) {
+    /// Whether somebody on `shard` who is kept has a subscription with this filter.
+    pub fn keeps(&self, shard: ShardId, filter: &TopicFilter) -> bool {
+        read(&self.state.interest).get(filter).is_some_and(|at_filter| at_filter.kept.has(shard))
+    }
+
+    /// `shard` has its first subscription with this filter, or the first that is kept.
+    pub fn add_interest(&self, shard: ShardId, filter: &TopicFilter, is_kept: bool) {
         let mut interest = write(&self.state.interest);
-        interest.entry_or_insert_with(filter, ShardMask::default).0 |= ShardMask::bit(shard);
+        let at_filter = interest.entry_or_insert_with(filter, Interest::default);
+        at_filter.shards.0 |= ShardMask::bit(shard);
+        if is_kept {
+            at_filter.kept.0 |= ShardMask::bit(shard);
+        }
         drop(interest);
         self.changed();
     }
@@ -162,9 +193,10 @@ impl Exchange {
     /// `shard` has no subscription with this filter any more.
     pub fn remove_interest(&self, shard: ShardId, filter: &TopicFilter) {
         let mut interest = write(&self.state.interest);
-        let left = interest.get_mut(filter).is_some_and(|mask| {
-            *mask = mask.without(shard);
-            !mask.is_empty()
+        let left = interest.get_mut(filter).is_some_and(|at_filter| {
+            at_filter.shards = at_filter.shards.without(shard);
+            at_filter.kept = at_filter.kept.without(shard);
+            !at_filter.shards.is_empty()
         });
         if !left {
             interest.remove(filter);
@@ -217,7 +249,10 @@ impl Exchange {
     /// What `topic` leads to.
     pub fn beyond(&self, topic: TopicRef<'_>) -> Beyond {
         let mut beyond = Beyond::default();
-        read(&self.state.interest).for_each_match(topic, |mask| beyond.shards.0 |= mask.0);
+        read(&self.state.interest).for_each_match(topic, |at_filter| {
+            beyond.shards.0 |= at_filter.shards.0;
+            beyond.kept.0 |= at_filter.kept.0;
+        });
         read(&self.state.groups).for_each_match(topic, |groups| beyond.groups.extend(groups.iter().cloned()));
         beyond
     }

@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use motte_access::{ClientPrincipal, CompiledPolicy, Origin, Principal, Security};
 use motte_session::{ConnectRequest, SessionLimits};
+use motte_store::{Batch, PublicationRecord};
 use motte_wire::{ControlPacket, FrameError, MalformedPacket, ReasonCode};
 
+use crate::deliver::Home;
+use crate::durable::Transit;
 use crate::exchange::ShardMessage;
 use crate::publication::StoredPublication;
 use crate::restoring::Restored;
+use crate::sessions::SessionKey;
 
 /// The time of an input, read once a turn by the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -106,6 +110,49 @@ pub enum CloseCause {
     Shutdown,
     /// It went to another shard.
     HandedOver,
+    /// What it was to be told is not kept: the disk refuses.
+    NotKept,
+}
+
+/// A delivery as it was kept.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Where it goes and how.
+    pub delivery: motte_store::Delivery,
+    /// The message; `None` if it is lost or its key was shredded.
+    pub message: Option<Arc<PublicationRecord>>,
+}
+
+/// A message that was on its way between shards when the process ended.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// The queue it waits in; `None` for all shards but one, which takes it out.
+    pub transit: Option<Transit>,
+    /// Who was to get it.
+    pub home: Home,
+    /// The group it is for: Share Name and Topic Filter.
+    pub shared: Option<(String, String)>,
+    /// The message; `None` if it is lost.
+    pub message: Option<Arc<PublicationRecord>>,
+}
+
+/// What became of what was to be kept.
+#[derive(Debug)]
+pub enum CommitResult {
+    /// It is kept.
+    Durable,
+    /// Nothing of it is kept.
+    Refused {
+        /// The batch, to be tried again.
+        batch: Batch,
+        /// Why, for the log.
+        cause: String,
+    },
+    /// It may be found after a restart or not.
+    InDoubt {
+        /// Why, for the log.
+        cause: String,
+    },
 }
 
 /// Whether a client is still who it was; `Err` says why not.
@@ -220,8 +267,33 @@ pub enum Input<'a> {
     Reload(Reload),
     /// Clients for whom this is an error are disconnected; their Sessions stay.
     Expel(Expelled),
-    /// A Session from a state file.
+    /// What became of [`crate::Effects::submit`].
+    Committed {
+        /// Its tag.
+        tag: u64,
+        /// What became of it.
+        result: CommitResult,
+    },
+    /// The answer to [`crate::Effects::load`].
+    Loaded {
+        /// The Session.
+        session: SessionKey,
+        /// Its deliveries, in order.
+        deliveries: Vec<Loaded>,
+    },
+    /// A Session that was kept.
     Restore(Box<Restored>),
+    /// A Retained Message that was kept, with who published it.
+    RestoreRetained {
+        /// Who is responsible.
+        principal: Arc<Principal>,
+        /// The message.
+        publication: StoredPublication,
+    },
+    /// A message that was on its way between shards when the process ended.
+    Arrive(Box<Arrival>),
+    /// The turn is over: what it gathered is handed over.
+    TurnOver,
     /// The server stops: say goodbye to every client and let Wills be handled.
     Shutdown,
 }

@@ -14,6 +14,7 @@ mod connections;
 mod core;
 mod counters;
 mod deliver;
+mod durable;
 mod effect;
 mod ending;
 mod exchange;
@@ -25,6 +26,7 @@ mod payload;
 mod principals;
 mod publication;
 mod publishing;
+mod recovering;
 mod reloading;
 mod restoring;
 mod retained;
@@ -41,10 +43,13 @@ mod timers;
 pub use broker::Broker;
 pub use core::{Settings, home};
 pub use counters::Counters;
-pub use effect::{Effects, Question};
+pub use deliver::Home;
+pub use durable::{Numbers, Transit};
+pub use effect::{Effects, LoadRequest, Question};
 pub use exchange::{Exchange, SHARDS_MAX, ShardMask, ShardMessage};
 pub use input::{
-    CloseCause, ConnId, Expelled, Handover, Input, LimitsOf, Link, Now, Reload, ShardId, StillValid, Verdict,
+    Arrival, CloseCause, CommitResult, ConnId, Expelled, Handover, Input, LimitsOf, Link, Loaded, Now,
+    Reload, ShardId, StillValid, Verdict,
 };
 pub use memory::{Memory, Pressure};
 pub use output::{Output, SHARED_BYTES_MIN};
@@ -53,7 +58,8 @@ pub use publication::{
     Delivery, Publication, Reception, Sender, StoredPublication, SubscriptionRequest, WillRequest,
     seconds_left,
 };
-pub use restoring::{Export, Restored, stored_from};
+pub use recovering::{KeptSession, Recovered, adopt_snapshot, note_homes, recover};
+pub use restoring::{Restored, stored_from};
 pub use retained::{Retained, RetainedFull, RetainedLimits, RetainedMessage};
 pub use sessions::SessionKey;
 pub use shared::{Attempt, GroupKey};

@@ -64,6 +64,7 @@ pub(crate) fn disconnected(principal: &Principal, cause: CloseCause, fx: &mut im
         CloseCause::Revoked => "its rights were taken back",
         CloseCause::Shutdown => "the server stops",
         CloseCause::HandedOver => "handed to another worker",
+        CloseCause::NotKept => "the disk refuses what would have to be kept",
     };
     fx.event(gate::disconnected(principal.name(), client_id(principal), cause));
 }

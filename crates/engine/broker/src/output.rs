@@ -1,8 +1,11 @@
-//! Bytes on their way to one connection: small packets copied one after another, large payloads shared.
+//! Bytes on their way to one connection: small packets copied one after another, large payloads shared. Those that promise
+//! something, and all behind them, are held until it is kept.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
+
+use crate::seldom::Seldom;
 
 /// Payloads of at least this many bytes are shared between recipients instead of copied: below it a copy costs less than
 /// the bookkeeping of one more slice.
@@ -15,6 +18,14 @@ struct Shared {
     payload: Arc<[u8]>,
 }
 
+/// Bytes from some place on that may not leave before a commit.
+#[derive(Debug, Clone, Copy)]
+struct Hold {
+    tag: u64,
+    /// Bytes between the hold before, or the front, and this one.
+    ahead: usize,
+}
+
 /// The output of a connection. Copied bytes lie in one buffer; shared payloads remember where between them they stand.
 #[derive(Debug, Default)]
 pub struct Output {
@@ -25,9 +36,82 @@ pub struct Output {
     /// Bytes of the front shared payload already written.
     shared_written: usize,
     shared_bytes: usize,
+    holds: Seldom<Hold>,
+    /// Bytes ahead of the last hold.
+    held_from: usize,
 }
 
 impl Output {
+    /// What is appended from now on waits until [`Self::release`] says that this commit is kept. False if it waits for it
+    /// already. Tags go up.
+    pub fn hold(&mut self, tag: u64) -> bool {
+        if self.holds.back().is_some_and(|hold| hold.tag >= tag) {
+            return false;
+        }
+        let at = self.len();
+        self.holds.extend([Hold { tag, ahead: at - self.held_from }]);
+        self.held_from = at;
+        true
+    }
+
+    /// The commits up to this one are kept: what waited for them may leave.
+    pub fn release(&mut self, tag: u64) {
+        while self.holds.front().is_some_and(|hold| hold.tag <= tag) {
+            let Some(released) = self.holds.pop_front() else { return };
+            match self.holds.front_mut() {
+                Some(next) => next.ahead += released.ahead,
+                None => self.held_from = 0,
+            }
+        }
+    }
+
+    /// Forgets what waits for this commit or a later one: it promises what is not kept.
+    pub fn forget_held(&mut self, tag: u64) {
+        let mut keep = 0;
+        let mut holds = Vec::new();
+        while let Some(hold) = self.holds.pop_front() {
+            keep += hold.ahead;
+            if hold.tag >= tag {
+                self.holds.clear();
+                self.truncate(keep);
+                break;
+            }
+            holds.push(hold);
+        }
+        self.held_from = holds.iter().map(|hold| hold.ahead).sum();
+        self.holds.extend(holds);
+    }
+
+    /// Whether something may leave now.
+    pub fn is_writable(&self) -> bool {
+        self.writable() > 0
+    }
+
+    /// Bytes that may leave now.
+    fn writable(&self) -> usize {
+        self.holds.front().map_or_else(|| self.len(), |hold| hold.ahead)
+    }
+
+    /// Keeps the first bytes that wait; the place is between two packets.
+    fn truncate(&mut self, keep: usize) {
+        let (mut left, mut at, mut skip) = (keep, self.written, self.shared_written);
+        let mut kept = 0;
+        for shared in &self.shared {
+            let before = shared.after.saturating_sub(at);
+            if left <= before {
+                break;
+            }
+            left -= before;
+            at = at.max(shared.after);
+            left = left.saturating_sub(shared.payload.len() - skip);
+            skip = 0;
+            kept += 1;
+        }
+        self.copied.truncate(at + left);
+        self.shared.truncate(kept);
+        self.shared_bytes = self.shared.iter().map(|shared| shared.payload.len()).sum();
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.written == self.copied.len() && self.shared.is_empty()
@@ -59,7 +143,10 @@ impl Output {
         let mut count = 0;
         let mut at = self.written;
         let mut skip = self.shared_written;
+        let mut left = self.writable();
         let mut put = |bytes: &'a [u8], slices: &mut [IoSlice<'a>]| {
+            let bytes = bytes.get(..left).unwrap_or(bytes);
+            left -= bytes.len();
             if bytes.is_empty() {
                 return true;
             }
@@ -88,6 +175,10 @@ impl Output {
 
     /// Takes `n` written bytes off the front. Buffers that are empty are kept for the next use.
     pub fn advance(&mut self, mut n: usize) {
+        if let Some(hold) = self.holds.front_mut() {
+            hold.ahead = hold.ahead.saturating_sub(n);
+            self.held_from = self.held_from.saturating_sub(n);
+        }
         while n > 0 {
             let Some(front) = self.shared.front() else {
                 self.written = (self.written + n).min(self.copied.len());
@@ -135,6 +226,8 @@ impl Output {
         self.shared.clear();
         self.shared_written = 0;
         self.shared_bytes = 0;
+        self.holds.clear();
+        self.held_from = 0;
     }
 }
 
@@ -180,6 +273,57 @@ mod tests {
         }
         got.extend(written(&mut output, 512));
         assert!(got == expected);
+    }
+
+    #[test]
+    fn what_is_held_and_all_behind_it_waits_for_its_commit() {
+        for step in 1..8 {
+            let mut output = Output::default();
+            output.extend(b"ab");
+            assert!(output.hold(3));
+            assert!(!output.hold(3));
+            output.extend(b"c");
+            output.share(Arc::from(&b"DEF"[..]));
+            assert!(output.hold(5));
+            output.extend(b"gh");
+            let write = |output: &mut Output| {
+                let mut all = Vec::new();
+                while output.is_writable() {
+                    let mut slices = [IoSlice::new(&[]); 4];
+                    let count = output.slices(&mut slices);
+                    let mut chunk: Vec<u8> = slices[..count].iter().flat_map(|s| s.to_vec()).collect();
+                    chunk.truncate(step);
+                    output.advance(chunk.len());
+                    all.extend(chunk);
+                }
+                all
+            };
+            assert_eq!(write(&mut output), b"ab");
+            output.release(2);
+            assert!(write(&mut output).is_empty());
+            output.release(3);
+            assert_eq!(write(&mut output), b"cDEF");
+            output.extend(b"i");
+            output.forget_held(5);
+            output.extend(b"bye");
+            assert_eq!(write(&mut output), b"bye");
+            assert!(output.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_forgotten_begins_at_its_hold_whatever_lies_before() {
+        let mut output = Output::default();
+        output.share(Arc::from(&b"AB"[..]));
+        output.hold(1);
+        output.extend(b"c");
+        output.hold(2);
+        output.share(Arc::from(&b"DE"[..]));
+        output.extend(b"f");
+        output.forget_held(2);
+        assert_eq!(output.len(), 3);
+        output.release(1);
+        assert_eq!(written(&mut output, 2), b"ABc");
     }
 
     #[test]

@@ -236,6 +236,8 @@ pub struct Delivery {
     pub identifiers: Option<Box<[NonZeroU32]>>,
     /// The Shared Subscription it came through.
     pub shared: Option<Arc<GroupKey>>,
+    /// Its place in the Session's queue where that is kept; 0 if it is not.
+    pub seq: u64,
     /// Policy under which the recipient's right was decided; another one in force means: decide again before sending.
     /// `None`: never decided (it comes from a record).
     decided: Option<PolicyGeneration>,
@@ -257,13 +259,14 @@ impl Delivery {
             retain,
             identifiers: None,
             shared: None,
+            seq: 0,
             decided: Some(seat.generation()),
         })
     }
 
     /// A delivery from a record: its recipient's right is asked for before it goes out.
     pub fn undecided(publication: Arc<Authorized<StoredPublication>>, qos: QoS, retain: bool) -> Self {
-        Self { publication, qos, retain, identifiers: None, shared: None, decided: None }
+        Self { publication, qos, retain, identifiers: None, shared: None, seq: 0, decided: None }
     }
 
     /// Whether the recipient's right must be asked for again under `generation`.
@@ -310,5 +313,8 @@ impl Letter for Delivery {
     }
     fn expired(&self, now_ms: u64) -> bool {
         self.message().expired(now_ms)
+    }
+    fn mark(&self) -> u64 {
+        self.seq
     }
 }

@@ -4,7 +4,8 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use motte_access::AccessDecision;
-use motte_session::{Received, SessionLimits};
+use motte_session::{Durability, Received, SessionLimits};
+use motte_store::Group;
 use motte_topic::{TopicName, TopicRef};
 use motte_wire::{PacketId, ProtocolVersion, Publish, QoS, ReasonCode};
 
@@ -14,8 +15,10 @@ use crate::broker::Broker;
 use crate::connections::{Grants, Live};
 use crate::core::Core;
 use crate::deliver::Reach;
+use crate::durable::Mark;
 use crate::effect::Effects;
-use crate::input::{ConnId, Now};
+use crate::ending::Told;
+use crate::input::{CloseCause, ConnId, Now};
 use crate::memory::Pressure;
 use crate::notice;
 use crate::publication::Publication;
@@ -26,6 +29,9 @@ struct Offence {
     reason: ReasonCode,
     cause: &'static str,
 }
+
+/// The disk refuses what would have to be kept: told where the version has words for it, else the connection ends.
+const NOT_KEPT: &str = "the server's disk refuses; what would have to be kept is not taken";
 
 impl Broker {
     pub(crate) fn publish(&mut self, conn: ConnId, packet: &Publish<'_>, now: Now, fx: &mut impl Effects) {
@@ -47,8 +53,13 @@ impl Broker {
                 return self.protocol_error(conn, ReasonCode::PROTOCOL_ERROR, cause, now, fx);
             }
         };
-        if let Err(offence) = accept(core, live, conn, packet, topic, now, fx) {
-            self.protocol_error(conn, offence.reason, offence.cause, now, fx);
+        match accept(core, live, conn, packet, topic, now, fx) {
+            Ok(()) => {}
+            Err(Offence { reason, cause: NOT_KEPT }) => {
+                let told = Told { reason, words: Some(NOT_KEPT) };
+                self.goodbye(conn, told, CloseCause::NotKept, now, fx);
+            }
+            Err(offence) => self.protocol_error(conn, offence.reason, offence.cause, now, fx),
         }
     }
 }
@@ -111,10 +122,15 @@ fn accept(
     let shard = core.shard;
     let Some(session) = core.sessions.by_key(live.session) else { return Ok(()) };
     check(&session.limits, packet, topic)?;
+    if core.durable.is_refusing() && packet.qos == QoS::ExactlyOnce && session.is_kept() {
+        return not_kept(core, live, conn, packet, fx);
+    }
+    let mark = core.durable.mark();
     if let (QoS::ExactlyOnce, Some(id)) = (packet.qos, packet.packet_id) {
         match session.inbound.publish(id, session.limits.receive_maximum) {
             Received::New => {}
             Received::Again => {
+                core.durable.hold(conn, fx);
                 acks::send_pubrec(conn, live.version, id, ReasonCode::SUCCESS, fx);
                 return Ok(());
             }
@@ -128,7 +144,7 @@ fn accept(
     }
     if session.limits.payload_format_checked && packet.payload_is_bad_text() {
         // MQTT-3.3.2-4 lets a receiver check; 0x99 is for the acknowledgement, QoS 0 is dropped.
-        answer(core, live, conn, packet, ReasonCode::PAYLOAD_FORMAT_INVALID, fx);
+        answer(core, live, conn, packet, (ReasonCode::PAYLOAD_FORMAT_INVALID, mark), fx);
         return Ok(());
     }
     let sender = session.sender(shard);
@@ -150,11 +166,37 @@ fn accept(
     };
     let reason = decide_and_deliver(core, live.session, &mut live.grants, publication, now, fx);
     core.forwarded = forwarded;
-    answer(core, live, conn, packet, reason, fx);
+    match reason {
+        Some(reason) => {
+            answer(core, live, conn, packet, (reason, mark), fx);
+            Ok(())
+        }
+        None => {
+            if let Some(id) = packet.packet_id {
+                release(core, live, id);
+            }
+            not_kept(core, live, conn, packet, fx)
+        }
+    }
+}
+
+/// The disk refuses: told, or not acknowledged at all.
+fn not_kept(
+    core: &mut Core,
+    live: &Live,
+    conn: ConnId,
+    packet: &Publish<'_>,
+    fx: &mut impl Effects,
+) -> Result<(), Offence> {
+    if live.version != ProtocolVersion::V5 && packet.qos != QoS::AtMostOnce {
+        return Err(Offence { reason: ReasonCode::QUOTA_EXCEEDED, cause: NOT_KEPT });
+    }
+    let mark = core.durable.mark();
+    answer(core, live, conn, packet, (ReasonCode::QUOTA_EXCEEDED, mark), fx);
     Ok(())
 }
 
-/// Asks, delivers, and says what the acknowledgement is to carry.
+/// Asks, delivers, and says what the acknowledgement is to carry; `None` if the disk refuses what would have to be kept.
 fn decide_and_deliver(
     core: &mut Core,
     key: SessionKey,
@@ -162,59 +204,78 @@ fn decide_and_deliver(
     publication: Publication<'_>,
     now: Now,
     fx: &mut impl Effects,
-) -> ReasonCode {
+) -> Option<ReasonCode> {
     let route = core.routes.find(publication.topic);
     let remembered = route.and_then(|number| grants.get(number));
     let known = remembered.is_some();
-    let Some(session) = core.sessions.by_key(key) else { return ReasonCode::UNSPECIFIED_ERROR };
+    let Some(session) = core.sessions.by_key(key) else { return Some(ReasonCode::UNSPECIFIED_ERROR) };
+    let (durability, group) = (session.limits.durability, session.group);
     let permitted = match core.admit.publish(&mut session.standing, remembered, publication) {
         AccessDecision::Permit(permitted) => permitted,
         AccessDecision::Deny(publication, denial) => {
             core.counters.publications_denied += 1;
             notice::publish_denied(publication.source, publication.topic.as_str(), &denial, fx);
-            return ReasonCode::NOT_AUTHORIZED;
+            return Some(ReasonCode::NOT_AUTHORIZED);
         }
     };
     if !known && let Some(number) = route {
         grants.remember(number, core.admit.grant(&session.standing, &permitted));
     }
+    let is_retained = permitted.get().retain && durability > Durability::Memory && core.durable.is_on();
+    if core.durable.is_refusing()
+        && (is_retained || permitted.get().qos != QoS::AtMostOnce && core.is_to_be_kept(&permitted))
+    {
+        return None;
+    }
     let mut stored = None;
     if permitted.get().retain {
         if core.exchange.memory().pressure() == Pressure::Full && !permitted.get().payload.is_empty() {
-            return ReasonCode::QUOTA_EXCEEDED;
+            return Some(ReasonCode::QUOTA_EXCEEDED);
         }
         let name = permitted.get().topic.to_name();
         let Some(kept) = Admit::keep(&permitted, &name).map(Arc::new) else {
-            return ReasonCode::UNSPECIFIED_ERROR;
+            return Some(ReasonCode::UNSPECIFIED_ERROR);
         };
-        if !core.retain(&kept, fx) {
-            return ReasonCode::QUOTA_EXCEEDED;
+        if !core.retain(&kept, (durability, Group(group)), now, fx) {
+            return Some(ReasonCode::QUOTA_EXCEEDED);
         }
         stored = Some(kept);
     }
-    match core.deliver(&permitted, stored, now, fx) {
+    Some(match core.deliver(&permitted, stored, now, fx) {
         Reach::Nobody if core.report_no_subscribers => ReasonCode::NO_MATCHING_SUBSCRIBERS,
         Reach::NoRoom => ReasonCode::QUOTA_EXCEEDED,
         Reach::Nobody | Reach::Somebody => ReasonCode::SUCCESS,
-    }
+    })
 }
 
-/// PUBACK or PUBREC.
+/// PUBACK or PUBREC, held until what was gathered since the mark is kept.
 fn answer(
     core: &mut Core,
     live: &Live,
     conn: ConnId,
     packet: &Publish<'_>,
-    reason: ReasonCode,
+    (reason, since): (ReasonCode, Mark),
     fx: &mut impl Effects,
 ) {
     let Some(id) = packet.packet_id else { return };
     match packet.qos {
         QoS::AtMostOnce => {}
-        QoS::AtLeastOnce => acks::send_puback(conn, live.version, id, reason, fx),
+        QoS::AtLeastOnce => {
+            if core.durable.concerns_since(since) {
+                core.durable.hold(conn, fx);
+            }
+            acks::send_puback(conn, live.version, id, reason, fx);
+        }
         QoS::ExactlyOnce => {
             if reason.is_failure() && live.version == ProtocolVersion::V5 {
                 release(core, live, id);
+            } else if let Some(session) = core.sessions.by_key(live.session)
+                && session.is_kept()
+            {
+                core.durable.put(session, |batch, _, number| batch.put_inbound(number, id.value()));
+            }
+            if core.durable.concerns_since(since) {
+                core.durable.hold(conn, fx);
             }
             acks::send_pubrec(conn, live.version, id, reason, fx);
         }

@@ -1,201 +1,255 @@
 //! Sessions to records and back. A record carries no decision: what comes back is asked for again.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use motte_access::{AccessDecision, Authorized, Origin, Principal};
+use motte_access::{AccessDecision, Origin, Principal};
 use motte_session::{
-    Inbound, Outbound, OutboundAliases, QueueLimits, Retransmission, SessionExpiry, SessionLimits, Will,
+    Durability, Inbound, Outbound, OutboundAliases, QueueLimits, SessionExpiry, SessionLimits, Will,
 };
-use motte_store::{
-    DeliveryRecord, FlowRecord, PublicationRecord, SessionRecord, Snapshot, SubscriptionRecord, WillRecord,
-};
+use motte_store::{PublicationRecord, SessionId, SessionRecord, SubscriptionRecord, WillRecord};
 use motte_topic::{ShareName, TopicFilter, TopicName};
 use motte_wire::{PacketId, ProtocolVersion, QoS};
 
 use crate::broker::Broker;
 use crate::core::Core;
-use crate::input::Now;
+use crate::deliver::Letter;
+use crate::effect::Effects;
+use crate::ending::put_will;
+use crate::input::{Arrival, Loaded, Now};
 use crate::principals;
 use crate::publication::{Delivery, Sender, StoredPublication};
-use crate::sessions::{OwnSubscription, Session, Wish};
+use crate::sessions::{OwnSubscription, Session, SessionKey, Spilled, Wish};
 use crate::shared::GroupKey;
 use crate::timers::Timer;
 
-/// Collects the records of all shards; each message once, however many wait for it.
-#[derive(Debug, Default)]
-pub struct Export {
-    snapshot: Snapshot,
-    places: HashMap<usize, u32>,
-}
-
-impl Export {
-    /// The collected snapshot.
-    pub fn finish(mut self, now: Now) -> Snapshot {
-        self.snapshot.taken_at_ms = now.unix_ms;
-        self.snapshot
-    }
-
-    /// Adds the Retained Messages of the process; once, not per shard.
-    pub fn add_retained(&mut self, exchange: &crate::Exchange, now: Now) {
-        for message in exchange.retained().all() {
-            if !message.get().expired(now.mono_ms) {
-                let place = self.publication(message, now);
-                self.snapshot.retained.push(place);
-            }
-        }
-    }
-
-    fn publication(&mut self, message: &Arc<Authorized<StoredPublication>>, now: Now) -> u32 {
-        let address = Arc::as_ptr(message).addr();
-        if let Some(place) = self.places.get(&address) {
-            return *place;
-        }
-        let stored = message.get();
-        let place = u32::try_from(self.snapshot.publications.len()).unwrap_or(u32::MAX);
-        self.snapshot.publications.push(PublicationRecord {
-            topic: stored.topic.as_str().to_owned(),
-            payload: stored.payload.to_shared(),
-            qos: stored.qos as u8,
-            retain: stored.retain,
-            forwarded: stored.forwarded.to_vec(),
-            expires_at_ms: stored.expires_ms.map(|at| to_unix(at, now)),
-            source: principals::to_record(&stored.source),
-        });
-        self.places.insert(address, place);
-        place
-    }
-
-    fn delivery(&mut self, delivery: &Delivery, now: Now) -> DeliveryRecord {
-        DeliveryRecord {
-            publication: self.publication(delivery.publication(), now),
-            qos: delivery.qos as u8,
-            retain: delivery.retain,
-            identifiers: delivery.identifiers.iter().flatten().map(|id| id.get()).collect(),
-            shared: delivery
-                .shared
-                .as_ref()
-                .map(|key| (key.share.as_str().to_owned(), key.filter.as_str().to_owned())),
-        }
-    }
-
-    fn session(&mut self, session: &Session, now: Now) -> SessionRecord {
-        let flows = session
-            .outbound
-            .retransmissions()
-            .map(|flow| match flow {
-                Retransmission::Publish(id, delivery) => {
-                    FlowRecord { packet_id: id.value(), delivery: Some(self.delivery(delivery, now)) }
-                }
-                Retransmission::Release(id) => FlowRecord { packet_id: id.value(), delivery: None },
-            })
-            .collect();
-        let queued = session.outbound.queued().map(|delivery| self.delivery(delivery, now)).collect();
-        SessionRecord {
-            principal: principals::to_record(&session.principal),
-            level: level_of(session.version),
-            expiry_s: session.expiry.seconds(),
-            ends_at_ms: session.ends_ms.map(|at| to_unix(at, now)),
-            subscriptions: session.subscriptions.iter().map(subscription_record).collect(),
-            flows,
-            queued,
-            inbound: session.inbound.open().to_vec(),
-            will: session.will.as_ref().zip(session.will_due_ms).map(|(will, due)| WillRecord {
-                topic: will.topic.as_str().to_owned(),
-                payload: will.payload.clone(),
-                qos: will.qos as u8,
-                retain: will.retain,
-                forwarded: will.forwarded.clone(),
-                message_expiry_s: will.message_expiry_s,
-                due_at_ms: to_unix(due, now),
-            }),
-        }
+/// The facts of a Session, without what is on its way.
+pub(crate) fn facts(session: &Session, now: Now) -> SessionRecord {
+    SessionRecord {
+        principal: principals::to_record(&session.principal),
+        level: level_of(session.version),
+        expiry_s: session.expiry.seconds(),
+        ends_at_ms: session.ends_ms.map(|at| to_unix(at, now)),
+        subscriptions: session.subscriptions.iter().map(subscription_record).collect(),
+        flows: Vec::new(),
+        queued: Vec::new(),
+        inbound: Vec::new(),
+        will: None,
     }
 }
 
-/// A Session record with its messages, ready to be restored on its home shard.
+/// A Session that was kept, ready to be restored on its home shard.
 #[derive(Debug)]
 pub struct Restored {
-    /// The record.
+    /// Its number.
+    pub number: SessionId,
+    /// Its facts, inbound Packet Identifiers and Will.
     pub record: SessionRecord,
-    /// The messages it refers to, by index.
-    pub publications: Arc<Vec<PublicationRecord>>,
+    /// Deliveries that were sent and are not finished, in order.
+    pub flows: Vec<Loaded>,
+    /// Place of the first of those that wait.
+    pub waiting_from: u64,
+    /// How many wait.
+    pub waiting: usize,
+    /// Place of the last delivery.
+    pub last_seq: u64,
     /// Limits that hold until the client connects again.
     pub limits: Arc<SessionLimits>,
 }
 
 impl Broker {
-    /// Adds this shard's Sessions that outlive their connection. Call it after [`crate::Input::Shutdown`].
-    pub fn export(&self, export: &mut Export, now: Now) {
-        for session in self.core.sessions.iter().filter(|s| s.expiry.outlives_connection()) {
-            let record = export.session(session, now);
-            export.snapshot.sessions.push(record);
-        }
-    }
-
-    pub(crate) fn restore(&mut self, restored: &Restored, now: Now) {
+    pub(crate) fn restore(&mut self, restored: Restored, now: Now) {
         self.core.restore(restored, now);
     }
 }
 
 impl Core {
-    fn restore(&mut self, restored: &Restored, now: Now) {
-        let Restored { record, publications, limits } = restored;
+    /// Hands over the changes of a turn.
+    pub(crate) fn turn_over(&mut self, now: Now, fx: &mut impl Effects) {
+        for key in self.durable.take_changed() {
+            let Some(session) = self.sessions.by_key(key) else { continue };
+            session.is_changed = false;
+            let record = facts(session, now);
+            self.durable.put(session, |batch, group, number| batch.put_session(group, number, &record));
+        }
+        self.durable.submit(now, fx);
+    }
+
+    /// Takes deliveries that were read from disk into the queue, each to be decided again before it goes out.
+    pub(crate) fn loaded(
+        &mut self,
+        key: SessionKey,
+        deliveries: Vec<Loaded>,
+        now: Now,
+        fx: &mut impl Effects,
+    ) {
+        let is_settled = self.durable.is_settled();
+        let Some(session) = self.sessions.by_key(key) else { return };
+        let Some(spilled) = session.spilled.as_mut() else { return };
+        spilled.is_loading = false;
+        let read = deliveries.len();
+        spilled.count = spilled.count.saturating_sub(read);
+        if let Some(last) = deliveries.last() {
+            spilled.from = last.delivery.seq + 1;
+        }
+        if spilled.count == 0 || read == 0 && is_settled {
+            // None left, or the rest is lost.
+            session.spilled = None;
+        } else if read == 0 {
+            // Not handed over yet.
+            self.timers.set(now.mono_ms + 1, Timer::Load(key));
+            return;
+        }
+        for Loaded { delivery: record, message } in deliveries {
+            let made = message.and_then(|message| self.delivery(&record, &message, now));
+            let Some(session) = self.sessions.by_key(key) else { return };
+            let Some(delivery) = made else {
+                self.counters.denied_deliveries += 1;
+                self.durable.remove_delivery(session.number, record.seq);
+                continue;
+            };
+            let before = session.outbound.held_bytes();
+            let _ = session.outbound.enqueue(delivery, UNBOUNDED);
+            self.ledger.change(before, session.outbound.held_bytes(), self.exchange.memory());
+        }
+        self.pump(key, now, fx);
+    }
+
+    /// Goes on with a message that was on its way here; its source's right is asked for again.
+    pub(crate) fn arrive(&mut self, arrival: &Arrival, now: Now, fx: &mut impl Effects) {
+        let Arrival { transit, home, shared, message } = arrival;
+        let stored = message.as_deref().and_then(|message| stored_from(message, now));
+        let made = stored.and_then(|(principal, stored)| {
+            let mut standing = self.admit.standing(principal);
+            match self.admit.inject(Origin::Restart, &mut standing, stored) {
+                AccessDecision::Permit(permitted) => Some(Arc::new(permitted)),
+                AccessDecision::Deny(..) => None,
+            }
+        });
+        let Some(publication) = made else { return self.durable.arrived(*transit) };
+        let Some(shared) = shared else {
+            return self.deliver_here(&publication, *transit, Some(home), now, fx);
+        };
+        let group = group_key(shared).and_then(|key| self.exchange.group(&key));
+        match (group, transit) {
+            (Some(group), Some(_)) => {
+                let attempt = group.begin();
+                self.deliver_shared(
+                    &mut Letter::on_its_way(&publication, *transit),
+                    &group,
+                    attempt,
+                    now,
+                    fx,
+                );
+            }
+            (Some(_) | None, _) => self.durable.arrived(*transit),
+        }
+    }
+
+    /// A Retained Message that was kept, decided again.
+    pub(crate) fn restore_retained(
+        &mut self,
+        principal: &Arc<Principal>,
+        publication: StoredPublication,
+        now: Now,
+        fx: &mut impl Effects,
+    ) {
+        let topic = publication.topic.clone();
+        let is_expired = publication.expired(now.mono_ms);
+        let mut standing = self.admit.standing(Arc::clone(principal));
+        let permitted = match self.admit.inject(Origin::Restart, &mut standing, publication) {
+            AccessDecision::Permit(permitted) if !is_expired => Some(permitted),
+            AccessDecision::Permit(_) => None,
+            AccessDecision::Deny(publication, denial) => {
+                let topic = publication.topic.as_str();
+                crate::notice::injection_denied(Origin::Restart, principal, topic, &denial, fx);
+                None
+            }
+        };
+        match permitted {
+            Some(permitted) => {
+                if self.exchange.retained_mut().put(Arc::new(permitted)).is_err() {
+                    crate::notice::retained_full(topic.as_str(), fx);
+                }
+            }
+            None => self.durable.retain(topic.as_str(), None, Durability::Disk),
+        }
+    }
+
+    fn restore(&mut self, restored: Restored, now: Now) {
+        let Restored { number, record, flows, waiting_from, waiting, last_seq, limits } = restored;
         let Some(principal) = principals::from_record(&record.principal).map(Arc::new) else { return };
         let client_id = crate::sessions::client_id(&principal).to_owned();
         if client_id.is_empty() || self.sessions.find(&client_id).is_some() {
             return;
         }
         let mut outbound = Outbound::new(limits.inflight_out_max);
-        // A queue that was within bounds before is not cut by lower bounds now.
-        let unbounded = QueueLimits { messages_max: usize::MAX, bytes_max: usize::MAX };
-        let mut messages = Messages { core: self, publications, made: HashMap::new(), now };
-        for flow in &record.flows {
-            let Some(id) = PacketId::new(flow.packet_id) else { continue };
-            match &flow.delivery {
-                Some(delivery) => {
-                    if let Some(delivery) = messages.delivery(delivery) {
-                        outbound.restore_flow(id, Some(delivery));
+        for Loaded { delivery, message } in flows {
+            let Some(id) = PacketId::new(delivery.packet_id) else { continue };
+            match (delivery.publication, message) {
+                (None, _) => {
+                    outbound.restore_flow(id, Err(delivery.seq));
+                }
+                (Some(_), message) => {
+                    match message.and_then(|message| self.delivery(&delivery, &message, now)) {
+                        Some(made) => {
+                            outbound.restore_flow(id, Ok(made));
+                        }
+                        None => self.durable.remove_delivery(number.0, delivery.seq),
                     }
                 }
-                None => {
-                    outbound.restore_flow(id, None);
-                }
             }
         }
-        for delivery in &record.queued {
-            if let Some(delivery) = messages.delivery(delivery) {
-                let _ = outbound.enqueue(delivery, unbounded);
-            }
-        }
-        let ends_ms = record.ends_at_ms.map(|at| from_unix(at, now));
+        let expiry = SessionExpiry::from_interval(record.expiry_s, u32::MAX);
+        // Who was connected when the process ended has been away since now.
+        let ends_ms = match record.ends_at_ms {
+            Some(at) => Some(from_unix(at, now)),
+            None => expiry.ends_at_ms(now.mono_ms),
+        };
+        let will_due_ms = record.will.as_ref().map(|will| {
+            let due_ms = match will.due_at_ms.checked_sub(WillRecord::AFTER_CONNECTION) {
+                Some(delay_ms) => now.mono_ms.saturating_add(delay_ms),
+                None => from_unix(will.due_at_ms, now),
+            };
+            due_ms.min(ends_ms.unwrap_or(u64::MAX))
+        });
         let held = outbound.held_bytes() + crate::sessions::own_bytes_of(&client_id);
         let standing = self.admit.standing(Arc::clone(&principal));
-        let key = self
-            .sessions
-            .insert(|key| Session {
-                key,
-                principal: Arc::clone(&principal),
-                standing,
-                limits: Arc::clone(limits),
-                version: version_of(record.level),
-                conn: None,
-                maximum_packet_size: u32::MAX,
-                expiry: SessionExpiry::from_interval(record.expiry_s, u32::MAX),
-                ends_ms,
-                will: record.will.as_ref().and_then(will_of).map(Box::new),
-                will_due_ms: record.will.as_ref().map(|will| from_unix(will.due_at_ms, now)),
-                outbound,
-                inbound: Inbound::restore(record.inbound.iter().copied()),
-                subscriptions: Vec::new(),
-                aliases: OutboundAliases::default(),
-                pending_retained: crate::seldom::Seldom::default(),
-                online: None,
-                full_noticed: false,
-                slow_noticed: false,
-            })
-            .key;
+        let spilled = Spilled { from: waiting_from, count: waiting, ..Spilled::default() };
+        let next_seq = self.durable.first_seq().max(last_seq + 1);
+        let session = self.sessions.insert(|key| Session {
+            key,
+            principal: Arc::clone(&principal),
+            standing,
+            limits,
+            version: version_of(record.level),
+            conn: None,
+            maximum_packet_size: u32::MAX,
+            expiry,
+            ends_ms,
+            will: record.will.as_ref().and_then(will_of).map(Box::new),
+            will_due_ms,
+            outbound,
+            inbound: Inbound::restore(record.inbound.iter().copied()),
+            subscriptions: Vec::new(),
+            aliases: OutboundAliases::default(),
+            pending_retained: crate::seldom::Seldom::default(),
+            online: None,
+            number: number.0,
+            next_seq,
+            group: 0,
+            is_changed: false,
+            spilled: (waiting > 0).then(|| Box::new(spilled)),
+            full_noticed: false,
+            slow_noticed: false,
+        });
+        let key = session.key;
+        if record.ends_at_ms != session.ends_ms.map(|at| to_unix(at, now)) {
+            self.durable.change(session);
+        }
+        if session.will.is_some() {
+            put_will(&mut self.durable, session, now);
+        }
         self.ledger.change(0, held, self.exchange.memory());
         self.exchange.session_begins(&principal);
         for own in record.subscriptions.iter().filter_map(own_subscription) {
@@ -204,50 +258,40 @@ impl Core {
         if let Some(at) = ends_ms {
             self.timers.set(at, Timer::SessionEnd(key));
         }
-        if let Some(at) = self.sessions.by_key(key).and_then(|s| s.will_due_ms) {
+        if let Some(at) = will_due_ms {
             self.timers.set(at, Timer::WillDue(key));
         }
     }
-}
 
-/// The messages of a snapshot, decided again as they are used.
-struct Messages<'a> {
-    core: &'a Core,
-    publications: &'a [PublicationRecord],
-    made: HashMap<u32, Option<Arc<Authorized<StoredPublication>>>>,
-    now: Now,
-}
-
-impl Messages<'_> {
-    fn delivery(&mut self, record: &DeliveryRecord) -> Option<Delivery> {
-        let publication = self.publication(record.publication)?;
-        let mut delivery = Delivery::undecided(publication, qos_of(record.qos)?, record.retain);
+    /// A delivery from its record: its source's right is asked for now, its recipient's when it goes out.
+    fn delivery(
+        &self,
+        record: &motte_store::Delivery,
+        message: &PublicationRecord,
+        now: Now,
+    ) -> Option<Delivery> {
+        let (principal, stored) = stored_from(message, now)?;
+        let mut standing = self.admit.standing(principal);
+        let AccessDecision::Permit(permitted) = self.admit.inject(Origin::Restart, &mut standing, stored)
+        else {
+            return None;
+        };
+        let mut delivery = Delivery::undecided(Arc::new(permitted), qos_of(record.qos)?, record.retain);
         let identifiers: Box<[NonZeroU32]> =
             record.identifiers.iter().filter_map(|id| NonZeroU32::new(*id)).collect();
         delivery.identifiers = (!identifiers.is_empty()).then_some(identifiers);
-        delivery.shared = record.shared.as_ref().and_then(|(share, filter)| {
-            let share = ShareName::parse(share).ok()?;
-            Some(Arc::new(GroupKey { share, filter: TopicFilter::parse(filter).ok()? }))
-        });
+        delivery.seq = record.seq;
+        delivery.shared = record.shared.as_ref().and_then(group_key).map(Arc::new);
         Some(delivery)
     }
-
-    fn publication(&mut self, index: u32) -> Option<Arc<Authorized<StoredPublication>>> {
-        if let Some(made) = self.made.get(&index) {
-            return made.clone();
-        }
-        let record = self.publications.get(index as usize)?;
-        let made = stored_from(record, self.now).and_then(|(principal, stored)| {
-            let mut standing = self.core.admit.standing(principal);
-            match self.core.admit.inject(Origin::Restart, &mut standing, stored) {
-                AccessDecision::Permit(permitted) => Some(Arc::new(permitted)),
-                AccessDecision::Deny(..) => None,
-            }
-        });
-        self.made.insert(index, made.clone());
-        made
-    }
 }
+
+fn group_key((share, filter): &(String, String)) -> Option<GroupKey> {
+    Some(GroupKey { share: ShareName::parse(share).ok()?, filter: TopicFilter::parse(filter).ok()? })
+}
+
+/// What was within bounds before is not cut by lower bounds now.
+const UNBOUNDED: QueueLimits = QueueLimits { messages_max: usize::MAX, bytes_max: usize::MAX };
 
 /// A stored publication from its record, with its source.
 pub fn stored_from(record: &PublicationRecord, now: Now) -> Option<(Arc<Principal>, StoredPublication)> {
@@ -265,7 +309,7 @@ pub fn stored_from(record: &PublicationRecord, now: Now) -> Option<(Arc<Principa
     Some((principal, stored))
 }
 
-fn to_unix(mono_ms: u64, now: Now) -> u64 {
+pub(crate) fn to_unix(mono_ms: u64, now: Now) -> u64 {
     if mono_ms >= now.mono_ms {
         now.unix_ms.saturating_add(mono_ms - now.mono_ms)
     } else {

@@ -57,6 +57,8 @@ pub struct Route {
     pub recipients: Vec<Recipient>,
     /// Other shards with matching subscriptions.
     pub remote: ShardMask,
+    /// Those among them where it is kept for somebody.
+    pub kept: ShardMask,
     /// Groups.
     pub groups: Vec<Arc<Group>>,
     /// Recipients that matched and were denied.
@@ -150,6 +152,7 @@ impl Routes {
             topic: name,
             recipients: Vec::new(),
             remote: ShardMask::default(),
+            kept: ShardMask::default(),
             groups: Vec::new(),
             denied: 0,
             validity: Validity { local: 0, exchange: 0, policy: PolicyGeneration(0) },
@@ -169,6 +172,7 @@ struct Merged {
 fn rebuild(route: &mut Route, validity: Validity, sources: &mut Sources<'_>) {
     let beyond = sources.exchange.beyond(route.topic.as_ref());
     route.remote = beyond.shards.without(sources.shard);
+    route.kept = beyond.kept.without(sources.shard);
     route.groups = beyond.groups;
     let mut merged: Vec<(u32, Merged)> = Vec::new();
     let mut places: FxHashMap<u32, usize> = FxHashMap::default();

@@ -29,6 +29,16 @@ impl<T> Seldom<T> {
         self.0.as_ref()?.front()
     }
 
+    /// The last.
+    pub fn back(&self) -> Option<&T> {
+        self.0.as_ref()?.back()
+    }
+
+    /// The first, to change.
+    pub fn front_mut(&mut self) -> Option<&mut T> {
+        self.0.as_mut()?.front_mut()
+    }
+
     /// Takes the first; with the last the memory goes.
     pub fn pop_front(&mut self) -> Option<T> {
         let queue = self.0.as_mut()?;

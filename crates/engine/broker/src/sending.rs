@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use motte_access::{Authorized, Origin};
 use motte_session::{Admission, OutboundAlias, OutboundAliases};
+use motte_store::{Group, PublicationId, SessionId};
 use motte_topic::TopicName;
 use motte_wire::{PacketId, ProtocolVersion, QoS};
 
 use crate::admit::Admit;
 use crate::counters::Counters;
+use crate::durable::Durable;
 use crate::effect::Effects;
 use crate::input::{ConnId, Now};
 use crate::memory::{Pressure, difference};
@@ -20,10 +22,40 @@ use crate::shape::{Form, Shapes, TooLarge};
 /// Publications on their way to one client while the memory budget is used up.
 const IN_FLIGHT_WHEN_FULL: usize = 16;
 
+/// Deliveries of a Session with a connection that wait in memory; the rest waits on disk, where it is kept.
+pub(crate) const QUEUED_IN_MEMORY: usize = 1_024;
+/// Likewise of one without.
+pub(crate) const QUEUED_WHILE_AWAY: usize = 32;
+/// Deliveries in memory below which more are read.
+pub(crate) const QUEUED_LOW: usize = 256;
+
 /// The stored form of the publication at hand, made when somebody must wait for it.
 pub(crate) struct Kept<'p, 'a> {
     pub(crate) publication: &'p Authorized<Publication<'a>>,
     pub(crate) stored: Option<Arc<Authorized<StoredPublication>>>,
+}
+
+impl<'s> Post<'s> {
+    /// For deliveries whose room was found before.
+    pub(crate) fn new(
+        shapes: &'s mut Shapes,
+        counters: &'s mut Counters,
+        durable: &'s mut Durable,
+        now: Now,
+    ) -> Self {
+        let pressure = Pressure::None;
+        Self {
+            shapes,
+            counters,
+            durable,
+            number: None,
+            is_lone: true,
+            pressure,
+            held_bytes: 0,
+            refused: 0,
+            now,
+        }
+    }
 }
 
 impl Kept<'_, '_> {
@@ -39,6 +71,11 @@ impl Kept<'_, '_> {
 pub(crate) struct Post<'s> {
     pub(crate) shapes: &'s mut Shapes,
     pub(crate) counters: &'s mut Counters,
+    pub(crate) durable: &'s mut Durable,
+    /// The message's number, once it was put for one of them.
+    pub(crate) number: Option<PublicationId>,
+    /// There is one recipient at most: the message may be sealed with its key.
+    pub(crate) is_lone: bool,
     pub(crate) pressure: Pressure,
     /// How many bytes more Sessions hold than before.
     pub(crate) held_bytes: i64,
@@ -134,19 +171,38 @@ pub(crate) fn send_unacknowledged(
         post.counters.dropped_slow += 1;
         return false;
     }
-    write(session, conn, delivery, None, post.shapes, post.counters, post.now, fx);
+    write(session, conn, delivery, None, post, fx);
     true
+}
+
+/// Gathers what is to be kept of a delivery that this Session just took.
+fn keep_delivery(session: &mut Session, sent: Option<PacketId>, post: &mut Post<'_>) {
+    let letter = match sent {
+        Some(_) => session.outbound.newest(),
+        None => session.outbound.last_queued(),
+    };
+    let Some(delivery) = letter else { return };
+    let group = if post.is_lone { Group(session.group) } else { Group::COMMON };
+    let message = post.durable.put_message(&mut post.number, group, delivery.message(), post.now);
+    let to = (SessionId(session.number), session.limits.durability);
+    post.durable.enqueue(to, message, delivery, sent.map_or(0, PacketId::value));
+    session.next_seq += 1;
 }
 
 /// Sends a QoS 1 or 2 delivery, or lets it wait; false when there is no room for it.
 pub(crate) fn send_acknowledged(
     session: &mut Session,
-    delivery: Delivery,
+    mut delivery: Delivery,
     post: &mut Post<'_>,
     fx: &mut impl Effects,
 ) -> bool {
+    let is_kept = session.is_kept();
+    if is_kept {
+        delivery.seq = session.next_seq;
+    }
+    let is_exactly_once = delivery.qos == QoS::ExactlyOnce;
     let ready = match session.conn {
-        Some(conn) => fx.backlog(conn) <= session.limits.write_buffer_bytes_max,
+        Some(conn) => session.spilled.is_none() && fx.backlog(conn) <= session.limits.write_buffer_bytes_max,
         None => false,
     };
     // When memory is used up, only those who acknowledge at once get more.
@@ -158,15 +214,30 @@ pub(crate) fn send_acknowledged(
         return false;
     }
     let before = session.outbound.held_bytes();
-    let taken = match session.outbound.offer(delivery, ready, session.limits.queue()) {
+    let limits = session.queue_limits();
+    let taken = match session.outbound.offer(delivery, ready, limits) {
         Admission::Send(id) => {
+            if is_kept {
+                keep_delivery(session, Some(id), post);
+            }
             if let Some(conn) = session.conn {
-                write_newest(session, conn, id, post.shapes, post.counters, post.now, fx);
+                if is_kept && is_exactly_once {
+                    // The client will know the identifier: it must be known here after a crash, too.
+                    post.durable.hold(conn, fx);
+                }
+                write_newest(session, conn, id, post, fx);
             }
             true
         }
         Admission::Queued => {
             post.counters.deliveries_queued += 1;
+            if is_kept {
+                keep_delivery(session, None, post);
+                let most = if session.conn.is_some() { QUEUED_IN_MEMORY } else { QUEUED_WHILE_AWAY };
+                if session.spilled.is_some() || session.outbound.queue_len() > most {
+                    session.spill_newest();
+                }
+            }
             true
         }
         Admission::Full(_) => {
@@ -185,40 +256,39 @@ pub(crate) fn write_newest(
     session: &mut Session,
     conn: ConnId,
     id: PacketId,
-    shapes: &mut Shapes,
-    counters: &mut Counters,
-    now: Now,
+    post: &mut Post<'_>,
     fx: &mut impl Effects,
 ) {
     let Session { outbound, aliases, version, maximum_packet_size, .. } = session;
     let Some(delivery) = outbound.newest() else { return };
     let reader = Reader { aliases, version: *version, bytes_max: *maximum_packet_size, conn };
-    if let Err(TooLarge) = compose(reader, delivery, Some((id, false)), shapes, counters, now, fx) {
-        outbound.abandon(id);
+    if let Err(TooLarge) = compose(reader, delivery, Some((id, false)), post, fx) {
+        abandon(session, id, post.durable);
+    }
+}
+
+/// Ends a flow that cannot be sent or may not be.
+pub(crate) fn abandon(session: &mut Session, id: PacketId, durable: &mut Durable) {
+    if let Some(delivery) = session.outbound.abandon(id) {
+        durable.remove_delivery(session.number, delivery.seq);
     }
 }
 
 /// Appends a delivery to the client's output; `sent` is its Packet Identifier and DUP.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the hot path: a struct for these would be built per recipient"
-)]
 pub(crate) fn write(
     session: &mut Session,
     conn: ConnId,
     delivery: &Delivery,
     sent: Option<(PacketId, bool)>,
-    shapes: &mut Shapes,
-    counters: &mut Counters,
-    now: Now,
+    post: &mut Post<'_>,
     fx: &mut impl Effects,
 ) {
-    let Session { outbound, aliases, version, maximum_packet_size, .. } = session;
+    let Session { aliases, version, maximum_packet_size, .. } = session;
     let reader = Reader { aliases, version: *version, bytes_max: *maximum_packet_size, conn };
-    if let Err(TooLarge) = compose(reader, delivery, sent, shapes, counters, now, fx)
+    if let Err(TooLarge) = compose(reader, delivery, sent, post, fx)
         && let Some((id, _)) = sent
     {
-        outbound.abandon(id);
+        abandon(session, id, post.durable);
     }
 }
 
@@ -234,11 +304,10 @@ fn compose(
     reader: Reader<'_>,
     delivery: &Delivery,
     sent: Option<(PacketId, bool)>,
-    shapes: &mut Shapes,
-    counters: &mut Counters,
-    now: Now,
+    post: &mut Post<'_>,
     fx: &mut impl Effects,
 ) -> Result<(), TooLarge> {
+    let Post { shapes, counters, now, .. } = post;
     let Reader { aliases, version, bytes_max, conn } = reader;
     let message = delivery.message();
     let Some(output) = fx.output(conn) else { return Ok(()) };

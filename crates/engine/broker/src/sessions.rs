@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hashbrown::HashTable;
 use motte_access::{Principal, Standing};
-use motte_session::{Inbound, Outbound, OutboundAliases, SessionExpiry, SessionLimits, Will};
+use motte_session::{
+    Inbound, Letter as _, Outbound, OutboundAliases, QueueLimits, SessionExpiry, SessionLimits, Will,
+};
 use motte_topic::{ShareName, TopicFilter};
 use motte_wire::{ProtocolVersion, QoS};
 use slab::Slab;
@@ -74,6 +76,19 @@ pub struct PendingRetained {
     pub identifier: Option<NonZeroU32>,
 }
 
+/// Deliveries of a Session that wait on disk only, behind those in memory.
+#[derive(Debug, Default)]
+pub struct Spilled {
+    /// Place of the first of them in the Session's queue.
+    pub from: u64,
+    /// How many there are.
+    pub count: usize,
+    /// Bytes they count for in the Session's quota; those of an earlier run are not counted.
+    pub bytes: usize,
+    /// The first of them are being read.
+    pub is_loading: bool,
+}
+
 /// What a Session keeps in memory.
 #[derive(Debug)]
 pub struct Session {
@@ -111,6 +126,16 @@ pub struct Session {
     pub pending_retained: Seldom<PendingRetained>,
     /// Whether it is connected, for the groups it is in; made when the first one is joined.
     pub online: Option<Arc<AtomicBool>>,
+    /// Its number where it is kept; 0 if it is not.
+    pub number: u64,
+    /// The place of the next delivery in its queue where it is kept.
+    pub next_seq: u64,
+    /// Group whose key seals what belongs to it alone.
+    pub group: u32,
+    /// Its facts are to be put again at the end of the turn.
+    pub is_changed: bool,
+    /// Deliveries behind those in memory, which are only where they are kept.
+    pub spilled: Option<Box<Spilled>>,
     /// A notice about its full queue was given and the queue has not been empty since.
     pub full_noticed: bool,
     /// A notice about its slow reading was given since its output was last empty.
@@ -127,6 +152,55 @@ impl Session {
     pub fn own_bytes(&self) -> usize {
         let subscriptions: usize = self.subscriptions.iter().map(OwnSubscription::bytes).sum();
         own_bytes_of(self.client_id()) + subscriptions
+    }
+
+    /// Deliveries that wait on disk only.
+    pub fn spilled(&self) -> usize {
+        self.spilled.as_ref().map_or(0, |spilled| spilled.count)
+    }
+
+    /// Whether nothing waits, in memory or on disk.
+    pub fn has_no_queue(&self) -> bool {
+        self.outbound.queue_len() == 0 && self.spilled() == 0
+    }
+
+    /// What more may wait.
+    pub fn queue_limits(&self) -> QueueLimits {
+        let limits = self.limits.queue();
+        let Some(spilled) = &self.spilled else { return limits };
+        QueueLimits {
+            messages_max: limits.messages_max.saturating_sub(spilled.count),
+            bytes_max: limits.bytes_max.saturating_sub(spilled.bytes),
+        }
+    }
+
+    /// Leaves the newest of those that wait to the disk, where it was put.
+    pub fn spill_newest(&mut self) {
+        let Some(letter) = self.outbound.take_last_queued() else { return };
+        let spilled = self.spilled.get_or_insert_default();
+        if spilled.count == 0 {
+            spilled.from = letter.seq;
+        }
+        spilled.count += 1;
+        spilled.bytes += letter.bytes();
+    }
+
+    /// Keeps the first so many of those that wait in memory; the rest waits on disk.
+    pub fn spill_all_but(&mut self, letters: usize) {
+        while self.outbound.queue_len() > letters
+            && self.outbound.last_queued().is_some_and(|letter| letter.seq != 0)
+        {
+            let Some(letter) = self.outbound.take_last_queued() else { return };
+            let spilled = self.spilled.get_or_insert_default();
+            spilled.from = letter.seq;
+            spilled.count += 1;
+            spilled.bytes += letter.bytes();
+        }
+    }
+
+    /// Whether deliveries to it and publications from it are kept: it outlives its connection and the process.
+    pub fn is_kept(&self) -> bool {
+        self.number != 0 && (self.expiry.outlives_connection() || self.spilled.is_some())
     }
 
     /// How it is named as the sender of a message.

@@ -24,6 +24,8 @@ pub struct Member {
     pub shard: ShardId,
     /// The Session there.
     pub session: SessionKey,
+    /// Whether the Session is kept.
+    pub is_kept: bool,
     /// Whether it is connected; shared with the Session, which keeps it true or false.
     pub online: Arc<AtomicBool>,
 }
@@ -115,6 +117,11 @@ impl Group {
             .any(|m| (m.shard, m.session) != (shard, session) && m.online.load(Ordering::Relaxed))
     }
 
+    /// Whether a Session that is kept is among them.
+    pub fn is_kept(&self) -> bool {
+        self.members.iter().any(|member| member.is_kept)
+    }
+
     /// Members.
     pub fn members(&self) -> &[Member] {
         &self.members
@@ -133,6 +140,7 @@ mod tests {
         Member {
             shard: ShardId(0),
             session: SessionKey { slot, epoch: 1 },
+            is_kept: false,
             online: Arc::new(AtomicBool::new(online)),
         }
     }

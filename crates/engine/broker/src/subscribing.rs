@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use motte_access::AccessDecision;
 use motte_topic::SubscriptionFilter;
-use motte_wire::{ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeEntry, UnsubAck, Unsubscribe};
+use motte_wire::{QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeEntry, UnsubAck, Unsubscribe};
 
 use crate::broker::Broker;
 use crate::core::Core;
@@ -45,7 +45,13 @@ impl Broker {
         let mut codes = Vec::new();
         let most =
             self.core.sessions.by_key(key).map_or(0, |session| session.limits.subscriptions_max as usize);
+        let is_refused =
+            self.core.durable.is_refusing() && self.core.sessions.by_key(key).is_some_and(|s| s.is_kept());
         for entry in packet.filters() {
+            if is_refused {
+                codes.push(ReasonCode::QUOTA_EXCEEDED);
+                continue;
+            }
             // One packet may not make more work than a Session may have subscriptions.
             if codes.len() >= most {
                 codes.push(ReasonCode::QUOTA_EXCEEDED);
@@ -66,6 +72,9 @@ impl Broker {
                 }
                 Outcome::Refused(reason) => codes.push(reason),
             }
+        }
+        if codes.iter().any(|code| !code.is_failure()) {
+            self.core.subscriptions_changed(key, conn, fx);
         }
         if let Some(output) = fx.output(conn) {
             SubAck::new(packet.packet_id, &codes).encode(version, output.buffer());
@@ -89,6 +98,9 @@ impl Broker {
                 Err(_) => ReasonCode::TOPIC_FILTER_INVALID,
             });
         }
+        if codes.contains(&ReasonCode::SUCCESS) {
+            self.core.subscriptions_changed(key, conn, fx);
+        }
         if let Some(output) = fx.output(conn) {
             UnsubAck::new(packet.packet_id, &codes).encode(version, output.buffer());
         }
@@ -96,6 +108,14 @@ impl Broker {
 }
 
 impl Core {
+    /// The acknowledgement waits until the change is kept, if the Session is.
+    fn subscriptions_changed(&mut self, key: SessionKey, conn: ConnId, fx: &mut impl Effects) {
+        if let Some(session) = self.sessions.by_key(key).filter(|session| session.is_kept()) {
+            self.durable.change(session);
+            self.durable.hold(conn, fx);
+        }
+    }
+
     fn subscribe_one(
         &mut self,
         key: SessionKey,
@@ -161,11 +181,13 @@ impl Core {
         }
         match &own.share {
             None => {
-                let subscriber = Subscriber { session: key.slot, wish: own.wish };
+                let is_kept = session.is_kept() && own.wish.qos > QoS::AtMostOnce;
+                let subscriber = Subscriber { session: key.slot, wish: own.wish, is_kept };
                 self.subscriptions.add(&own.filter, subscriber, known.is_some(), self.shard, &self.exchange);
             }
             Some(share) => {
-                let member = Member { shard: self.shard, session: key, online: session.online_flag() };
+                let (is_kept, online) = (session.is_kept(), session.online_flag());
+                let member = Member { shard: self.shard, session: key, is_kept, online };
                 let group = GroupKey { share: share.clone(), filter: own.filter.clone() };
                 self.exchange.join(&group, member);
             }

@@ -13,6 +13,8 @@ pub struct Subscriber {
     pub session: u32,
     /// How.
     pub wish: Wish,
+    /// The Session is kept, and what comes is acknowledged.
+    pub is_kept: bool,
 }
 
 /// The index, with a generation that grows with every change.
@@ -65,8 +67,9 @@ impl Subscriptions {
                 self.count += 1;
             }
         }
-        if first {
-            exchange.add_interest(shard, filter);
+        // That a filter has one that is kept is forgotten with the filter: until then a receipt too many is asked for.
+        if first || subscriber.is_kept && !exchange.keeps(shard, filter) {
+            exchange.add_interest(shard, filter, subscriber.is_kept);
         }
     }
 

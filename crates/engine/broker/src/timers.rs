@@ -15,6 +15,8 @@ pub enum Timer {
     SessionEnd(SessionKey),
     /// A delayed Will is to be published.
     WillDue(SessionKey),
+    /// Read again what waits on disk for a Session.
+    Load(SessionKey),
     /// Forget expired Retained Messages.
     Sweep,
 }

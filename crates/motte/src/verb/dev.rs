@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use motte_access::{CompiledPolicy, PolicyGeneration};
-use motte_config::{Config, Endpoint, Kind, Listener, LogFormat, SandboxMode, WebSocket};
+use motte_config::{Config, Durability, Endpoint, Kind, Listener, LogFormat, SandboxMode, WebSocket};
 use motte_server::{Options, SelfConfinement, Server};
 
 use crate::cli::DevArgs;
@@ -46,6 +46,9 @@ fn config(args: &DevArgs) -> Result<Config, Fault> {
         None => Config::default(),
     };
     config.state_dir.clone_from(&args.state);
+    if args.state.is_none() {
+        config.limits.durability = Durability::Memory;
+    }
     // Everybody comes from this machine.
     config.limits.connections_per_address_max = config.limits.connections_max;
     config.workers = args.workers;

@@ -6,4 +6,5 @@ mod advise;
 mod bench;
 mod bench_trouble;
 mod kept;
+mod killed;
 mod site;

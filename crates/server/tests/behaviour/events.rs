@@ -226,21 +226,26 @@ fn memory_that_is_used_up_and_given_back() {
 }
 
 #[test]
-fn a_snapshot_that_is_written_and_one_that_cannot_be() {
+fn a_journal_that_is_opened_and_one_that_is_damaged() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = anonymous();
     config.state_dir = Some(directory.path().join("state"));
     let running = start(config.clone());
     let lines = running.lines.clone();
+    leave_session(&running);
     running.stop();
-    lines.expect("keep.snapshot_written");
     lines.expect("vault.created");
+    lines.expect("keep.store_opened");
+    let is_segment = |path: &std::path::PathBuf| path.extension().is_some_and(|name| name == "seg");
+    let files = std::fs::read_dir(directory.path().join("state")).unwrap().map(|entry| entry.unwrap().path());
+    let segment = files.filter(is_segment).max().unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
     let running = start(config);
-    let lines = running.lines.clone();
-    std::fs::create_dir(directory.path().join("state/sessions.snapshot.new")).unwrap();
-    running.server.handle().stop();
-    assert!(running.server.wait().is_err(), "nobody is told that all is well");
-    lines.expect("keep.snapshot_failed");
+    running.lines.expect("keep.store_damaged");
+    running.stop();
 }
 
 #[test]

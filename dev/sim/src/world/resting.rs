@@ -8,7 +8,7 @@ use motte_broker::{Input, Reload, ShardId};
 use motte_session::SessionLimits;
 use motte_wire::ReasonCode;
 
-use super::World;
+use super::{Asking, World};
 use crate::client::Seen;
 use crate::parts::{CLOSED, OPEN, policy};
 
@@ -22,7 +22,7 @@ impl World {
             let Some((_, asked)) = self.shards.get_mut(usize::from(shard.0)) else { return Ok(()) };
             let Some(output) = asked.outputs.get_mut(&conn) else { return Ok(()) };
             let mut bytes = Vec::new();
-            while !output.is_empty() {
+            while output.is_writable() {
                 let mut slices = [std::io::IoSlice::new(&[]); 8];
                 let count = output.slices(&mut slices);
                 let before = bytes.len();
@@ -42,12 +42,17 @@ impl World {
             for one in seen {
                 self.saw(index, one)?;
             }
+            let sends_again =
+                self.clients.get_mut(index).is_some_and(|client| std::mem::take(&mut client.sends_again));
             if closed {
                 self.forget_output(index);
                 self.ended(index);
                 return Ok(());
             }
             self.send(index, &answer)?;
+            if sends_again {
+                self.republish(index)?;
+            }
             self.handle(shard, Input::Drained { conn })?;
         }
         Err("a client and the broker talk without end".into())
@@ -80,12 +85,12 @@ impl World {
                 ledger.arrived(number, qos, dup, sent).map_err(|what| format!("{}: {what}", client.id))?;
             }
             Seen::Subscribed(codes) => {
-                let Some((filter, qos)) = self.asked.remove(&index) else {
+                let Some(Asking { filter, qos, is_closed }) = self.asked.remove(&index) else {
                     return Err("a SUBACK too many".into());
                 };
                 match codes.first() {
                     // All of it is denied under the closed policy.
-                    Some(code) if code.is_failure() && self.closed && filter.starts_with("secret/") => {}
+                    Some(code) if code.is_failure() && is_closed && filter.starts_with("secret/") => {}
                     Some(code) if code.0 == qos => {
                         // What is between shards when a QoS is lowered arrives with the lower one.
                         if ledger.subscriptions.get(filter).is_some_and(|old| *old > qos) {
@@ -150,16 +155,16 @@ impl World {
 
     /// Everything comes to rest: all inboxes are emptied, everybody reads, whoever has a Session comes back for it.
     pub(super) fn rest(&mut self) -> Result<(), String> {
-        for _ in 0..4 {
-            while self.inboxes.iter().any(|inbox| !inbox.is_empty()) {
-                self.deliver_inbox()?;
-            }
+        for _ in 0..8 {
+            self.settle()?;
             for index in 0..self.clients.len() {
                 let gone =
                     self.clients.get(index).is_some_and(|client| client.conn.is_none() && client.persistent);
                 if gone {
                     self.connect(index, true)?;
                 }
+                self.read(index)?;
+                self.settle()?;
                 self.read(index)?;
             }
         }

@@ -7,8 +7,13 @@ fn a_thousand_seeds_break_no_promise() {
     let mut published = 0;
     let mut arrived = 0;
     for seed in 0..1_000 {
-        let setup =
-            Setup { seed, clients: 3 + (seed % 8) as usize, shards: 1 + (seed % 3) as u16, steps: 400 };
+        let setup = Setup {
+            seed,
+            clients: 3 + (seed % 8) as usize,
+            shards: 1 + (seed % 3) as u16,
+            steps: 400,
+            power_cuts: 0,
+        };
         match run(setup) {
             Ok(outcome) => {
                 published += outcome.published;
@@ -22,7 +27,29 @@ fn a_thousand_seeds_break_no_promise() {
 }
 
 #[test]
+fn what_was_acknowledged_outlives_the_power() {
+    let (mut power_cuts, mut arrived) = (0, 0);
+    for seed in 0..1_000 {
+        let setup = Setup {
+            seed,
+            clients: 3 + (seed % 8) as usize,
+            shards: 1 + (seed % 3) as u16,
+            steps: 400,
+            power_cuts: 15,
+        };
+        match run(setup) {
+            Ok(outcome) => {
+                power_cuts += outcome.power_cuts;
+                arrived += outcome.arrived;
+            }
+            Err(violation) => panic!("seed {seed}, step {}: {}", violation.step, violation.what),
+        }
+    }
+    assert!(power_cuts > 4_000 && arrived > 10_000, "power cuts {power_cuts}, arrived {arrived}");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
-    let setup = Setup { seed: 42, clients: 8, shards: 3, steps: 2_000 };
+    let setup = Setup { seed: 42, clients: 8, shards: 3, steps: 2_000, power_cuts: 10 };
     assert_eq!(run(setup), run(setup));
 }

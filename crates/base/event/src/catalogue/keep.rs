@@ -22,16 +22,25 @@ events! { "keep":
     memory_relaxed "MOTTE-K-0007" Notice (used_bytes: u64 = "bytes in use")
         "The memory budget has room again and nothing is shed any more."
         "Nothing.";
-    snapshot_written "MOTTE-K-0008" Info (sessions: u64 = "Sessions", retained: u64 = "Retained Messages", file: &str = "the file")
-        "At a clean stop the Sessions and Retained Messages were written to disk."
+    snapshot_loaded "MOTTE-K-0009" Notice (sessions: u64 = "Sessions", retained: u64 = "Retained Messages", file: &str = "the file")
+        "The snapshot of an earlier version of motte was taken into the journal and its file was removed."
         "Nothing.";
-    snapshot_loaded "MOTTE-K-0009" Info (sessions: u64 = "Sessions", retained: u64 = "Retained Messages", file: &str = "the file")
-        "Sessions and Retained Messages of the last run were read. Each message is decided again before it is delivered."
+    store_opened "MOTTE-K-0011" Info (sessions: u64 = "Sessions", deliveries: u64 = "deliveries that are not finished", retained: u64 = "Retained Messages", durability: &str = "`disk`, `os` or `memory`: how far an acknowledgement must have got", millis: u64 = "how long reading it took, in milliseconds")
+        "The journal of the state directory was read. Each message in it is decided again before it is delivered."
+        "Nothing. With `memory`, nothing outlives the process: set store.durability and a state directory if it should.";
+    store_damaged "MOTTE-K-0012" Critical (file: &str = "the file", what: &str = "what is wrong with it, and where")
+        "Part of the journal cannot be read; the rest is served."
+        "Look at the device, then restore from a backup or let the loss be.";
+    store_refuses "MOTTE-K-0013" Critical (cause: &str = "what the system said")
+        "The disk takes nothing: whatever would have to be kept is refused with 0x97, or the connection is closed. What need not be kept goes on."
+        "Make room or mend the disk; motte goes on by itself.";
+    store_recovered "MOTTE-K-0014" Notice ()
+        "The disk takes again what is to be kept; nothing is refused any more."
         "Nothing.";
-    snapshot_failed "MOTTE-K-0010" Critical (file: &str = "the file", cause: &str = "what went wrong")
-        "Sessions and Retained Messages could not be written at the stop; the previous file, if there was one, is untouched."
-        "Read the cause: free disk space or mend the permissions of the state directory before the next stop.";
     attempts_not_kept "MOTTE-K-0040" Error (file: &str = "the file", cause: &str = "what went wrong")
         "Login counters or bans could not be read or written. What could not be read begins anew; what could not be written is tried again."
         "Look at the state directory: space, permissions, the disk. Make bans again that are missing.";
+    store_in_doubt "MOTTE-K-0015" Critical (cause: &str = "what the system said")
+        "The disk did not confirm what was written; connections that waited for it were closed without an acknowledgement, so that clients ask again."
+        "Look at the kernel's log for this device.";
 }

@@ -38,6 +38,8 @@ pub struct NewDelivery<'a> {
     pub seq: u64,
     /// The message, put in this batch or before and still referred to.
     pub publication: PublicationId,
+    /// Packet Identifier it is sent with; 0: none yet.
+    pub packet_id: u16,
     /// QoS 0, 1 or 2 of the delivery.
     pub qos: u8,
     /// RETAIN of the delivery.
@@ -124,7 +126,7 @@ impl Batch {
             out.extend_from_slice(&delivery.session.0.to_le_bytes());
             out.extend_from_slice(&delivery.seq.to_le_bytes());
             out.extend_from_slice(&delivery.publication.0.to_le_bytes());
-            out.extend_from_slice(&0_u16.to_le_bytes());
+            out.extend_from_slice(&delivery.packet_id.to_le_bytes());
             out.push(delivery.qos.min(2) | if delivery.retain { FLAG_RETAIN } else { 0 });
             if !delivery.identifiers.is_empty() || delivery.shared.is_some() {
                 encode::shape(delivery.identifiers, delivery.shared, out);
@@ -207,7 +209,7 @@ impl Batch {
     }
 
     /// Appends another batch.
-    pub(super) fn extend(&mut self, other: &Self) {
+    pub fn extend(&mut self, other: &Self) {
         self.bytes.extend_from_slice(&other.bytes);
         self.records += other.records;
         for run in &other.runs {

@@ -99,6 +99,13 @@ impl Queue {
         Some(old)
     }
 
+    /// The last sequence.
+    pub(crate) fn last(&self) -> Option<u64> {
+        let (number, chunk) = self.chunks.last_key_value()?;
+        let place = chunk.iter().rposition(|slot| slot.is_there)?;
+        Some(number * CHUNK as u64 + place as u64)
+    }
+
     /// Deliveries from this sequence on, in order.
     pub(crate) fn iter_from(&self, seq: u64) -> impl Iterator<Item = (u64, &Slot)> {
         let chunks = self.chunks.range(seq / CHUNK as u64..);

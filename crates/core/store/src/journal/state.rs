@@ -90,6 +90,11 @@ impl<D: Disk> Journal<D> {
         self.entry(id).map_or(0, |entry| entry.queue.len())
     }
 
+    /// The last place in a Session's queue; `None` if it is empty.
+    pub fn last_delivery(&self, id: SessionId) -> Option<u64> {
+        self.entry(id).and_then(|entry| entry.queue.last())
+    }
+
     /// Deliveries of a Session from this place of its queue on, in order, at most `max` of them.
     ///
     /// # Errors

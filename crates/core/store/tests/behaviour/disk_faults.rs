@@ -17,6 +17,7 @@ fn message(number: u64) -> Batch {
         session: SessionId(1),
         seq: number,
         publication: PublicationId(number),
+        packet_id: 0,
         qos: 1,
         retain: false,
         identifiers: &[],

@@ -27,6 +27,7 @@ fn enqueue(batch: &mut Batch, session: u64, seq: u64, id: u64) {
         session: SessionId(session),
         seq,
         publication: PublicationId(id),
+        packet_id: 0,
         qos: 1,
         retain: false,
         identifiers: &[],

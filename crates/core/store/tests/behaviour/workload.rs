@@ -261,6 +261,7 @@ impl Model {
                 session: SessionId(session),
                 seq: self.next_seq,
                 publication: PublicationId(id),
+                packet_id: 0,
                 qos: delivery.qos,
                 retain: delivery.retain,
                 identifiers: &delivery.identifiers,

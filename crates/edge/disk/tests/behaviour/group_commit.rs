@@ -32,7 +32,8 @@ fn many_workers_are_told_in_order_and_share_syncs() {
             let committer = &committer;
             scope.spawn(move || {
                 for number in 0..200 {
-                    let taken = committer.submit(worker << 32 | number, message(worker << 32 | (number + 1)));
+                    let taken =
+                        committer.submit(worker << 32 | number, message(worker << 32 | (number + 1)), true);
                     assert!(matches!(taken, Submission::Taken(_)));
                 }
             });
@@ -40,7 +41,7 @@ fn many_workers_are_told_in_order_and_share_syncs() {
     });
     let mut last = [None; 4];
     for _ in 0..800 {
-        let Completion { tag, result } = told.recv().unwrap();
+        let Completion { tag, result, .. } = told.recv().unwrap();
         assert!(matches!(result, Committed::Durable(_)), "{result:?}");
         let worker = usize::try_from(tag >> 32).unwrap();
         assert!(last[worker] < Some(tag), "a worker's batches are committed in its order");
@@ -64,7 +65,7 @@ fn what_waits_is_bounded_and_what_is_refused_comes_back() {
     // While the journal is held nothing is taken from the queue but what the thread took before.
     let refused = committer
         .with_journal(|_| {
-            let submissions = (1..100).map(|number| committer.submit(number, message(number)));
+            let submissions = (1..100).map(|number| committer.submit(number, message(number), true));
             submissions
                 .filter(|submission| matches!(submission, Submission::Full(batch) if batch.bytes() > 0))
                 .count()
@@ -84,7 +85,7 @@ fn one_worker_s_mistake_is_not_another_s() {
     wrong.put_retained("a", PublicationId(77));
     let _ = committer.with_journal(|_| {
         for (tag, batch) in [(1, message(1)), (2, wrong), (3, message(3))] {
-            assert!(matches!(committer.submit(tag, batch), Submission::Taken(_)));
+            assert!(matches!(committer.submit(tag, batch, true), Submission::Taken(_)));
         }
     });
     let results: Vec<bool> =
@@ -97,14 +98,14 @@ fn a_full_disk_refuses_and_is_used_again_when_there_is_room() {
     let disk = SimulatedDisk::new();
     let (committer, told) = start(&disk, CommitterBounds::default());
     disk.set_faults(DiskFaults { capacity_bytes: Some(disk.bytes_used() + 100), ..DiskFaults::default() });
-    assert!(matches!(committer.submit(1, message(299)), Submission::Taken(_)));
+    assert!(matches!(committer.submit(1, message(299), true), Submission::Taken(_)));
     let Committed::Refused(error) = told.recv().unwrap().result else { panic!("there was no room") };
     assert!(error.to_string().contains("make room"), "{error}");
     assert!(committer.refusal().is_some());
     disk.set_faults(DiskFaults::default());
     // The thread looks again by itself; here it is asked, so as not to wait.
     committer.with_journal(Journal::mend).unwrap().unwrap();
-    assert!(matches!(committer.submit(2, message(299)), Submission::Taken(_)));
+    assert!(matches!(committer.submit(2, message(299), true), Submission::Taken(_)));
     assert!(matches!(told.recv().unwrap().result, Committed::Durable(seq) if seq > CommitSeq(0)));
 }
 
@@ -114,7 +115,7 @@ fn a_disk_that_does_not_sync_leaves_doubt_and_says_so() {
     let (committer, told) = start(&disk, CommitterBounds::default());
     disk.set_faults(DiskFaults { syncs_until_fault: Some(0), ..DiskFaults::default() });
     // One failed sync is mended by appending again to another segment.
-    assert!(matches!(committer.submit(1, message(1)), Submission::Taken(_)));
+    assert!(matches!(committer.submit(1, message(1), true), Submission::Taken(_)));
     let first = told.recv().unwrap().result;
     assert!(matches!(first, Committed::InDoubt(_)), "{first:?}");
     disk.set_faults(DiskFaults::default());

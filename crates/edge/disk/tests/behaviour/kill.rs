@@ -68,6 +68,7 @@ pub fn store(batch: &mut Batch, number: u64) {
         session: SESSION,
         seq: number,
         publication: PublicationId(number),
+        packet_id: 0,
         qos: 1,
         retain: false,
         identifiers: &[],
@@ -90,7 +91,7 @@ fn child() {
         tell.send(()).unwrap();
     })
     .unwrap();
-    let submit = |tag, batch| assert!(matches!(committer.submit(tag, batch), Submission::Taken(_)));
+    let submit = |tag, batch| assert!(matches!(committer.submit(tag, batch, true), Submission::Taken(_)));
     for _ in 0..WINDOW {
         number += 1;
         let mut batch = Batch::new();

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use motte_access::{ClientPrincipal, CompiledPolicy, Methods, PolicyGeneration, Security};
+use motte_access::{ClientPrincipal, CompiledPolicy, Methods, PolicyGeneration, Principal, Security};
 use motte_broker::{
-    Broker, CloseCause, ConnId, Effects, Exchange, Handover, Input, Link, Now, Output, Question,
+    Broker, CloseCause, ConnId, Effects, Exchange, Handover, Input, Link, LoadRequest, Now, Output, Question,
     RetainedLimits, Settings, ShardId, ShardMessage, Verdict,
 };
 use motte_session::SessionLimits;
+use motte_store::Batch;
 use motte_topic::TopicLimits;
 use motte_wire::{
     Auth, Connect, ControlPacket, DecodeRules, ProtocolVersion, QoS, ReasonCode, TextRules, decode, frame,
@@ -46,6 +47,14 @@ impl Effects for World {
     }
     fn hand_over(&mut self, _: ConnId, _: ShardId, _: Box<Handover>) {}
     fn send(&mut self, _: ShardId, _: ShardMessage) {}
+    fn submit(&mut self, _: u64, batch: Batch, _: bool) -> Result<Batch, Batch> {
+        Err(batch)
+    }
+    fn release(&mut self, _: ConnId, _: u64) {}
+    fn load(&mut self, _: LoadRequest) {}
+    fn group(&mut self, _: &Principal) -> u32 {
+        0
+    }
     fn event(&mut self, event: motte_event::Event) {
         self.told.push(event.spec().name);
     }
@@ -99,6 +108,7 @@ fn limits() -> SessionLimits {
         subscription_identifiers_available: true,
         payload_format_checked: false,
         write_buffer_bytes_max: 65_536,
+        durability: motte_session::Durability::Memory,
         topic: TopicLimits::STANDARD,
         text: TextRules::default(),
     }
@@ -126,6 +136,7 @@ fn connecting() -> (Broker, World) {
         policy: Arc::new(CompiledPolicy::development_allow_all(PolicyGeneration(1))),
         exchange: Exchange::new(RetainedLimits { messages_max: 10, bytes_max: 10_000 }, 1 << 20),
         report_no_subscribers: true,
+        numbers: None,
     });
     let mut world = World::default();
     let link = Link {

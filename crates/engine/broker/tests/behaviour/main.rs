@@ -3,5 +3,6 @@
 
 mod authentication;
 mod authorization;
+mod durable;
 mod permissive;
 mod shard;

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use motte_access::{ClientPrincipal, CompiledPolicy, Methods, Policy, PolicyGeneration, Security};
+use motte_access::{ClientPrincipal, CompiledPolicy, Methods, Policy, PolicyGeneration, Principal, Security};
 use motte_broker::{
-    Broker, CloseCause, ConnId, Effects, Exchange, Handover, Input, Link, Now, Output, Question, Reload,
-    RetainedLimits, Settings, ShardId, ShardMessage, Verdict,
+    Broker, CloseCause, CommitResult, ConnId, Effects, Exchange, Handover, Input, Link, LoadRequest, Now,
+    Numbers, Output, Question, Reload, RetainedLimits, Settings, ShardId, ShardMessage, Verdict,
 };
-use motte_session::SessionLimits;
+use motte_session::{Durability, SessionLimits};
+use motte_store::Batch;
 use motte_topic::TopicLimits;
 use motte_wire::{ControlPacket, DecodeRules, Direction, ProtocolVersion, QoS, TextRules, decode, frame};
 
@@ -32,6 +33,8 @@ pub(crate) enum Seen {
 struct Effected {
     outputs: HashMap<u32, Output>,
     told: Vec<&'static str>,
+    submitted: Vec<(u64, Batch)>,
+    loads: Vec<LoadRequest>,
 }
 
 impl Effects for Effected {
@@ -46,6 +49,21 @@ impl Effects for Effected {
     fn authenticate(&mut self, _: ConnId, _: Question<'_>) {}
     fn hand_over(&mut self, _: ConnId, _: ShardId, _: Box<Handover>) {}
     fn send(&mut self, _: ShardId, _: ShardMessage) {}
+    fn submit(&mut self, tag: u64, batch: Batch, _: bool) -> Result<Batch, Batch> {
+        self.submitted.push((tag, batch));
+        Ok(Batch::new())
+    }
+    fn release(&mut self, conn: ConnId, tag: u64) {
+        if let Some(output) = self.outputs.get_mut(&conn.slot) {
+            output.release(tag);
+        }
+    }
+    fn load(&mut self, request: LoadRequest) {
+        self.loads.push(request);
+    }
+    fn group(&mut self, _: &Principal) -> u32 {
+        0
+    }
     fn event(&mut self, event: motte_event::Event) {
         self.told.push(event.spec().name);
     }
@@ -82,6 +100,36 @@ pub(crate) struct Shard {
 impl Shard {
     /// A shard under a policy.
     pub(crate) fn under(policy: &str) -> Self {
+        Self::with(policy, None)
+    }
+
+    /// A shard that keeps Sessions, where everybody may do everything.
+    pub(crate) fn keeping() -> Self {
+        Self::with(
+            "version = 1\n[role.all]\nwildcards = \"allow\"\nrules = [{ allow = [\"publish\", \"retain\", \"subscribe\"], topics = [\"#\"] }]\n[authenticated]\nroles = [\"all\"]\nclient_ids = [\"*\"]\n",
+            Some(Numbers::new(0, None)),
+        )
+    }
+
+    /// The turn is over: what was handed over to be kept.
+    pub(crate) fn turn_over(&mut self) -> Vec<(u64, Batch)> {
+        self.input(Input::TurnOver);
+        std::mem::take(&mut self.effects.submitted)
+    }
+
+    /// What became of a batch.
+    pub(crate) fn committed(&mut self, tag: u64, result: CommitResult) {
+        self.input(Input::Committed { tag, result });
+    }
+
+    /// The turn is over, and all that was handed over is kept.
+    pub(crate) fn keep(&mut self) {
+        for (tag, _) in self.turn_over() {
+            self.committed(tag, CommitResult::Durable);
+        }
+    }
+
+    fn with(policy: &str, numbers: Option<Arc<Numbers>>) -> Self {
         let broker = Broker::new(Settings {
             shard: ShardId(0),
             shards: 1,
@@ -89,6 +137,7 @@ impl Shard {
             policy: compiled(policy, 1),
             exchange: Exchange::new(RetainedLimits { messages_max: 100, bytes_max: 100_000 }, 1 << 20),
             report_no_subscribers: false,
+            numbers,
         });
         let now = Now { mono_ms: 1_000, unix_ms: 1_700_000_000_000 };
         Self { broker, effects: Effected::default(), now, generation: 1, slots: 0 }
@@ -219,7 +268,14 @@ impl Shard {
     /// Everything that a client was sent since it was asked last.
     pub(crate) fn seen(&mut self, slot: Slot) -> Vec<Seen> {
         let seen = self.peek(slot);
-        self.effects.outputs.remove(&slot);
+        if let Some(output) = self.effects.outputs.get_mut(&slot) {
+            while output.is_writable() {
+                let mut slices = [std::io::IoSlice::new(&[]); 64];
+                let count = output.slices(&mut slices);
+                let bytes = slices.iter().take(count).map(|slice| slice.len()).sum();
+                output.advance(bytes);
+            }
+        }
         seen
     }
 
@@ -312,6 +368,7 @@ pub(crate) fn limits() -> SessionLimits {
         subscription_identifiers_available: true,
         payload_format_checked: false,
         write_buffer_bytes_max: 65_536,
+        durability: Durability::Disk,
         topic: TopicLimits::STANDARD,
         text: TextRules::default(),
     }
