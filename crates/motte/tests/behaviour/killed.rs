@@ -286,12 +286,12 @@ fn a_retained_message_and_a_subscription_that_were_acknowledged_outlive_the_kill
         for known in 0..round {
             let topic = format!("filter/{known}");
             writer.retain(&topic, 1_000 + round);
+            writer.until("PUBACK", |peer| peer.open.is_empty());
             keeper.until("a message of an earlier subscription", |peer| {
                 peer.others.iter().any(|(on, _)| *on == topic)
             });
             keeper.others.clear();
         }
-        writer.until("acknowledgements", |peer| peer.open.is_empty());
         let mut looker = Peer { flags: 2, ..Peer::new("looker") };
         looker.connect(address);
         looker.subscribe("kept", 1);
