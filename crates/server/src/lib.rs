@@ -19,6 +19,7 @@ mod holding;
 mod hole;
 mod hook;
 mod inbox;
+mod kept_lists;
 mod keyring;
 mod lane;
 mod limits;

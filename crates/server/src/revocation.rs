@@ -5,6 +5,7 @@
 //! reach live connections as those of a reload do.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use crate::assemble::AssembleError;
 use crate::clock::unix_ms;
 use crate::inbox::{Inbox, Letter};
+use crate::kept_lists::KeptLists;
 use crate::log::Log;
 use crate::rules::{ListenerRules, Rules};
 use crate::server::{Handle, StartError};
@@ -44,6 +46,10 @@ impl List {
         let facts = list_facts(&der)?;
         Some(Self { der, facts })
     }
+}
+
+fn ders(lists: &[List]) -> Vec<CertificateRevocationListDer<'static>> {
+    lists.iter().map(|list| list.der.clone()).collect()
 }
 
 /// Of several lists about the same the newest one: whoever decides takes the first that is about a certificate.
@@ -91,11 +97,12 @@ pub(crate) fn renewed(rules: &Rules, revocation: &Revocation) -> Result<Option<R
 
 /// Lists from addresses, fetched as far as they can be before anybody connects, and the rules with them.
 pub(crate) fn begin(
-    revocation: std::io::Result<Revocation>,
+    (client, handle): (Option<OutwardClient>, Handle),
     config: &Config,
     rules: Arc<Rules>,
     (inboxes, log): (&[Inbox], &Log),
 ) -> Result<(Revocation, Arc<Rules>), StartError> {
+    let revocation = Revocation::start(client, handle, config.state_dir.as_deref());
     let revocation = revocation.map_err(StartError::system("a thread"))?;
     revocation.plan(config, &rules);
     revocation.missing().into_iter().for_each(|event| log.event(event));
@@ -157,6 +164,7 @@ impl Shared {
 /// The lists, and the thread that fetches them. It ends with the value.
 pub(crate) struct Revocation {
     shared: Arc<Shared>,
+    kept: Arc<KeptLists>,
 }
 
 impl Drop for Revocation {
@@ -171,13 +179,18 @@ impl Revocation {
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub(crate) fn start(client: Option<OutwardClient>, handle: Handle) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        client: Option<OutwardClient>,
+        handle: Handle,
+        state_dir: Option<&Path>,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
+        let kept = Arc::new(KeptLists::new(state_dir));
         if let Some(client) = client {
-            let fetcher = Fetcher { shared: Arc::clone(&shared), client, handle };
+            let fetcher = Fetcher { shared: Arc::clone(&shared), client, handle, kept: Arc::clone(&kept) };
             std::thread::Builder::new().name("motte-revocation".into()).spawn(move || fetcher.run())?;
         }
-        Ok(Self { shared })
+        Ok(Self { shared, kept })
     }
 
     /// Fetches for these rules from now on, and waits for the first attempt at addresses from which nothing is held.
@@ -218,6 +231,18 @@ impl Revocation {
         state.set = SetId::of(&outward);
         state.generation += 1;
         let State { places, held, .. } = &mut *state;
+        for place in &*places {
+            if held.contains_key(place.url.as_str()) {
+                continue;
+            }
+            // Of an earlier run: checked as what is fetched is. It is fetched anew all the same.
+            let lists: Vec<List> =
+                revocation_lists(&self.kept.read(&place.url)).into_iter().filter_map(List::read).collect();
+            let is_usable = place.tls.as_ref().is_some_and(|tls| tls.with_lists(&ders(&lists)).is_ok());
+            if !lists.is_empty() && is_usable {
+                held.insert(place.url.as_str().to_owned(), lists);
+            }
+        }
         // What no authority of today signed is not held any longer; what nobody names any more neither.
         held.retain(|url, lists| {
             places.iter().find(|place| place.url.as_str() == url).is_some_and(|place| {
@@ -268,6 +293,7 @@ struct Fetcher {
     shared: Arc<Shared>,
     client: OutwardClient,
     handle: Handle,
+    kept: Arc<KeptLists>,
 }
 
 /// One fetch that is due.
@@ -355,8 +381,7 @@ impl Fetcher {
         if held.len() == lists.len() && held.iter().zip(&lists).all(|(held, list)| held.der == list.der) {
             return Ok(false);
         }
-        let ders: Vec<_> = lists.iter().map(|list| list.der.clone()).collect();
-        if let Some(Err(error)) = place.tls.as_ref().map(|tls| tls.with_lists(&ders)) {
+        if let Some(Err(error)) = place.tls.as_ref().map(|tls| tls.with_lists(&ders(&lists))) {
             return Err(format!("a list that cannot be used: {error}"));
         }
         let (number, until) =
@@ -367,6 +392,8 @@ impl Fetcher {
         let until = until.map_or_else(|| "it does not say".to_owned(), |end| end.to_string());
         self.handle.tell(life::revocation_list_fetched(due.url.as_str(), number, &until));
         state.held.insert(due.url.as_str().to_owned(), lists);
+        drop(state);
+        self.kept.write(&due.url, body);
         Ok(true)
     }
 

@@ -139,8 +139,8 @@ impl Supervisor {
         let scrape = serve_scrape(scrape, page(reports, exchange.clone(), clock))?;
         let inboxes = made.inboxes;
         let logins = LoginsKept::start(logins, &inboxes).map_err(StartError::system("a thread"))?;
-        let revocation = Revocation::start(options.outward.clone(), handle.clone());
-        let (revocation, rules) = revocation::begin(revocation, &config, rules, (&inboxes, &log))?;
+        let outward = (options.outward.clone(), handle.clone());
+        let (revocation, rules) = revocation::begin(outward, &config, rules, (&inboxes, &log))?;
         let workers = run_all(made.workers, &handle)?;
         let signals = signals.map(|signals| watch_signals(signals, handle)).transpose()?;
         door::announce(&addresses, &log);

@@ -175,3 +175,29 @@ fn a_directory_may_hold_lists_and_the_newest_counts() {
     assert!(is_refused(&running, directory.path()), "the old ones stay in force");
     running.stop();
 }
+
+#[test]
+fn a_restart_does_not_depend_on_the_server_of_lists() {
+    let directory = tempfile::tempdir().unwrap();
+    let http = Http::start(|_, _| (404, Vec::new()));
+    let (mut config, authority) = fetching(directory.path(), &http);
+    let state = directory.path().join("state");
+    config.state_dir = Some(state.clone());
+    let good = list(&authority, &[], 1, now_s());
+    http.change(move |_, _| (200, good.clone()));
+    run(config.clone()).stop();
+
+    http.change(|_, _| (503, Vec::new()));
+    let running = run(config.clone());
+    assert!(!is_refused(&running, directory.path()));
+    running.stop();
+
+    // What lies there is believed no more than what comes over the network.
+    let kept = std::fs::read_dir(state.join("fetched-lists")).unwrap().next().unwrap().unwrap().path();
+    let (stranger, _) = Authority::create("test", now_s()).unwrap();
+    std::fs::write(kept, list(&stranger, &[], 9, now_s())).unwrap();
+    let running = run(config);
+    running.lines.expect("life.revocation_list_missing");
+    assert!(is_refused(&running, directory.path()));
+    running.stop();
+}
