@@ -119,9 +119,10 @@ impl Contention {
     /// With one more; true once in a while when it is many.
     pub fn one_more(self, now_ms: u64) -> (Self, bool) {
         let fresh = self.takeovers > 0 && now_ms.saturating_sub(self.since_ms) < CONTENTION_MS;
-        let next = match fresh {
-            true => Self { takeovers: self.takeovers.saturating_add(1), ..self },
-            false => Self { since_ms: now_ms, takeovers: 1 },
+        let next = if fresh {
+            Self { takeovers: self.takeovers.saturating_add(1), ..self }
+        } else {
+            Self { since_ms: now_ms, takeovers: 1 }
         };
         (next, next.takeovers == CONTENTION_TAKEOVERS)
     }
