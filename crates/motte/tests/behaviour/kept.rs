@@ -67,6 +67,7 @@ fn fill(journal: &mut Journal<Directory>, device: &str, group: u32) {
         let id = PublicationId(u64::from(group) * 1000 + number);
         batch.put_publication(own, id, &(&message(device, number)).into());
         batch.enqueue(&NewDelivery {
+            packet_id: 0,
             session: session_id,
             seq: number,
             publication: id,
