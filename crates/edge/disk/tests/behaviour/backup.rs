@@ -49,7 +49,7 @@ fn a_backup_taken_under_load_holds_what_was_acknowledged_before() {
                     batch.remove_delivery(SessionId(1), number - 500);
                 }
                 loop {
-                    match committer.submit(number, std::mem::take(&mut batch)) {
+                    match committer.submit(number, std::mem::take(&mut batch), true) {
                         Submission::Taken(next) => break batch = next,
                         Submission::Full(back) => batch = back,
                     }
