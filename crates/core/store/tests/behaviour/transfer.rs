@@ -36,6 +36,7 @@ fn filled(disk: &SimulatedDisk) -> Journal<SimulatedDisk> {
         for number in 1..4 {
             let shared = ("group".to_owned(), "a/#".to_owned());
             batch.enqueue(&NewDelivery {
+                packet_id: 0,
                 session: SessionId(number),
                 seq: id,
                 publication: PublicationId(id),
