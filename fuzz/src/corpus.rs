@@ -1,5 +1,6 @@
 //! The corpora: small inputs, deep inside each format, written with the encoders.
 
+mod control;
 mod gates;
 mod journals;
 mod packets;
@@ -28,7 +29,7 @@ pub fn of(target: &str) -> Vec<Input> {
         "credentials" => gates::credentials(),
         "proxy_header" => gates::proxy_headers(),
         "websocket" => gates::websockets(),
-        "roles" => roles::messages(),
+        "roles" => [roles::messages(), control::messages()].concat(),
         _ => Vec::new(),
     }
 }

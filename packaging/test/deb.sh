@@ -90,6 +90,7 @@ broker=
 start() { # as the unit does: what is missing is made, then it serves
     : >"$scratch/serve.log"
     as_motte /usr/bin/motte init --state /var/lib/motte >"$scratch/init.log" 2>&1 || fail "init: $(cat "$scratch/init.log")"
+    install -d -m 755 -o "$(in_tree id -u motte)" -g "$(in_tree id -g motte)" "$tree/run/motte"
     # Not by as_motte: the shell of the function would be the process whose id is kept.
     (umask 0077 && exec chroot --userspec=motte:motte --groups=motte "$tree" /usr/bin/env -i PATH=/usr/bin \
         /usr/bin/motte serve --config /etc/motte/motte.toml) >>"$scratch/serve.log" 2>&1 &

@@ -66,6 +66,7 @@ state_dir = "$scratch/state/store"
 log.format = "json"
 sandbox.mode = "required"
 policy.files = ["$scratch/state/policy.toml"]
+control.socket = "$scratch/state/control.sock"
 [[listener]]
 name = "tls"
 kind = "tls"
@@ -79,7 +80,7 @@ CONFIG
     network= given=
     if [ "$unit" = motte-sealed ]; then
         network=-n
-        given="/usr/bin/python3 $here/activate.py tls 127.0.0.1:$port"
+        given="/usr/bin/python3 $here/activate.py tls 127.0.0.1:$port,$scratch/state/control.sock"
     fi
     : >"$scratch/log"
     # shellcheck disable=SC2086
@@ -104,7 +105,14 @@ CONFIG
     done
     wait_for "$unit starts its key process again" life.keys_ready
     publish second
-    kill -TERM "$child"
+    # As root, who asks from outside; the parts are hidden from each other, but told of.
+    timeout 20 "$scratch/motte" status --socket "$scratch/state/control.sock" >"$scratch/status" || fail "$unit: no status"
+    for role in supervisor core keyd admin; do
+        grep -q "^$role .* full" "$scratch/status" || { cat "$scratch/status" >&2; fail "$unit: $role is not there, or not confined"; }
+    done
+    timeout 60 "$scratch/motte" reload --socket "$scratch/state/control.sock" >/dev/null || fail "$unit: no reload by an operator"
+    timeout 60 "$scratch/motte" stop --socket "$scratch/state/control.sock" >/dev/null || fail "$unit: no stop by an operator"
+    rm -f "$scratch/state/control.sock"
     wait "$child" || fail "$unit: no clean stop"
     child=
     echo "$unit: serves under its filter"

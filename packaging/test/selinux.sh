@@ -94,6 +94,20 @@ none "keyd runs programs" --source motte_keyd_t --class file --perm execute_no_t
 none "keyd writes keys" --source motte_keyd_t --target motte_key_t --class file --perm write,append,create,unlink
 some "keyd reads keys" --source motte_keyd_t --target motte_key_t --class file --perm read
 
+# The operators.
+for right in name_connect name_bind; do
+    none "admin has $right" --source motte_admin_t --perm $right
+done
+for class in tcp_socket udp_socket netlink_route_socket; do
+    none "admin makes a $class" --source motte_admin_t --class $class --perm create
+done
+none "admin has execmem" --source motte_admin_t --class process --perm execmem
+none "admin runs programs" --source motte_admin_t --class file --perm execute_no_trans
+for type in motte_key_t motte_etc_t motte_var_lib_t; do
+    none "admin reads $type" --source motte_admin_t --target $type --class file --perm open,read,write
+done
+some "admin serves operators" --source motte_admin_t --target motte_t --class unix_stream_socket --perm accept
+
 # The way out.
 some "egress connects to brokers" --source motte_egress_t --target motte_port_t --perm name_connect
 none "egress listens" --source motte_egress_t --class tcp_socket --perm listen
@@ -114,7 +128,7 @@ none "motte changes its domain without exec" --source motte_t --class process --
 rules --source motte_t --class file --perm execute_no_trans | grep -v ' motte_exec_t:file ' &&
     fail "motte runs more than itself"
 # The ways into the parts: exec of Motte's file, from the supervisor, also under NoNewPrivileges.
-for part in motte_core_t motte_keyd_t motte_egress_t; do
+for part in motte_core_t motte_keyd_t motte_admin_t motte_egress_t; do
     some "motte enters $part" --source motte_t --target $part --class process --perm transition
     some "motte enters $part with NoNewPrivileges" --source motte_t --target $part --class process2 --perm nnp_transition
     some "$part begins with Motte's file" --source $part --target motte_exec_t --class file --perm entrypoint
@@ -143,6 +157,7 @@ label /var/lib/motte/identities/device-1/key.pem motte_key_t
 label /var/lib/motte/identities/device-1/cert.pem motte_var_lib_t
 label /var/lib/motte/store/sessions.snapshot motte_var_lib_t
 label /run/motte/motte.sock motte_runtime_t
+label /run/motte/control.sock motte_runtime_t
 
 [ "$failed" = 0 ] && echo "selinux: in order"
 exit "$failed"

@@ -2,6 +2,7 @@
 
 mod acl;
 mod bench;
+mod control;
 mod import;
 mod store;
 mod vault;
@@ -16,6 +17,7 @@ pub(crate) use acl::{
     AclTestArgs, MethodArg, PolicyArgs, SeverityArg,
 };
 pub(crate) use bench::{BenchArgs, ShapeArg};
+pub(crate) use control::{ClientsAction, ClientsArgs, ReloadArgs, SocketArgs, StatusArgs, StopArgs};
 pub(crate) use import::{ImportArgs, ImportFrom, MosquittoArgs};
 pub(crate) use store::{KeptArgs, StoreAction, StoreArgs};
 pub(crate) use vault::{RecoveryAction, VaultAction, VaultArgs};
@@ -40,6 +42,14 @@ pub(crate) enum Verb {
     Check(ServeArgs),
     /// Run without encryption and authentication, on this machine only, for development
     Dev(DevArgs),
+    /// Say how a running broker is
+    Status(StatusArgs),
+    /// Have a running broker read its configuration and files anew; exit code 1, with every fault, if it refuses them
+    Reload(ReloadArgs),
+    /// Stop a running broker cleanly, and wait for it
+    Stop(StopArgs),
+    /// See and disconnect the clients of a running broker
+    Clients(ClientsArgs),
     /// Publish messages
     Pub(PubArgs),
     /// Subscribe and print messages
@@ -90,6 +100,8 @@ pub(crate) enum RoleName {
     Keyd,
     /// Connections to elsewhere
     Egress,
+    /// What operators ask
+    Admin,
 }
 
 #[derive(Debug, Clone, Args)]

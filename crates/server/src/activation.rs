@@ -126,6 +126,12 @@ pub(crate) fn assign(
     Some(assigned)
 }
 
+/// The control socket, told by where it listens: it may come in one unit with a listener's, and so by its name.
+pub(crate) fn control(given: &mut Vec<Inherited>, path: &Path) -> Option<Listening> {
+    let wanted = Endpoint::Unix(path.to_owned());
+    given.extract_if(.., |socket| socket.is_at(&wanted)).map(|socket| socket.listening).next()
+}
+
 /// What nobody asked for.
 pub(crate) fn left_over(given: &[Inherited], names: &[&str]) -> Vec<String> {
     let of_one = |socket: &Inherited| {

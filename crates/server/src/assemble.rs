@@ -11,7 +11,7 @@ use motte_config::{
 };
 use motte_event::{Event, life};
 use motte_identity::{Authenticator, CertificateName, PasswordFile, Requirements};
-use motte_roles::{KeyId, OutwardClient, read_open};
+use motte_roles::{CertificateStatus, KeyId, OutwardClient, read_open};
 use motte_transport::{ClientAuth, Revocation, ServerTls, Stages, TlsOptions, WebSocketOptions};
 use rustls_pki_types::CertificateDer;
 
@@ -37,6 +37,8 @@ pub(crate) struct Assembled {
     pub(crate) events: Vec<Event>,
     /// Keys that are used and kept elsewhere.
     pub(crate) keys: Vec<KeyId>,
+    /// Certificates that listeners show.
+    pub(crate) certificates: Vec<CertificateStatus>,
 }
 
 /// Opens a file that a configuration names: the system's own way, or what another process has opened already.
@@ -52,6 +54,8 @@ struct Faults<'c> {
     places: &'c Places,
     open: &'c mut OpenFile,
     found: Vec<String>,
+    /// Certificates that are sound.
+    certificates: Vec<CertificateStatus>,
 }
 
 impl Faults<'_> {
@@ -75,7 +79,7 @@ pub(crate) fn assemble(
     open: &mut OpenFile,
     outward: Option<&OutwardClient>,
 ) -> Result<Assembled, AssembleError> {
-    let mut faults = Faults { places: &config.places, open, found: Vec::new() };
+    let mut faults = Faults { places: &config.places, open, found: Vec::new(), certificates: Vec::new() };
     let mut events = Vec::new();
     let mut keys = keyring.keys(config).map_err(|fault| AssembleError(vec![fault]))?;
     let policy = match policy {
@@ -122,8 +126,9 @@ pub(crate) fn assemble(
                 },
                 limits: Arc::new(crate::limits::session_limits(limits)),
                 backlog_max: backlog_max(limits.memory_bytes_max, workers),
+                memory_max: limits.memory_bytes_max,
             };
-            Ok(Assembled { rules, events, keys: keys.used() })
+            Ok(Assembled { rules, events, keys: keys.used(), certificates: faults.certificates })
         }
         _ => Err(AssembleError(faults.found)),
     }
@@ -262,7 +267,7 @@ fn tls(
             let chain = certificates(&one.chain, faults);
             let key = keys.of(one).map_err(|fault| faults.about(&one.key, &fault)).ok();
             let chain = chain?;
-            events.extend(chain.first().and_then(|leaf| expiry(leaf, &one.chain)));
+            events.extend(chain.first().and_then(|leaf| expiry(leaf, &one.chain, faults)));
             Some((chain, key?))
         })
         .collect();
@@ -346,9 +351,14 @@ fn files_in(file: &std::fs::File, path: &Path) -> std::io::Result<Option<Vec<std
     Ok(Some(names))
 }
 
-fn expiry(leaf: &CertificateDer<'_>, path: &Path) -> Option<Event> {
+fn expiry(leaf: &CertificateDer<'_>, path: &Path, faults: &mut Faults<'_>) -> Option<Event> {
     let file = path.display().to_string();
-    match motte_pki::inspect(leaf)?.days_left(unix_ms() / 1_000) {
+    let facts = motte_pki::inspect(leaf)?;
+    let not_after_unix_s = facts.not_after_s;
+    if faults.certificates.iter().all(|known| known.file != file) {
+        faults.certificates.push(CertificateStatus { file: file.clone(), not_after_unix_s });
+    }
+    match facts.days_left(unix_ms() / 1_000) {
         None => Some(life::certificate_expired(&file)),
         Some(days) if days < EXPIRY_WARNING_DAYS => Some(life::certificate_expiring(&file, days)),
         Some(_) => None,

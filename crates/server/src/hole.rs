@@ -104,6 +104,7 @@ const FILES: &[Attempt] = &[
     ("read its own memory as a file", |_| File::open("/proc/self/mem").map(drop)),
     ("read the memory of keyd", |known| known.of("keyd", "mem")),
     ("read the memory of the supervisor", |known| known.of("supervisor", "mem")),
+    ("read the memory of admin", |known| known.of("admin", "mem")),
     ("read the environment of the supervisor", |known| known.of("supervisor", "environ")),
 ];
 
@@ -116,6 +117,7 @@ const NETWORK: &[Attempt] = &[
     }),
     ("connect to a Unix socket", |known| UnixStream::connect(known.outside("socket")).map(drop)),
     ("connect to a Unix socket in its store", |known| UnixStream::connect(known.store("socket")).map(drop)),
+    ("connect to the control socket", |known| UnixStream::connect(known.store("control.sock")).map(drop)),
     ("bind a Unix socket in its store", |known| UnixListener::bind(known.store("own-socket")).map(drop)),
     ("connect to an abstract Unix socket", |known| {
         let address = UnixAddr::from_abstract_name(known.word("abstract"))?;
@@ -147,6 +149,7 @@ const SYSTEM: &[Attempt] = &[
         Ok(pidfd_getfd(keyd, 0, PidfdGetfdFlags::empty()).map(drop)?)
     }),
     ("signal keyd", |known| Ok(kill_process(known.process("keyd")?, Signal::CONT)?)),
+    ("signal admin", |known| Ok(kill_process(known.process("admin")?, Signal::CONT)?)),
     ("signal the supervisor", |known| Ok(kill_process(known.process("supervisor")?, Signal::CONT)?)),
     ("make memory executable", |_| MmapMut::map_anon(4_096)?.make_exec().map(drop)),
     ("make a file of memory", |_| Ok(memfd_create("hole", MemfdFlags::empty()).map(drop)?)),
@@ -164,6 +167,7 @@ const SYSTEM: &[Attempt] = &[
 /// What would end or spoil the broker and the machine around it, should it succeed: tried when the payload asks for it.
 const RUINOUS: &[Attempt] = &[
     ("trace keyd", |known| Ok(ptrace::seize(known.traced("keyd")?, ptrace::Options::empty())?)),
+    ("trace admin", |known| Ok(ptrace::seize(known.traced("admin")?, ptrace::Options::empty())?)),
     ("trace the supervisor", |known| {
         Ok(ptrace::seize(known.traced("supervisor")?, ptrace::Options::empty())?)
     }),

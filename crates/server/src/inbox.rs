@@ -14,6 +14,7 @@ use crate::handshakes::Stepped;
 use crate::moving::Moved;
 use crate::rules::Rules;
 use crate::shutdown::Step;
+use crate::worker::Worker;
 
 /// Letters in an inbox above which its senders pause reading.
 pub(crate) const CONGESTED: usize = 16_384;
@@ -44,7 +45,12 @@ pub(crate) enum Letter {
     Banned(Arc<BanSubject>),
     /// A step of the clean stop.
     Stop(Step),
+    /// Something that is asked of the worker between two of its turns' steps.
+    Visit(Visit),
 }
+
+/// What is done with a worker, in its own thread. It must not wait for anything.
+pub(crate) type Visit = Box<dyn FnOnce(&mut Worker) + Send>;
 
 struct State {
     letters: Mutex<Vec<Letter>>,

@@ -12,7 +12,9 @@ mod assemble;
 mod buffers;
 mod clock;
 mod connection;
+mod control;
 mod door;
+mod exposing;
 mod handshakes;
 mod holding;
 #[cfg(motte_hole)]
@@ -52,6 +54,7 @@ mod world;
 
 pub use activation::ACTIVATION;
 pub use assemble::{AssembleError, OpenFile};
+pub use control::{Control, ControlSocket};
 pub use log::write_events;
 pub use motte_roles::AskPassphrase;
 pub use reloading::ReloadError;

@@ -62,6 +62,9 @@ pub(crate) fn unchangeable(old: &Config, new: &Config) -> Result<(), ReloadError
             "TCP port {port}, which nothing connected to when motte confined itself, the set of such ports"
         ));
     }
+    if old.control != new.control {
+        return restart("control".to_owned());
+    }
     if old.listeners.len() != new.listeners.len() {
         return restart("the number of listeners".to_owned());
     }

@@ -92,6 +92,7 @@ pub(crate) fn renewed(rules: &Rules, revocation: &Revocation) -> Result<Option<R
         bounds: rules.bounds,
         limits: Arc::clone(&rules.limits),
         backlog_max: rules.backlog_max,
+        memory_max: rules.memory_max,
     }))
 }
 

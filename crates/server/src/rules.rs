@@ -76,6 +76,8 @@ pub(crate) struct Rules {
     pub(crate) limits: Arc<SessionLimits>,
     /// Bytes that may wait in the outputs of one worker before it pauses reading.
     pub(crate) backlog_max: usize,
+    /// Bytes of messages that may wait or be retained.
+    pub(crate) memory_max: u64,
 }
 
 impl Rules {

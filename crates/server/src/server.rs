@@ -15,6 +15,7 @@ use motte_identity::bans::{Ban, BanError, BanSubject};
 use motte_roles::{AskPassphrase, KeyClient, OutwardClient, Place};
 
 use crate::assemble::{self, AssembleError, OpenFile};
+use crate::control::Control;
 use crate::keyring::Keyring;
 use crate::log::Sink;
 use crate::logins::{AboutBans, Logins};
@@ -168,9 +169,9 @@ pub struct Bound {
 /// What the supervisor is asked.
 pub(crate) enum Command {
     /// SIGTERM, SIGINT, or a call; says which.
-    Stop(&'static str),
-    /// SIGHUP, or a call that wants to know how it went.
-    Reload(Option<SyncSender<Result<(), ReloadError>>>),
+    Stop(String),
+    /// SIGHUP, or somebody who wants to know how it went; with who that is.
+    Reload(String, Option<SyncSender<Result<(), ReloadError>>>),
     /// Something happened outside that belongs into the log.
     Tell(Event),
     /// Revocation lists came that the rules do not know.
@@ -199,13 +200,13 @@ impl Handle {
     }
 
     /// As [`Handle::stop`], with the cause for the log.
-    pub fn stop_because(&self, cause: &'static str) {
-        let _ = self.commands.send(Command::Stop(cause));
+    pub fn stop_because(&self, cause: impl Into<String>) {
+        let _ = self.commands.send(Command::Stop(cause.into()));
     }
 
     /// As [`Handle::reload`], without waiting for it.
     pub fn reload_soon(&self) {
-        let _ = self.commands.send(Command::Reload(None));
+        let _ = self.commands.send(Command::Reload("SIGHUP".to_owned(), None));
     }
 
     /// Writes an event of the surroundings to the log.
@@ -256,8 +257,16 @@ impl Handle {
     /// # Errors
     /// What is wrong with the new configuration; the old one stays in force.
     pub fn reload(&self) -> Result<(), ReloadError> {
+        self.reload_by("a call")
+    }
+
+    /// As [`Handle::reload`], with who wants it.
+    ///
+    /// # Errors
+    /// As [`Handle::reload`].
+    pub fn reload_by(&self, who: impl Into<String>) -> Result<(), ReloadError> {
         let (sender, receiver) = sync_channel(1);
-        self.commands.send(Command::Reload(Some(sender))).map_err(|_| ReloadError::Stopped)?;
+        self.commands.send(Command::Reload(who.into(), Some(sender))).map_err(|_| ReloadError::Stopped)?;
         receiver.recv().unwrap_or(Err(ReloadError::Stopped))
     }
 }
@@ -267,6 +276,7 @@ impl Handle {
 pub struct Server {
     addresses: Vec<Bound>,
     handle: Handle,
+    control: Control,
     supervisor: JoinHandle<Result<ExitReason, RunError>>,
 }
 
@@ -279,12 +289,12 @@ impl Server {
         let (sender, receiver) = sync_channel(64);
         let handle = Handle::new(sender);
         let supervisor = Supervisor::prepare(config, options, handle.clone(), receiver)?;
-        let addresses = supervisor.addresses().to_vec();
+        let (addresses, control) = (supervisor.addresses().to_vec(), supervisor.control());
         let supervisor = std::thread::Builder::new()
             .name("motte-supervisor".into())
             .spawn(move || supervisor.run())
             .map_err(|cause| StartError::System { what: "a thread", cause })?;
-        Ok(Self { addresses, handle, supervisor })
+        Ok(Self { addresses, handle, control, supervisor })
     }
 
     /// Where it listens, with the ports the system chose.
@@ -295,6 +305,11 @@ impl Server {
     /// A way to stop or reload it from another thread.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// A way to ask it what operators ask.
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// Waits until it ends.

@@ -20,6 +20,7 @@ const METRICS: &str = "metrics";
 pub struct Sockets {
     pub(crate) all: Vec<(Place, Listening)>,
     addresses: Vec<Bound>,
+    control: Option<Listening>,
 }
 
 impl Sockets {
@@ -33,6 +34,7 @@ impl Sockets {
         let mut all = Vec::new();
         let mut faults = Vec::new();
         let mut given = activation::take().map_err(StartError::Bind)?;
+        let control = config.control_socket().and_then(|path| activation::control(&mut given, &path));
         for (number, listener) in (0_u16..).zip(&config.listeners) {
             let asker = Asker { name: &listener.name, bind: &listener.bind, workers };
             if let Some(inherited) = activation::assign(&mut given, &asker, &mut faults) {
@@ -55,7 +57,16 @@ impl Sockets {
         }
         let names: Vec<&str> = config.listeners.iter().map(|listener| listener.name.as_str()).collect();
         faults.extend(activation::left_over(&given, &names));
-        if faults.is_empty() { Ok(Self::new(config, all)) } else { Err(StartError::Bind(faults)) }
+        if faults.is_empty() {
+            Ok(Self { control, ..Self::new(config, all) })
+        } else {
+            Err(StartError::Bind(faults))
+        }
+    }
+
+    /// The control socket, if a service manager has opened it.
+    pub(crate) fn take_control(&mut self) -> Option<Listening> {
+        self.control.take()
     }
 
     /// Sockets that another process bound for this configuration.
@@ -101,7 +112,7 @@ impl Sockets {
     fn new(config: &Config, all: Vec<(Place, Listening)>) -> Self {
         let addresses =
             all.iter().filter_map(|(place, listening)| address(config, *place, listening)).collect();
-        Self { all, addresses }
+        Self { all, addresses, control: None }
     }
 
     /// Where everything listens.

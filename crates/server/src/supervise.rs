@@ -20,19 +20,21 @@ use signal_hook::iterator::{Handle as SignalHandle, Signals};
 use crate::admission::Admission;
 use crate::assemble::{self, AssembleError, Assembled, OpenFile};
 use crate::clock::Clock;
+use crate::control::{Control, SAMPLE_EVERY};
 use crate::door::{self, Doors};
+use crate::exposing::{page, scrape_of, serve_scrape};
 use crate::handshakes::Handshakes;
 use crate::inbox::{Inbox, Letter};
 use crate::keyring::Keyring;
 use crate::log::{self, Log, LogThread};
 use crate::logins::Logins;
 use crate::logins_kept::LoginsKept;
-use crate::metrics::{ProcessFacts, Reports, exposition};
+use crate::metrics::Reports;
 use crate::questions::Questions;
 use crate::reloading::{self, ReloadError};
 use crate::revocation::{self, Revocation};
 use crate::rules::Rules;
-use crate::scrape::{BoundScrape, Scrape};
+use crate::scrape::Scrape;
 use crate::sealing::{Sealed, SelfConfinement};
 use crate::server::{
     Bound, Command, ExitReason, Handle, LogSink, Options, ReadConfig, RunError, StartError, drain,
@@ -77,6 +79,7 @@ pub(crate) struct Supervisor {
     _state: Option<StateDirectory>,
     signals: Option<SignalHandle>,
     sealed: Sealed,
+    control: Control,
     addresses: Vec<Bound>,
     sockets: Vec<PathBuf>,
 }
@@ -91,11 +94,11 @@ impl Supervisor {
     ) -> Result<Self, StartError> {
         let clock = Clock::start();
         let workers = workers(&config);
-        let (fixed_policy, policy) =
-            (options.policy.is_some(), options.policy.map(Arc::new).ok_or(PolicyGeneration(1)));
+        let fixed_policy = options.policy.is_some();
+        let policy = options.policy.map(Arc::new).ok_or(PolicyGeneration(1));
         let mut keyring = Keyring::new(options.keys, options.ask_passphrase);
         let mut open = options.open.unwrap_or_else(assemble::from_disk);
-        let Assembled { rules, mut events, keys } =
+        let Assembled { rules, mut events, keys, certificates } =
             assemble::assemble(&config, workers, policy, &mut keyring, &mut open, options.outward.as_ref())?;
         keyring.in_force(keys);
         let rules = Arc::new(rules);
@@ -136,8 +139,9 @@ impl Supervisor {
         let kept = store.as_ref().map(|(_, store)| Arc::clone(store));
         furnish(&mut made, store, &config, &rules, clock, &exchange);
         options.before.into_iter().chain(events).for_each(|event| log.event(event));
-        let scrape = serve_scrape(scrape, page(reports, exchange.clone(), clock))?;
+        let scrape = serve_scrape(scrape, page(reports.clone(), exchange.clone(), clock))?;
         let inboxes = made.inboxes;
+        let control = Control::new(&makings, &inboxes, &addresses, certificates);
         let logins = LoginsKept::start(logins, &inboxes).map_err(StartError::system("a thread"))?;
         let outward = (options.outward.clone(), handle.clone());
         let (revocation, rules) = revocation::begin(outward, &config, rules, (&inboxes, &log))?;
@@ -168,6 +172,7 @@ impl Supervisor {
             _state: state,
             signals,
             sealed,
+            control,
             addresses,
             sockets,
         })
@@ -178,12 +183,18 @@ impl Supervisor {
         &self.addresses
     }
 
+    /// What answers operators.
+    pub(crate) fn control(&self) -> Control {
+        self.control.clone()
+    }
+
     /// Serves until asked to stop.
     pub(crate) fn run(mut self) -> Result<ExitReason, RunError> {
         let ended = loop {
             match self.next_command() {
-                Ok(Command::Reload(asker)) => {
-                    let outcome = self.reload();
+                Ok(Command::Reload(who, asker)) => {
+                    let outcome = self.reload(&who);
+                    self.control.reloaded(&who, outcome.as_ref().err().map(ToString::to_string));
                     self.log.event(match &outcome {
                         Ok(()) => life::reloaded(&reloading::what_was_read(&self.config)),
                         Err(error) => life::reload_refused(&error.to_string()),
@@ -197,22 +208,24 @@ impl Supervisor {
                 Ok(Command::Lists) => self.renew(),
                 Ok(Command::Bans(ask)) => ask(self.logins.logins()),
                 Ok(Command::WorkerEnded { shard, cause }) => break Err(RunError::Worker { shard, cause }),
-                Ok(Command::Stop(cause)) => break self.stop(cause),
+                Ok(Command::Stop(cause)) => break self.stop(&cause),
                 // All handles are gone: nobody can ask any more, so this is the end as well.
-                Err(_) => break self.stop("nobody is left to ask"),
+                Err(RecvError) => break self.stop("nobody is left to ask"),
             }
         };
         self.take_down(ended)
     }
 
-    /// Waits for a command; meanwhile the record of usage is written from time to time.
+    /// Waits for a command; meanwhile figures are noted, and the record of usage is written, from time to time.
     fn next_command(&mut self) -> Result<Command, RecvError> {
         loop {
-            let Some(usage) = &mut self.usage else { return self.commands.recv() };
-            match self.commands.recv_timeout(usage.wait()) {
+            let usage = self.usage.as_ref().map_or(SAMPLE_EVERY, UsageFile::wait);
+            match self.commands.recv_timeout(usage.min(SAMPLE_EVERY)) {
                 Ok(command) => return Ok(command),
                 Err(RecvTimeoutError::Timeout) => {
-                    if let Some(event) = usage.write() {
+                    self.control.sample();
+                    let due = self.usage.as_mut().filter(|usage| usage.wait().is_zero());
+                    if let Some(event) = due.and_then(UsageFile::write) {
                         self.log.event(event);
                     }
                 }
@@ -221,7 +234,7 @@ impl Supervisor {
         }
     }
 
-    fn reload(&mut self) -> Result<(), ReloadError> {
+    fn reload(&mut self, who: &str) -> Result<(), ReloadError> {
         let config = match &mut self.read_config {
             Some(read) => read().map_err(ReloadError::Config)?,
             None => self.config.clone(),
@@ -234,7 +247,7 @@ impl Supervisor {
         } else {
             Err(PolicyGeneration(generation + 1))
         };
-        let Assembled { rules, events, keys } = assemble::assemble(
+        let Assembled { rules, events, keys, certificates } = assemble::assemble(
             &config,
             self.inboxes.len(),
             policy,
@@ -255,6 +268,7 @@ impl Supervisor {
         self.sealed.look_again();
         self.rules = revocation::put_in_force(Arc::new(rules), &self.inboxes);
         self.keyring.in_force(keys);
+        self.control.in_force(&self.rules, certificates, who);
         for event in events.into_iter().chain(self.revocation.missing()) {
             self.log.event(event);
         }
@@ -311,10 +325,10 @@ impl Supervisor {
                 match command {
                     Command::Stop(_) => return Ok(false),
                     Command::WorkerEnded { shard, cause } => return Err(RunError::Worker { shard, cause }),
-                    Command::Reload(Some(asker)) => {
+                    Command::Reload(_, Some(asker)) => {
                         let _ = asker.try_send(Err(ReloadError::Stopped));
                     }
-                    Command::Reload(None) | Command::Lists => {}
+                    Command::Reload(_, None) | Command::Lists => {}
                     Command::Tell(event) => self.log.event(event),
                     Command::Bans(ask) => ask(self.logins.logins()),
                 }
@@ -349,6 +363,7 @@ impl Supervisor {
             self.logins.stop();
             drop(self.inboxes);
             drop(self.log);
+            self.control.close();
             self.log_thread.join();
         }
         ended
@@ -446,38 +461,6 @@ fn open_doors(
         None => Sockets::bind(config)?,
     };
     Ok(Doors::new(config, rules, workers, sockets))
-}
-
-/// The listener of the metrics, if there is one.
-fn scrape_of(config: &Config, doors: &mut Doors) -> Result<Option<BoundScrape>, StartError> {
-    let metrics = config.metrics.as_ref().zip(doors.take_metrics());
-    let scrape = metrics.map(|(endpoint, listening)| BoundScrape::new(listening, endpoint)).transpose();
-    scrape.map_err(StartError::system("a socket"))
-}
-
-/// Serves the metrics, if they are to be.
-fn serve_scrape(
-    scrape: Option<BoundScrape>,
-    page: impl Fn() -> String + Send + 'static,
-) -> Result<Option<Scrape>, StartError> {
-    scrape.map(|bound| bound.serve(page)).transpose().map_err(StartError::system("a thread"))
-}
-
-/// The page of metrics.
-fn page(reports: Reports, exchange: Exchange, clock: Clock) -> impl Fn() -> String + Send + 'static {
-    move || {
-        let (retained_messages, retained_bytes) = {
-            let retained = exchange.retained();
-            (retained.len() as u64, retained.bytes() as u64)
-        };
-        let facts = ProcessFacts {
-            uptime_s: clock.now().mono_ms / 1_000,
-            memory_used: exchange.memory().used(),
-            retained_messages,
-            retained_bytes,
-        };
-        exposition(&reports.sum(), &facts)
-    }
 }
 
 /// Starts the log, on stderr unless it is to be elsewhere.

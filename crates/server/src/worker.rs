@@ -326,6 +326,7 @@ impl Worker {
                 Letter::Committed { tag, result } => self.input(Input::Committed { tag, result }),
                 Letter::Reload(rules) => self.reload(&rules),
                 Letter::Stop(step) => self.stop(step),
+                Letter::Visit(visit) => visit(self),
             }
         }
         self.spare = letters;

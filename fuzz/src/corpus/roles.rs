@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use motte_roles::{
-    Answer, Ask, Configuration, Header, Hello, KeyEntry, KeyId, MasterKey, Message, Order, Outcome,
+    Answer, Ask, Asker, Configuration, Header, Hello, KeyEntry, KeyId, MasterKey, Message, Order, Outcome,
     OutwardOrder, OutwardOutcome, OutwardSource, Passphrase, Place, PublicKey, Refusal, Report, Request,
     Role, SetId, Source, SourceFacts, Task, Told, Unanswered, VERSION, VaultSource,
 };
@@ -13,13 +13,14 @@ use motte_seal::keyring::Slot;
 
 use super::Input;
 
-fn written(direction: u8, message: &impl Message) -> Vec<u8> {
+pub(super) fn written(direction: u8, message: &impl Message) -> Vec<u8> {
     let mut bytes = vec![direction];
     message.encode(&mut bytes);
     bytes
 }
 
 /// Every kind of message.
+#[expect(clippy::too_many_lines, reason = "a table, one row a message")]
 pub(super) fn messages() -> Vec<Input> {
     let key = KeyId([7; 32]);
     let source = |passphrase| Source { path: "server.key".into(), passphrase };
@@ -89,6 +90,7 @@ pub(super) fn messages() -> Vec<Input> {
         ("outward_long_list", vec![9, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255]),
         ("outward_outcome", written(10, &OutwardOutcome::Loaded { faults: "no authority".to_owned() })),
         ("outward_serve", written(9, &OutwardOrder::Serve)),
+        ("report_reloaded", written(6, &Report::Reloaded { number: 3, fault: Some("x".to_owned()) })),
         ("report_silent", written(6, &Report::KeysSilent)),
         ("request_keep", written(1, &Request::Keep { keys: vec![key, key] })),
         ("request_long_message", vec![1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255]),
@@ -105,9 +107,15 @@ pub(super) fn messages() -> Vec<Input> {
             "task_outward_ended",
             written(5, &Task::OutwardEnded { cause: "signal 9".to_owned(), again_ms: 50 }),
         ),
-        ("task_reload", written(5, &Task::Reload(configuration.clone()))),
+        (
+            "task_reload",
+            written(
+                5,
+                &Task::Reload { number: 3, by: Asker::Operator(0), configuration: configuration.clone() },
+            ),
+        ),
         ("task_start", written(5, &Task::Start(configuration))),
-        ("task_stop", written(5, &Task::Stop(15))),
+        ("task_stop", written(5, &Task::Stop(Asker::Signal(15)))),
         ("told_answered", written(8, &Told::Answered { id: 9, status: 200, body: b"yes".to_vec() })),
         ("told_failed", written(8, &failed)),
     ]

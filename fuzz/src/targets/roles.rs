@@ -1,7 +1,8 @@
-//! Messages between the processes of a broker: what is taken is within its bound and is written again as the same.
+//! Messages between the processes of a broker, and on its control socket: what is taken is within its bound and is written again as the same.
 
 use motte_roles::{
-    Answer, Ask, Hello, Message, Order, Outcome, OutwardOrder, OutwardOutcome, Report, Request, Task, Told,
+    AdminAsks, AdminOrder, AdminSays, Answer, Ask, ControlAnswer, ControlRequest, CoreReply, Greeting, Hello,
+    Message, Order, Outcome, OutwardOrder, OutwardOutcome, Report, Request, Task, Told,
 };
 
 fn one<M: Message>(data: &[u8]) {
@@ -18,7 +19,7 @@ fn one<M: Message>(data: &[u8]) {
 /// If the invariant does not hold.
 pub fn run(data: &[u8]) {
     let Some((direction, message)) = data.split_first() else { return };
-    match direction % 11 {
+    match direction % 18 {
         0 => one::<Hello>(message),
         1 => one::<Request>(message),
         2 => one::<Answer>(message),
@@ -29,6 +30,13 @@ pub fn run(data: &[u8]) {
         7 => one::<Ask>(message),
         8 => one::<Told>(message),
         9 => one::<OutwardOrder>(message),
-        _ => one::<OutwardOutcome>(message),
+        10 => one::<OutwardOutcome>(message),
+        11 => one::<Greeting>(message),
+        12 => one::<ControlRequest>(message),
+        13 => one::<ControlAnswer>(message),
+        14 => one::<AdminOrder>(message),
+        15 => one::<AdminAsks>(message),
+        16 => one::<AdminSays>(message),
+        _ => one::<CoreReply>(message),
     }
 }

@@ -183,3 +183,20 @@ fn what_was_handed_over_in_vain_keeps_the_broker_from_starting() {
         assert!(!good && text.contains(wanted), "{text}");
     }
 }
+
+#[test]
+fn a_control_socket_is_known_by_its_place_and_left_there() {
+    let dir = made();
+    let (address, tcp) = listen();
+    let place = dir.path().join("handed-over.sock");
+    let control = UnixListener::bind(&place).expect("a new name");
+    write(dir.path(), "", address, "[control]\nsocket = \"handed-over.sock\"\n");
+    let broker = Broker::of(dir.path(), activated("tls:tls", vec![tcp, control.into()], ""));
+    broker.event("life.admin_ready");
+    let mut status = Command::new(binary());
+    status.current_dir(dir.path()).args(["status", "--config", "motte.toml"]);
+    let (good, text) = finish(&mut status);
+    assert!(good && text.contains(&address.to_string()), "{text}");
+    assert!(broker.terminate());
+    assert!(place.exists(), "it is the service manager's");
+}

@@ -75,6 +75,7 @@ fn broken_into(sandbox: &str, ruinous: &str) -> BTreeMap<String, String> {
     let bait = Bait::lay(&store);
     let known = [
         ("keyd", site.broker.role("keyd").as_raw_nonzero().to_string()),
+        ("admin", site.broker.role("admin").as_raw_nonzero().to_string()),
         ("supervisor", site.broker.process().to_string()),
         ("key", site.path("server.key").display().to_string()),
         ("ca", site.path("ca.key").display().to_string()),
@@ -150,6 +151,8 @@ fn the_same_code_in_a_broker_without_a_sandbox_gets_what_it_wants() {
         "start a program",
         "fork",
         "signal keyd",
+        "signal admin",
+        "connect to the control socket",
         "signal the supervisor",
         "make memory executable",
         "make a file of memory",

@@ -5,6 +5,7 @@
 
 mod activation;
 mod clients;
+mod control;
 mod hole;
 mod import;
 mod keys;

@@ -43,11 +43,13 @@ fn a_sealed_broker_serves_reloads_and_stops_cleanly() {
     let in_force = site.broker.event("life.confined").field("in_force");
     assert!(in_force.contains("Landlock ABI") && in_force.contains("no capabilities"), "{in_force}");
 
+    // It starts when the others serve, and has told what is in force on it by then.
+    site.broker.event("life.admin_ready");
     let process = |role: &str| {
         let pid = if role == "supervisor" { site.broker.pid() } else { site.broker.role(role) };
         u32::try_from(pid.as_raw_nonzero().get()).expect("a process")
     };
-    let roles = ["supervisor", "core", "keyd"].map(|role| (role, process(role)));
+    let roles = ["supervisor", "core", "keyd", "admin"].map(|role| (role, process(role)));
     let threads = of_threads(process("core"), "Seccomp").len();
     assert!(threads > 4, "workers run: {threads}");
     for (role, process) in roles {

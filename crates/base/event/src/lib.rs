@@ -12,3 +12,4 @@ mod text;
 pub use catalogue::{device, gate, keep, life, rule, vault};
 pub use event::{Event, EventSpec, FieldSpec, Severity, Value};
 pub use explain::{all, explain, find, nearest};
+pub use text::escaped;

@@ -20,8 +20,8 @@ fn plain(c: char) -> bool {
         && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}')
 }
 
-/// Text with everything that is not plain written as `\u{…}`.
-pub(crate) fn escaped(text: &str) -> String {
+/// Text with everything that is not plain written as `\u{…}`: no controls, no line ends, no marks that turn or hide text.
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if plain(c) {

@@ -4,6 +4,7 @@
 //! Never here: reading files by itself, clocks. Files that a configuration names are opened by the server.
 
 mod attempts;
+mod control;
 mod duration;
 mod error;
 mod hook;
@@ -11,6 +12,7 @@ mod limits;
 mod listener;
 mod listener_tls;
 mod meant;
+mod metrics;
 mod outward;
 mod reading;
 mod sandbox;
@@ -19,6 +21,7 @@ mod url;
 mod written;
 
 pub use attempts::{HeldAnswer, LoginAttempts};
+pub use control::{CONTROL_SOCKET, Control};
 pub use error::{ConfigError, ConfigErrors};
 pub use hook::Hook;
 pub use limits::{Limits, RetainedBounds};

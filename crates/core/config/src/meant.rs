@@ -7,10 +7,12 @@ use jiff::civil::Date;
 use motte_event::Severity;
 
 use crate::attempts::LoginAttempts;
+use crate::control::Control;
 use crate::error::{ConfigErrors, Faults};
 use crate::hook::Hook;
 use crate::limits::Limits;
 use crate::listener::{AuthMethod, Endpoint, Listener};
+use crate::metrics::metrics;
 use crate::outward::Egress;
 use crate::reading::{Places, read};
 use crate::sandbox::Sandbox;
@@ -80,6 +82,8 @@ pub struct Config {
     pub egress: Egress,
     /// The service that is asked who a client is.
     pub auth_http: Option<Hook>,
+    /// Where operators ask, and who may.
+    pub control: Control,
     /// Where the configuration names its files.
     pub places: Places,
 }
@@ -107,6 +111,7 @@ impl Default for Config {
             keys: KeyPlace::Process,
             egress: Egress::default(),
             auth_http: None,
+            control: Control::default(),
             places: Places::default(),
         }
     }
@@ -138,20 +143,7 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
     for listener in &written.listener {
         config.listeners.extend(Listener::from_written(listener, &config.limits, today, &mut faults));
     }
-    let (mut names, mut binds) = (HashSet::new(), HashSet::new());
-    for listener in &written.listener {
-        let name = &listener.get_ref().name;
-        if !names.insert(name.get_ref().as_str()) {
-            let what = format!("two listeners are called `{}`", name.get_ref());
-            faults.add(name.span().start, what, "give each a name of its own");
-        }
-        for bind in &listener.get_ref().bind {
-            if !bind.get_ref().ends_with(":0") && !binds.insert(bind.get_ref().as_str()) {
-                let what = format!("{} is bound twice", bind.get_ref());
-                faults.add(bind.span().start, what, "give each listener an address of its own");
-            }
-        }
-    }
+    check_names(&written.listener, &mut faults);
     if written.listener.is_empty() {
         faults.add(0, "no listener", "add [[listener]] with name, kind and bind");
     }
@@ -192,8 +184,27 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
     config.auth_http = written.auth.http.as_ref().and_then(|hook| Hook::from_written(hook, &mut faults));
     check_hook(&written.listener, &config, &mut faults);
     config.check_outward(&mut faults);
+    config.control = Control::from_written(&written.control, config.keys, &mut faults);
     faults.finish()?;
     Ok(config)
+}
+
+/// Names and addresses that two listeners have.
+fn check_names(listeners: &[toml::Spanned<ListenerWritten>], faults: &mut Faults<'_>) {
+    let (mut names, mut binds) = (HashSet::new(), HashSet::new());
+    for listener in listeners {
+        let name = &listener.get_ref().name;
+        if !names.insert(name.get_ref().as_str()) {
+            let what = format!("two listeners are called `{}`", name.get_ref());
+            faults.add(name.span().start, what, "give each a name of its own");
+        }
+        for bind in &listener.get_ref().bind {
+            if !bind.get_ref().ends_with(":0") && !binds.insert(bind.get_ref().as_str()) {
+                let what = format!("{} is bound twice", bind.get_ref());
+                faults.add(bind.span().start, what, "give each listener an address of its own");
+            }
+        }
+    }
 }
 
 /// Reads what `motte dev --config` may hold: limits, log and `$SYS/`.
@@ -269,28 +280,6 @@ fn apply_roles(written: &RolesWritten, config: &mut Config, faults: &mut Faults<
     }
 }
 
-fn metrics(bind: &toml::Spanned<String>, faults: &mut Faults<'_>) -> Option<Endpoint> {
-    let text = bind.get_ref();
-    let endpoint = match text.strip_prefix("unix:") {
-        Some(path) => Some(Endpoint::Unix(PathBuf::from(path))),
-        None => text.parse().ok().map(Endpoint::Tcp),
-    };
-    match &endpoint {
-        Some(endpoint) if endpoint.is_local() => {}
-        Some(_) => faults.add(
-            bind.span().start,
-            "metrics would be open to the network",
-            "bind to 127.0.0.1 or unix:PATH, and let a collector on this machine fetch them",
-        ),
-        None => faults.add(
-            bind.span().start,
-            "not an address",
-            "write 127.0.0.1:9464 or unix:/run/motte-metrics.sock",
-        ),
-    }
-    endpoint
-}
-
 impl Config {
     /// Makes relative paths relative to `base`, the directory of the configuration file.
     pub fn resolve_paths(&mut self, base: &Path) {
@@ -302,7 +291,7 @@ impl Config {
         };
         self.state_dir.iter_mut().chain(&mut self.password_file).for_each(resolve);
         self.store_key.file_mut().into_iter().for_each(resolve);
-        self.policy_files.iter_mut().for_each(resolve);
+        self.policy_files.iter_mut().chain(&mut self.control.socket).for_each(resolve);
         self.places.for_each_path(resolve);
         if let Some(Endpoint::Unix(path)) = &mut self.metrics {
             resolve(path);
@@ -381,6 +370,7 @@ impl Config {
         line(self.egress.to_toml());
         let keys = if self.keys == KeyPlace::Inside { "inside" } else { "process" };
         line(format!("\n[roles]\nkeys = \"{keys}\""));
+        line(self.control.to_toml());
         line(format!("\n[limits]\n{}", self.limits.to_toml()));
         out
     }

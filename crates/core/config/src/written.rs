@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::attempts::AttemptsWritten;
+use crate::control::ControlWritten;
 use crate::hook::HookWritten;
 use crate::limits::LimitsWritten;
 use crate::outward::EgressWritten;
@@ -40,6 +41,8 @@ pub(crate) struct ConfigWritten {
     pub(crate) roles: RolesWritten,
     #[serde(default)]
     pub(crate) egress: EgressWritten,
+    #[serde(default)]
+    pub(crate) control: ControlWritten,
 }
 
 /// What `motte dev --config` may hold.

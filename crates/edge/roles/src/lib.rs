@@ -2,10 +2,13 @@
 //!
 //! `message` and `task` are the messages, typed and bounded; `link` carries them over a pair of sockets; `source` reads a key file, `token` finds a key in a token;
 //! `outward` are the messages of the process that connects out, `outward_client` is that process as the core sees it.
+//! `control` is what operators ask and are answered, `admin` the process that takes it.
 //! `vault` is the key that opens the vault of a state directory; `service` is the key process, the only one that does so; `client` and `remote` are the keys as the core sees them.
 //! Each side takes the other's bytes for hostile. No message gives a private key or the key that opens the vault out.
 
+mod admin;
 mod client;
+mod control;
 mod cursor;
 mod der;
 mod key;
@@ -21,7 +24,14 @@ mod task;
 mod token;
 mod vault;
 
+pub use admin::{ANSWERED_WITHIN, OPERATORS_MAX, serve_control};
 pub use client::{ANSWER_DEADLINE, KeyClient, KeyError};
+pub use control::{
+    AdminAsks, AdminOrder, AdminSays, Admitted, CLIENTS_PAGE_MAX, CONTROL_VERSION, CertificateStatus,
+    ClientDetail, ClientPage, ClientSummary, ControlAnswer, ControlRefusal, ControlRequest, CoreAnswer,
+    CoreReply, CoreRequest, Greeting, ListenerStatus, Operator, PolicyStatus, ProcessStatus, Processes,
+    ReloadStatus, Status, SupervisorAnswer, SupervisorRequest,
+};
 pub use cursor::Malformed;
 pub use key::{KEYS_MAX, KeyEntry, KeyId, Passphrase, PublicKey, SIGNED_BYTES_MAX, Source};
 pub use link::{Link, LinkError};
@@ -35,5 +45,5 @@ pub use passphrase::{AskPassphrase, Passphrases};
 pub use remote::RemoteKey;
 pub use service::serve_keys;
 pub use source::{key_file_fault, read_key, read_open, read_text};
-pub use task::{Configuration, Place, Report, Task};
+pub use task::{Asker, Configuration, Place, Report, Task};
 pub use vault::{MasterKey, PASSPHRASE_PARAMETERS, VaultKey, VaultKind, VaultSource, make_key_file};

@@ -142,21 +142,60 @@ impl Link {
     /// # Errors
     /// [`LinkError`]; after one the link is of no more use.
     pub fn receive<M: Message>(&self) -> Result<(M, Option<OwnedFd>), LinkError> {
+        self.receive_until(None)
+    }
+
+    /// As [`Link::receive`], but the whole message is there by `until`, however slowly it is sent.
+    ///
+    /// # Errors
+    /// [`LinkError`]; after one the link is of no more use.
+    pub fn receive_by<M: Message>(&self, until: Instant) -> Result<M, LinkError> {
+        self.receive_until(Some(until)).map(|(message, _)| message)
+    }
+
+    /// As [`Link::send`], but the whole message is taken by `until`, however slowly it is read.
+    ///
+    /// # Errors
+    /// [`LinkError`]; after one the link is of no more use.
+    pub fn send_by<M: Message>(&self, message: &M, until: Instant) -> Result<(), LinkError> {
+        let frame = frame(message)?;
+        let mut rest = frame.as_slice();
+        while !rest.is_empty() {
+            self.socket.set_write_timeout(Some(left(until)?))?;
+            match (&self.socket).write(rest) {
+                Ok(0) => return Err(LinkError::Closed),
+                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(LinkError::Io(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn receive_until<M: Message>(&self, until: Option<Instant>) -> Result<(M, Option<OwnedFd>), LinkError> {
         let mut descriptor = None;
         let mut header = [0; 4];
-        self.fill(&mut header, &mut descriptor)?;
+        self.fill(&mut header, &mut descriptor, until)?;
         let length = usize::try_from(u32::from_le_bytes(header)).unwrap_or(usize::MAX);
         if length > M::BYTES_MAX {
             return Err(LinkError::TooLong(length));
         }
         let mut body = Zeroizing::new(vec![0; length]);
-        self.fill(&mut body, &mut descriptor)?;
+        self.fill(&mut body, &mut descriptor, until)?;
         Ok((M::decode(&body)?, descriptor))
     }
 
     /// Reads exactly as much; the first descriptor on the way is kept, others are closed.
-    fn fill(&self, mut room: &mut [u8], descriptor: &mut Option<OwnedFd>) -> Result<(), LinkError> {
+    fn fill(
+        &self,
+        mut room: &mut [u8],
+        descriptor: &mut Option<OwnedFd>,
+        until: Option<Instant>,
+    ) -> Result<(), LinkError> {
         while !room.is_empty() {
+            if let Some(until) = until {
+                self.socket.set_read_timeout(Some(left(until)?))?;
+            }
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
             let mut control = RecvAncillaryBuffer::new(&mut space);
             let received = recvmsg(
@@ -184,6 +223,12 @@ impl Link {
         }
         Ok(())
     }
+}
+
+/// What is left of the time.
+fn left(until: Instant) -> Result<Duration, LinkError> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(LinkError::Io(io::ErrorKind::TimedOut.into())) } else { Ok(left) }
 }
 
 /// A message with its length before it, in memory that is wiped: it may hold a passphrase.

@@ -11,7 +11,7 @@ use crate::key::{Passphrase, passphrase, put_passphrase};
 use crate::vault::{MasterKey, VaultSource, put_vault_source, vault_source};
 
 /// The version of these messages. Both ends are the same file, so another version is a fault and not a negotiation.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Keys that may be in use at once: those of a configuration and of the one before.
 const KEPT_MAX: usize = 2 * KEYS_MAX;
 const _: () = assert!(<Request as Message>::BYTES_MAX > SIGNED_BYTES_MAX + 64);
@@ -31,6 +31,8 @@ pub enum Role {
     Keyd,
     /// Connections to elsewhere.
     Egress,
+    /// Takes what operators ask on the control socket.
+    Admin,
 }
 
 impl Role {
@@ -41,6 +43,7 @@ impl Role {
             Self::Core => "core",
             Self::Keyd => "keyd",
             Self::Egress => "egress",
+            Self::Admin => "admin",
         }
     }
 
@@ -50,6 +53,7 @@ impl Role {
             1 => Ok(Self::Core),
             2 => Ok(Self::Keyd),
             4 => Ok(Self::Egress),
+            3 => Ok(Self::Admin),
             _ => Err(Malformed::Unknown),
         }
     }
@@ -60,6 +64,7 @@ impl Role {
             Self::Core => 1,
             Self::Keyd => 2,
             Self::Egress => 4,
+            Self::Admin => 3,
         }
     }
 }

@@ -9,6 +9,9 @@ use crate::message::Message;
 /// Longest configuration, in bytes.
 const CONFIGURATION_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Longest text of faults that the core reports.
+const REPORTED_FAULT_BYTES_MAX: usize = 60 * 1_024;
+
 /// A configuration as the supervisor read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Configuration {
@@ -77,11 +80,46 @@ pub enum Task {
         again_ms: u64,
     },
     /// The configuration to go on with.
-    Reload(Configuration),
+    Reload {
+        /// The report of how it went bears the same number.
+        number: u64,
+        /// Who wants it.
+        by: Asker,
+        /// What to go on with.
+        configuration: Configuration,
+    },
     /// The configuration could not be read for a reload.
-    ReloadFailed(String),
-    /// Stop, the second time at once. The name of the signal's number.
-    Stop(u8),
+    ReloadFailed {
+        /// The report bears the same number.
+        number: u64,
+        /// Who wanted it.
+        by: Asker,
+        /// Why not, for people.
+        cause: String,
+    },
+    /// Stop, the second time at once.
+    Stop(Asker),
+    /// An admin process is at the other end of the socket that comes with this message.
+    Admin {
+        /// The control socket, for people.
+        socket: String,
+    },
+    /// The admin process ended and will be started again.
+    AdminEnded {
+        /// How, for people.
+        cause: String,
+        /// After how many milliseconds it is started again.
+        again_ms: u64,
+    },
+}
+
+/// Who wants something of a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// Whoever sent this signal.
+    Signal(u8),
+    /// An operator on the control socket, by the number of the user.
+    Operator(u32),
 }
 
 impl Message for Task {
@@ -110,15 +148,31 @@ impl Message for Task {
                 put_text_cut(out, cause, FAULT_BYTES_MAX);
                 out.extend_from_slice(&again_ms.to_le_bytes());
             }
-            Self::Reload(configuration) => {
+            Self::Reload { number, by, configuration } => {
                 out.push(6);
+                out.extend_from_slice(&number.to_le_bytes());
+                put_asker(out, *by);
                 put_configuration(out, configuration);
             }
-            Self::ReloadFailed(cause) => {
+            Self::ReloadFailed { number, by, cause } => {
                 out.push(7);
+                out.extend_from_slice(&number.to_le_bytes());
+                put_asker(out, *by);
                 put_text_cut(out, cause, FAULT_BYTES_MAX);
             }
-            Self::Stop(signal) => out.extend_from_slice(&[8, *signal]),
+            Self::Stop(by) => {
+                out.push(8);
+                put_asker(out, *by);
+            }
+            Self::Admin { socket } => {
+                out.push(10);
+                put_text_cut(out, socket, FAULT_BYTES_MAX);
+            }
+            Self::AdminEnded { cause, again_ms } => {
+                out.push(11);
+                put_text_cut(out, cause, FAULT_BYTES_MAX);
+                out.extend_from_slice(&again_ms.to_le_bytes());
+            }
             Self::File { path, errno } => {
                 out.push(9);
                 put_path(out, path);
@@ -150,9 +204,19 @@ impl Message for Task {
             3 => Self::Keys { faults: cursor.text(FAULT_BYTES_MAX)? },
             4 => Self::Run,
             5 => Self::KeysEnded { cause: cursor.text(FAULT_BYTES_MAX)?, again_ms: cursor.u64()? },
-            6 => Self::Reload(configuration(&mut cursor)?),
-            7 => Self::ReloadFailed(cursor.text(FAULT_BYTES_MAX)?),
-            8 => Self::Stop(cursor.u8()?),
+            6 => Self::Reload {
+                number: cursor.u64()?,
+                by: asker(&mut cursor)?,
+                configuration: configuration(&mut cursor)?,
+            },
+            7 => Self::ReloadFailed {
+                number: cursor.u64()?,
+                by: asker(&mut cursor)?,
+                cause: cursor.text(FAULT_BYTES_MAX)?,
+            },
+            8 => Self::Stop(asker(&mut cursor)?),
+            10 => Self::Admin { socket: cursor.text(FAULT_BYTES_MAX)? },
+            11 => Self::AdminEnded { cause: cursor.text(FAULT_BYTES_MAX)?, again_ms: cursor.u64()? },
             9 => Self::File { path: cursor.path()?, errno: cursor.u16()? },
             20 => Self::Outward,
             21 => Self::OutwardEnded { cause: cursor.text(FAULT_BYTES_MAX)?, again_ms: cursor.u64()? },
@@ -160,6 +224,24 @@ impl Message for Task {
         };
         cursor.end()?;
         Ok(task)
+    }
+}
+
+fn put_asker(out: &mut Vec<u8>, asker: Asker) {
+    match asker {
+        Asker::Signal(signal) => out.extend_from_slice(&[0, signal]),
+        Asker::Operator(uid) => {
+            out.push(1);
+            out.extend_from_slice(&uid.to_le_bytes());
+        }
+    }
+}
+
+fn asker(cursor: &mut Cursor<'_>) -> Result<Asker, Malformed> {
+    match cursor.u8()? {
+        0 => cursor.u8().map(Asker::Signal),
+        1 => cursor.u32().map(Asker::Operator),
+        _ => Err(Malformed::Unknown),
     }
 }
 
@@ -178,28 +260,43 @@ fn configuration(cursor: &mut Cursor<'_>) -> Result<Configuration, Malformed> {
 }
 
 /// From the core to the supervisor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report {
     /// It serves.
     Ready,
     /// The key process does not answer and should be started anew.
     KeysSilent,
-    /// The configuration of the last reload is in force.
-    Reloaded,
+    /// A reload is over.
+    Reloaded {
+        /// Its number.
+        number: u64,
+        /// Why it was refused, for people; `None`: its configuration is in force.
+        fault: Option<String>,
+    },
+    /// The admin process speaks nonsense and should be started anew.
+    AdminSilent,
     /// The process that connects out does not answer and should be started anew.
     OutwardSilent,
 }
 
 impl Message for Report {
-    const BYTES_MAX: usize = 16;
+    const BYTES_MAX: usize = REPORTED_FAULT_BYTES_MAX + 32;
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.push(match self {
-            Self::Ready => 1,
-            Self::KeysSilent => 2,
-            Self::Reloaded => 3,
-            Self::OutwardSilent => 20,
-        });
+        match self {
+            Self::Ready => out.push(1),
+            Self::KeysSilent => out.push(2),
+            Self::Reloaded { number, fault } => {
+                out.push(3);
+                out.extend_from_slice(&number.to_le_bytes());
+                out.push(u8::from(fault.is_some()));
+                if let Some(fault) = fault {
+                    put_text_cut(out, fault, REPORTED_FAULT_BYTES_MAX);
+                }
+            }
+            Self::AdminSilent => out.push(4),
+            Self::OutwardSilent => out.push(20),
+        }
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
@@ -207,7 +304,15 @@ impl Message for Report {
         let report = match cursor.u8()? {
             1 => Self::Ready,
             2 => Self::KeysSilent,
-            3 => Self::Reloaded,
+            3 => Self::Reloaded {
+                number: cursor.u64()?,
+                fault: match cursor.u8()? {
+                    0 => None,
+                    1 => Some(cursor.text(REPORTED_FAULT_BYTES_MAX)?),
+                    _ => return Err(Malformed::Unknown),
+                },
+            },
+            4 => Self::AdminSilent,
             20 => Self::OutwardSilent,
             _ => return Err(Malformed::Unknown),
         };

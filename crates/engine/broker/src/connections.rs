@@ -43,6 +43,8 @@ pub struct Live {
     pub principal: Arc<Principal>,
     /// Protocol version.
     pub version: ProtocolVersion,
+    /// Since when it has its Session, in monotonic milliseconds.
+    pub since_ms: u64,
     /// When the last packet came, in monotonic milliseconds.
     pub seen_ms: u64,
     /// Silence allowed, in milliseconds.
@@ -91,6 +93,7 @@ impl Live {
             session,
             principal,
             version: request.version,
+            since_ms: now_ms,
             seen_ms: now_ms,
             silence_ms: request.keep_alive.silence_ms(),
             aliases: InboundAliases::default(),
@@ -154,6 +157,12 @@ impl Connections {
             Some((epoch, stage)) if *epoch == conn.epoch => Some(stage),
             _ => None,
         }
+    }
+
+    /// The same, to look at.
+    pub fn get(&self, conn: ConnId) -> Option<&Stage> {
+        let (epoch, stage) = self.slots.get(conn.slot as usize)?.as_ref()?;
+        (*epoch == conn.epoch).then_some(stage)
     }
 
     /// The connection, if it has a Session.

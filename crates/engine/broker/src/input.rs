@@ -106,6 +106,8 @@ pub enum CloseCause {
     Refused,
     /// Its rights or its credentials were taken back.
     Revoked,
+    /// An operator wanted it.
+    Administrative,
     /// The server is stopping.
     Shutdown,
     /// It went to another shard.

@@ -7,6 +7,7 @@
 //! the Gate → `route` → `deliver` → `sending` → `shape` → `output`.
 
 mod acks;
+mod administering;
 mod admit;
 mod broker;
 mod connecting;
@@ -40,6 +41,7 @@ mod subscribing;
 mod subscriptions;
 mod timers;
 
+pub use administering::ClientFacts;
 pub use broker::Broker;
 pub use core::{Settings, home};
 pub use counters::Counters;

@@ -62,6 +62,7 @@ pub(crate) fn disconnected(principal: &Principal, cause: CloseCause, fx: &mut im
         CloseCause::TakenOver => "another connection took the Session",
         CloseCause::Refused => "refused",
         CloseCause::Revoked => "its rights were taken back",
+        CloseCause::Administrative => "an operator disconnected it",
         CloseCause::Shutdown => "the server stops",
         CloseCause::HandedOver => "handed to another worker",
         CloseCause::NotKept => "the disk refuses what would have to be kept",

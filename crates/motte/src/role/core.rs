@@ -1,14 +1,18 @@
 //! The core: everything that a network reaches. It binds nothing, reads no configuration and no key file itself.
 
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use motte_event::life;
-use motte_roles::{Configuration, KeyClient, Link, OutwardClient, Place, Report, Role, Task};
-use motte_server::{Handle, Options, Sealed, SelfConfinement, Server};
-use signal_hook::consts::SIGINT;
+use motte_roles::{
+    AdminSays, Asker, Configuration, CoreAnswer, CoreReply, KeyClient, Link, LinkError, OutwardClient, Place,
+    Report, Role, Task,
+};
+use motte_server::{Control, Handle, Options, Sealed, SelfConfinement, Server};
+use signal_hook::consts::{SIGHUP, SIGINT};
 
 use crate::role::confine::confine;
 use crate::role::given::{Given, opener};
@@ -18,6 +22,9 @@ use crate::verb::serve::{meant, wait};
 
 /// Time for a clean stop without a supervisor.
 const ORPHAN: Duration = Duration::from_secs(60);
+
+/// Time for the admin process to take an answer.
+const ANSWER_TAKEN: Duration = Duration::from_secs(5);
 
 /// The configuration of the next reload, or why there is none.
 type Next = Arc<Mutex<Result<Configuration, String>>>;
@@ -50,7 +57,7 @@ pub(crate) fn run() -> Result<(), Fault> {
     let outward = outward.map(|socket| attach_outward(socket, &reports)).transpose()?;
     let next: Next = Arc::new(Mutex::new(Ok(configuration)));
     let files = Arc::new(Mutex::new(files));
-    let control = Control {
+    let obedience = Obedience {
         client: client.clone(),
         outward: outward.clone(),
         next: Arc::clone(&next),
@@ -58,10 +65,10 @@ pub(crate) fn run() -> Result<(), Fault> {
         serving: Arc::default(),
         reports: Arc::clone(&reports),
     };
-    let serving = Arc::clone(&control.serving);
+    let serving = Arc::clone(&obedience.serving);
     std::thread::Builder::new()
         .name("motte-control".into())
-        .spawn(move || control.obey(&link))
+        .spawn(move || obedience.obey(&link))
         .map_err(|error| orphan(&error))?;
     let options = Options {
         keys: client,
@@ -78,8 +85,8 @@ pub(crate) fn run() -> Result<(), Fault> {
     let server = Server::start(config, options).map_err(|error| Fault::new(error.to_string()))?;
     // They were read.
     files.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    serving.lock().unwrap_or_else(PoisonError::into_inner).begin(server.handle());
-    report(&reports, Report::Ready);
+    serving.lock().unwrap_or_else(PoisonError::into_inner).begin(server.handle(), server.control());
+    report(&reports, &Report::Ready);
     wait(server)
 }
 
@@ -104,43 +111,45 @@ fn receive(link: &Link) -> Result<Dowry, Fault> {
 
 fn attach(socket: UnixStream, reports: &Arc<Mutex<Link>>) -> Result<KeyClient, Fault> {
     let silent = Arc::clone(reports);
-    let client = KeyClient::new(Box::new(move || report(&silent, Report::KeysSilent)));
+    let client = KeyClient::new(Box::new(move || report(&silent, &Report::KeysSilent)));
     client.attach(socket).map_err(|error| Fault::new(format!("the key process: {error}")))?;
     Ok(client)
 }
 
 fn attach_outward(socket: UnixStream, reports: &Arc<Mutex<Link>>) -> Result<OutwardClient, Fault> {
     let silent = Arc::clone(reports);
-    let client = OutwardClient::new(Box::new(move || report(&silent, Report::OutwardSilent)));
+    let client = OutwardClient::new(Box::new(move || report(&silent, &Report::OutwardSilent)));
     client.attach(socket).map_err(|error| Fault::new(format!("the process that connects out: {error}")))?;
     Ok(client)
 }
 
 /// A supervisor that is gone ends this process anyway.
-fn report(reports: &Mutex<Link>, what: Report) {
-    let _ = reports.lock().unwrap_or_else(PoisonError::into_inner).send(&what);
+fn report(reports: &Mutex<Link>, what: &Report) {
+    let _ = reports.lock().unwrap_or_else(PoisonError::into_inner).send(what);
 }
 
 /// The server, once it runs, and what was asked of it before.
 #[derive(Default)]
 struct Serving {
     handle: Option<Handle>,
-    stop: Option<&'static str>,
+    control: Option<Control>,
+    stop: Option<String>,
     reload: bool,
 }
 
 impl Serving {
-    fn begin(&mut self, handle: Handle) {
+    fn begin(&mut self, handle: Handle, control: Control) {
         if self.reload {
             handle.reload_soon();
         }
-        if let Some(cause) = self.stop {
+        if let Some(cause) = self.stop.take() {
             handle.stop_because(cause);
         }
         self.handle = Some(handle);
+        self.control = Some(control);
     }
 
-    fn stop(&mut self, cause: &'static str) {
+    fn stop(&mut self, cause: String) {
         match &self.handle {
             Some(handle) => handle.stop_because(cause),
             // Asked twice before anything is served: nothing can be lost.
@@ -151,7 +160,7 @@ impl Serving {
 }
 
 /// What the supervisor says while the core serves.
-struct Control {
+struct Obedience {
     client: Option<KeyClient>,
     outward: Option<OutwardClient>,
     next: Next,
@@ -160,25 +169,40 @@ struct Control {
     reports: Arc<Mutex<Link>>,
 }
 
-impl Control {
+impl Obedience {
     fn obey(self, link: &Link) {
         let mut files = Given::default();
+        let mut admin: Option<UnixStream> = None;
         loop {
             match link.receive::<Task>() {
                 Ok((Task::Keys { faults }, Some(socket))) => self.keys(UnixStream::from(socket), &faults),
                 // Its socket was lost on the way, for want of descriptors: of no use to anybody.
-                Ok((Task::Keys { .. }, None)) => report(&self.reports, Report::KeysSilent),
+                Ok((Task::Keys { .. }, None)) => report(&self.reports, &Report::KeysSilent),
                 Ok((Task::KeysEnded { cause, again_ms }, _)) => self.tell(life::keys_ended(&cause, again_ms)),
                 Ok((Task::Outward, socket)) => self.outward(socket.map(UnixStream::from)),
                 Ok((Task::OutwardEnded { cause, again_ms }, _)) => {
                     self.tell(life::outward_ended(&cause, again_ms));
                 }
                 Ok((Task::File { path, errno }, descriptor)) => files.take(path, errno, descriptor),
-                Ok((Task::Reload(configuration), _)) => {
-                    self.reload(Ok(configuration), std::mem::take(&mut files));
+                Ok((Task::Admin { socket: name }, Some(socket))) => {
+                    // One at a time: the one before is gone, or of no use.
+                    let socket = UnixStream::from(socket);
+                    if let Some(former) = std::mem::replace(&mut admin, socket.try_clone().ok()) {
+                        let _ = former.shutdown(Shutdown::Both);
+                    }
+                    self.administer(Link::new(socket), name);
                 }
-                Ok((Task::ReloadFailed(cause), _)) => self.reload(Err(cause), Given::default()),
-                Ok((Task::Stop(signal), _)) => {
+                Ok((Task::Admin { .. }, None)) => report(&self.reports, &Report::AdminSilent),
+                Ok((Task::AdminEnded { cause, again_ms }, _)) => {
+                    self.tell(life::admin_ended(&cause, again_ms));
+                }
+                Ok((Task::Reload { number, by, configuration }, _)) => {
+                    self.reload((number, by), Ok(configuration), std::mem::take(&mut files));
+                }
+                Ok((Task::ReloadFailed { number, by, cause }, _)) => {
+                    self.reload((number, by), Err(cause), Given::default());
+                }
+                Ok((Task::Stop(by), _)) => {
                     // A reload under way may wait for keys, and the stop for the reload.
                     if let Some(client) = &self.client {
                         client.close();
@@ -186,11 +210,14 @@ impl Control {
                     if let Some(outward) = &self.outward {
                         outward.close();
                     }
-                    self.serving().stop(if i32::from(signal) == SIGINT { "SIGINT" } else { "SIGTERM" });
+                    if let Asker::Operator(uid) = by {
+                        self.tell(life::administered(u64::from(uid), "stop", "begun"));
+                    }
+                    self.serving().stop(named(by));
                 }
                 Ok((Task::Start(_) | Task::Listen(_) | Task::Run, _)) => {}
                 Err(_) => {
-                    self.serving().stop("the supervisor is gone");
+                    self.serving().stop("the supervisor is gone".to_owned());
                     std::thread::park_timeout(ORPHAN);
                     // Nobody is left who could end what does not end by itself.
                     std::process::exit(1);
@@ -215,7 +242,7 @@ impl Control {
         match socket.map(|socket| outward.attach(socket)) {
             Some(Ok(())) => self.tell(life::outward_ready()),
             // Gone again, or its socket was lost on the way: the supervisor sends the next.
-            Some(Err(_)) | None => report(&self.reports, Report::OutwardSilent),
+            Some(Err(_)) | None => report(&self.reports, &Report::OutwardSilent),
         }
     }
 
@@ -224,7 +251,7 @@ impl Control {
         match client.attach(socket) {
             Ok(()) => self.tell(life::keys_ready()),
             // Gone again, or never of use: the supervisor sends the next.
-            Err(_) => return report(&self.reports, Report::KeysSilent),
+            Err(_) => return report(&self.reports, &Report::KeysSilent),
         }
         if !faults.is_empty() {
             self.tell(life::keys_faulty(faults));
@@ -243,7 +270,7 @@ impl Control {
     }
 
     /// In a thread of its own: a reload may have to wait for the next key process, which comes by this way.
-    fn reload(&self, next: Result<Configuration, String>, files: Given) {
+    fn reload(&self, (number, by): (u64, Asker), next: Result<Configuration, String>, files: Given) {
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = next;
         let handle = {
@@ -254,14 +281,72 @@ impl Control {
         let Some(handle) = handle else { return };
         let (reports, files) = (Arc::clone(&self.reports), Arc::clone(&self.files));
         let spawned = std::thread::Builder::new().name("motte-reload".into()).spawn(move || {
-            if handle.reload().is_ok() {
-                report(&reports, Report::Reloaded);
+            let fault = handle.reload_by(named(by)).err().map(|error| error.to_string());
+            if let Asker::Operator(uid) = by {
+                let result = fault.as_deref().unwrap_or("in force");
+                handle.tell(life::administered(u64::from(uid), "reload", result));
             }
+            report(&reports, &Report::Reloaded { number, fault });
             // They were read, or are not wanted.
             files.lock().unwrap_or_else(PoisonError::into_inner).clear();
         });
         if spawned.is_err() {
-            self.tell(life::reload_refused("the system refuses a thread"));
+            let fault = "the system refuses a thread";
+            self.tell(life::reload_refused(fault));
+            report(&self.reports, &Report::Reloaded { number, fault: Some(fault.to_owned()) });
         }
+    }
+
+    /// Answers what the admin process passes on, in a thread of its own.
+    fn administer(&self, link: Link, socket: String) {
+        let control = self.serving().control.clone();
+        let Some(control) = control else { return report(&self.reports, &Report::AdminSilent) };
+        let (reports, handle) = (Arc::clone(&self.reports), self.serving().handle.clone());
+        let serve = move || {
+            let greeted = link.greet(Role::Core, Role::Admin);
+            if let (Ok(()), Some(handle)) = (&greeted, handle) {
+                handle.tell(life::admin_ready(&socket));
+            }
+            match greeted.and_then(|()| answer(&link, &control)) {
+                Ok(()) | Err(LinkError::Closed) => {}
+                Err(_) => report(&reports, &Report::AdminSilent),
+            }
+        };
+        if std::thread::Builder::new().name("motte-admin-link".into()).spawn(serve).is_err() {
+            report(&self.reports, &Report::AdminSilent);
+        }
+    }
+}
+
+/// One question after the other, until the admin process is gone.
+fn answer(link: &Link, control: &Control) -> Result<(), LinkError> {
+    loop {
+        match link.receive()? {
+            (AdminSays::Request { id, operator, request }, _) => {
+                let answer = control.answer(&operator, request);
+                let until = Instant::now() + ANSWER_TAKEN;
+                match link.send_by(&CoreReply { id, answer }, until) {
+                    Err(LinkError::TooLong(_)) => {
+                        let cause = "the answer is longer than an answer may be\n  remedy: ask for less";
+                        let answer = CoreAnswer::Refused { cause: cause.to_owned() };
+                        link.send_by(&CoreReply { id, answer }, until)?;
+                    }
+                    sent => sent?,
+                }
+            }
+            (AdminSays::TurnedAway { uid, cause }, _) => control.turned_away(uid, &cause),
+        }
+    }
+}
+
+/// Who asks, for the log.
+fn named(by: Asker) -> String {
+    match by {
+        Asker::Signal(signal) => match i32::from(signal) {
+            SIGINT => "SIGINT".to_owned(),
+            SIGHUP => "SIGHUP".to_owned(),
+            _ => "SIGTERM".to_owned(),
+        },
+        Asker::Operator(uid) => format!("an operator (user {uid})"),
     }
 }

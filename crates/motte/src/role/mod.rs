@@ -1,6 +1,9 @@
 //! The processes of a broker. The operator starts the supervisor; it starts the others from the same file, each with one
 //! end of a pair of sockets as its standard input.
 
+mod admin;
+mod administration;
+mod child;
 mod confine;
 mod core;
 mod egress;
@@ -32,6 +35,7 @@ pub(crate) fn run(args: &RoleArgs) -> Result<(), Fault> {
         RoleName::Core => core::run(),
         RoleName::Keyd => keyd::run(args),
         RoleName::Egress => egress::run(args),
+        RoleName::Admin => admin::run(args),
     }
 }
 

@@ -18,8 +18,9 @@ use motte_roles::{
 };
 use motte_seal::SecretString;
 
+use crate::role::child::{AGAIN_MAX, AGAIN_MIN, STEADY, how, start};
 use crate::role::seal::Sandbox;
-use crate::role::supervise::{AGAIN_MAX, AGAIN_MIN, STEADY, YOUNG, dead, how, start};
+use crate::role::supervise::{YOUNG, dead};
 use crate::verb::Fault;
 
 /// Time for its first words, and to take sources.
@@ -190,6 +191,8 @@ pub(crate) struct Outwards {
     /// Of the last reload, until it is in force.
     proposed: Option<OutwardOrder>,
     process: Option<Process>,
+    /// How often it was started again.
+    restarts: u32,
     again: Duration,
     again_at: Option<Instant>,
     stopping: Arc<AtomicBool>,
@@ -209,6 +212,7 @@ impl Outwards {
             order,
             proposed: None,
             process: None,
+            restarts: 0,
             again: AGAIN_MIN,
             again_at: None,
             stopping: Arc::clone(stopping),
@@ -317,6 +321,7 @@ impl Outwards {
         match self.begin() {
             Ok((socket, _)) => {
                 self.again_at = None;
+                self.restarts = self.restarts.saturating_add(1);
                 // A core that cannot be told is about to end, which is noticed elsewhere.
                 let _ = core.send_with(&Task::Outward, socket.as_fd());
             }
@@ -329,6 +334,11 @@ impl Outwards {
         let _ = core.send(&Task::OutwardEnded { cause: cause.to_owned(), again_ms });
         self.again_at = Some(Instant::now() + self.again);
         self.again = (self.again * 2).min(AGAIN_MAX);
+    }
+
+    /// Its number and how often it was started again.
+    pub(crate) fn process(&self) -> Option<(u32, u32)> {
+        self.process.as_ref().map(|process| (process.child.id(), self.restarts))
     }
 
     /// Ends it with the broker.

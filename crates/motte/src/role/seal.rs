@@ -104,6 +104,11 @@ pub(crate) fn egress(sandbox: &Sandbox, ports: Vec<u16>) -> Result<(), ConfineEr
     enforce(confinement, sandbox.report(Role::Egress).as_deref())
 }
 
+/// Leaves the admin process nothing but what it was given.
+pub(crate) fn admin(sandbox: &Sandbox) -> Result<(), ConfineError> {
+    enforce(sandbox.confinement(Role::Admin, &[]), sandbox.report(Role::Admin).as_deref())
+}
+
 /// Directories of key files, of their passphrases, and of systemd's credentials.
 fn of_sources(sources: &[Source]) -> Vec<PathBuf> {
     let files = sources.iter().flat_map(|source| {

@@ -2,28 +2,28 @@
 //! reads nothing that comes from a network.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use motte_config::Config;
+use motte_confine::Role as Confined;
 use motte_event::life;
 use motte_roles::{
-    AskPassphrase, Configuration, KEYS_MAX, Link, LinkError, Order, Outcome, Passphrases, Report, Role,
-    Source, Task,
+    AdminAsks, AskPassphrase, Asker, Configuration, KEYS_MAX, Passphrases, Report, Source, SupervisorAnswer,
+    SupervisorRequest, Task,
 };
-use motte_server::{Bound, Sockets};
+use motte_server::{Bound, ControlSocket, Sockets};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::role::administration::{self, Administration, Asked};
+use crate::role::child::{Again, Core, Keyd, how};
 use crate::role::given;
 use crate::role::outward::Outwards;
 use crate::role::seal::{self, Sandbox};
@@ -31,20 +31,10 @@ use crate::role::vault::VaultOrder;
 use crate::verb::Fault;
 use crate::verb::serve::meant;
 
-/// First wait before the key process is started again; each further one is twice as long.
-pub(crate) const AGAIN_MIN: Duration = Duration::from_millis(50);
-/// Longest such wait.
-pub(crate) const AGAIN_MAX: Duration = Duration::from_secs(5);
-/// After this long the next end counts as the first.
-pub(crate) const STEADY: Duration = Duration::from_secs(30);
 /// Until then what is said of the key process is about the one before it.
 pub(crate) const YOUNG: Duration = Duration::from_millis(500);
 /// Between the second request to stop at once and the end of a core that does not.
 const AT_ONCE: Duration = Duration::from_secs(3);
-/// Time for the core to take a message.
-const CORE_TAKES: Duration = Duration::from_secs(5);
-/// Time for key files to be read; opening one may take two seconds on purpose.
-const LOAD: Duration = Duration::from_secs(30);
 /// How often children are looked at even if no signal tells of them.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -62,9 +52,10 @@ pub(crate) struct Plan {
 }
 
 /// What the supervisor hears of.
-enum Heard {
+pub(super) enum Heard {
     Signal(i32),
     Core(Report),
+    Admin(Asked),
 }
 
 /// Brings a broker up and stays until it ends.
@@ -75,10 +66,11 @@ pub(crate) fn run(plan: Plan) -> Result<(), Fault> {
     // Told once here, and not by each process that would end of it.
     motte_server::check_sandbox(&config).map_err(|error| Fault::new(error.to_string()))?;
     let sandbox = Sandbox::of(&config);
-    let sockets = Sockets::bind(&config).map_err(|error| Fault::new(error.to_string()))?;
+    let mut sockets = Sockets::bind(&config).map_err(|error| Fault::new(error.to_string()))?;
     let mut passphrases = Passphrases::new(Some(ask));
     let sources = sources(&config, &mut passphrases).map_err(Fault::new)?;
     motte_server::make_state_dir(&config).map_err(|error| Fault::new(error.to_string()))?;
+    let control = control_socket(&config, &mut sockets)?;
     let vault = VaultOrder::of(&config, &mut passphrases)?;
     // A token's library has to be reached, whatever the token's key is for.
     let reached: Vec<Source> =
@@ -103,6 +95,7 @@ pub(crate) fn run(plan: Plan) -> Result<(), Fault> {
     }
     let (outwards, outward) = Outwards::start(&config, &sandbox, &stopping)?;
     let roles = (socket.as_ref(), outward.as_ref());
+    let administration = control.map(|control| Administration::new(control, heard.clone()));
     let core = Core::start((&configuration, &config), &sockets, roles, &sandbox, heard)?;
     let addresses = sockets.addresses().to_vec();
     // From here on they are the core's alone, so that what it closes is closed.
@@ -119,8 +112,9 @@ pub(crate) fn run(plan: Plan) -> Result<(), Fault> {
         core,
         keyd,
         outwards,
-        again: AGAIN_MIN,
-        again_at: None,
+        again: Again::running(),
+        administration,
+        reloads: 0,
         stopping,
         stops: 0,
         kill_at: None,
@@ -128,6 +122,15 @@ pub(crate) fn run(plan: Plan) -> Result<(), Fault> {
         addresses,
     };
     supervisor.stay(&hearing)
+}
+
+/// The control socket, if there is to be one.
+fn control_socket(config: &Config, sockets: &mut Sockets) -> Result<Option<ControlSocket>, Fault> {
+    let bound = ControlSocket::bind(config, sockets).map_err(|error| Fault::new(error.to_string()))?;
+    Ok(bound.unwrap_or_else(|event| {
+        motte_server::write_events(config.log_format, &[event]);
+        None
+    }))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "as map_err gives it")]
@@ -176,154 +179,6 @@ fn sources(config: &Config, passphrases: &mut Passphrases) -> Result<Vec<Source>
     Ok(sources)
 }
 
-/// Starts a role with one end of a pair of sockets as its standard input; gives the other.
-pub(crate) fn start(role: &str, sandbox: &Sandbox) -> io::Result<(Child, Link)> {
-    let (here, there) = UnixStream::pair()?;
-    let child = Command::new("/proc/self/exe")
-        .arg0(format!("motte-{role}"))
-        .args(["role", role, "--sandbox", sandbox.mode.name()])
-        .args(sandbox.audit.then_some("--audit"))
-        .args(sandbox.state.iter().flat_map(|state| [OsStr::new("--state"), state.as_os_str()]))
-        .stdin(Stdio::from(OwnedFd::from(there)))
-        // Ctrl-C at a terminal goes to a group; the supervisor alone is to hear it.
-        .process_group(0)
-        .env_remove_for(role)
-        .spawn()?;
-    Ok((child, Link::new(here)))
-}
-
-/// Which part of the environment a role does without.
-trait Environment {
-    fn env_remove_for(&mut self, role: &str) -> &mut Self;
-}
-
-impl Environment for Command {
-    fn env_remove_for(&mut self, role: &str) -> &mut Self {
-        for variable in motte_server::ACTIVATION {
-            self.env_remove(variable);
-        }
-        // Credentials are for the process that keeps the keys.
-        if role == "keyd" { self } else { self.env_remove("CREDENTIALS_DIRECTORY") }
-    }
-}
-
-/// The key process, as its parent has it.
-struct Keyd {
-    child: Child,
-    link: Link,
-    since: Instant,
-}
-
-impl Keyd {
-    /// Starts it and has it read these files. Gives the core's end of its socket, and what is wrong with files.
-    fn start(
-        sources: &[Source],
-        vault: Option<&VaultOrder>,
-        sandbox: &Sandbox,
-        stopping: &AtomicBool,
-    ) -> Result<(Self, UnixStream, String), LinkError> {
-        let (child, link) = start("keyd", sandbox)?;
-        let mut keyd = Self { child, link, since: Instant::now() };
-        match keyd.prepare(sources, vault, stopping) {
-            Ok((core, faults)) => Ok((keyd, core, faults)),
-            Err(error) => {
-                keyd.end();
-                Err(error)
-            }
-        }
-    }
-
-    fn prepare(
-        &self,
-        sources: &[Source],
-        vault: Option<&VaultOrder>,
-        stopping: &AtomicBool,
-    ) -> Result<(UnixStream, String), LinkError> {
-        self.wait(stopping)?;
-        self.link.greet(Role::Supervisor, Role::Keyd)?;
-        if let Some(vault) = vault {
-            self.link.send(&vault.order())?;
-        }
-        let faults = self.load(sources, stopping)?;
-        let (core, own) = UnixStream::pair()?;
-        self.link.send_with(&Order::Serve, own.as_fd())?;
-        Ok((core, faults))
-    }
-
-    /// Waits for what it says next, but not when the broker is to stop.
-    fn wait(&self, stopping: &AtomicBool) -> Result<(), LinkError> {
-        self.link.wait(Instant::now() + LOAD, &|| !stopping.load(Ordering::Relaxed))
-    }
-
-    fn load(&self, sources: &[Source], stopping: &AtomicBool) -> Result<String, LinkError> {
-        self.link.send(&Order::Load { sources: sources.to_vec() })?;
-        self.wait(stopping)?;
-        let (Outcome::Loaded { faults, .. }, _) = self.link.receive()?;
-        Ok(faults)
-    }
-
-    /// Ends it, if it has not ended.
-    fn end(&mut self) {
-        // By its own process id only, which nobody else has before it was waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The core, as its parent has it.
-struct Core {
-    child: Child,
-    link: Link,
-}
-
-impl Core {
-    fn start(
-        (configuration, config): (&Configuration, &Config),
-        sockets: &Sockets,
-        (keys, outward): (Option<&UnixStream>, Option<&UnixStream>),
-        sandbox: &Sandbox,
-        heard: SyncSender<Heard>,
-    ) -> Result<Self, Fault> {
-        let (mut child, link) = start("core", sandbox).map_err(|error| dead("core", &error))?;
-        let prepare = || -> Result<(), LinkError> {
-            link.greet(Role::Supervisor, Role::Core)?;
-            link.socket().set_write_timeout(Some(CORE_TAKES))?;
-            link.send(&Task::Start(configuration.clone()))?;
-            given::send(config, &link)?;
-            for (place, descriptor) in sockets.descriptors() {
-                link.send_with(&Task::Listen(place), descriptor)?;
-            }
-            if let Some(keys) = keys {
-                link.send_with(&Task::Keys { faults: String::new() }, keys.as_fd())?;
-            }
-            if let Some(outward) = outward {
-                link.send_with(&Task::Outward, outward.as_fd())?;
-            }
-            link.send(&Task::Run)?;
-            let reports = link.another()?;
-            std::thread::Builder::new().name("motte-reports".into()).spawn(move || {
-                while let Ok((report, _)) = reports.receive() {
-                    if heard.send(Heard::Core(report)).is_err() {
-                        return;
-                    }
-                }
-            })?;
-            Ok(())
-        };
-        if let Err(error) = prepare() {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(dead("core", &error));
-        }
-        Ok(Self { child, link })
-    }
-
-    /// A core that cannot be told anything is about to end, which is heard elsewhere.
-    fn say(&self, task: &Task) {
-        let _ = self.link.send(task);
-    }
-}
-
 struct Supervisor {
     read: Box<dyn FnMut() -> Result<Configuration, Fault>>,
     passphrases: Passphrases,
@@ -340,8 +195,11 @@ struct Supervisor {
     core: Core,
     keyd: Option<Keyd>,
     outwards: Outwards,
-    again: Duration,
-    again_at: Option<Instant>,
+    again: Again,
+    /// The control socket, if there is one.
+    administration: Option<Administration>,
+    /// Reloads so far.
+    reloads: u64,
     /// A signal to stop came.
     stopping: Arc<AtomicBool>,
     /// Signals to stop so far.
@@ -356,18 +214,17 @@ impl Supervisor {
     fn stay(mut self, hearing: &Receiver<Heard>) -> Result<(), Fault> {
         loop {
             let now = Instant::now();
-            let due = self.again_at.into_iter().chain(self.outwards.due()).min();
+            let admin = self.administration.as_ref().filter(|_| self.ready.is_none());
+            let admin = admin.and_then(Administration::due);
+            let due = self.again.at.into_iter().chain(self.outwards.due()).chain(admin).min();
             let wait = due.map_or(LOOK, |at| at.saturating_duration_since(now).min(LOOK));
             match hearing.recv_timeout(wait) {
-                Ok(Heard::Signal(SIGHUP)) => self.reload(),
-                Ok(Heard::Signal(signal @ (SIGTERM | SIGINT))) => {
-                    self.core.say(&Task::Stop(u8::try_from(signal).unwrap_or_default()));
-                    self.stops += 1;
-                    if self.stops == 2 {
-                        self.kill_at = Some(Instant::now() + AT_ONCE);
-                    }
+                Ok(Heard::Signal(signal @ SIGHUP)) => {
+                    self.reload(by_signal(signal));
                 }
+                Ok(Heard::Signal(signal @ (SIGTERM | SIGINT))) => self.stop(by_signal(signal)),
                 Ok(Heard::Core(report)) => self.hear(report),
+                Ok(Heard::Admin(asked)) => self.asked(asked),
                 // A child ended, or it is time to look.
                 Ok(Heard::Signal(_)) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
@@ -376,6 +233,9 @@ impl Supervisor {
                     keyd.end();
                 }
                 self.outwards.end();
+                if let Some(mut administration) = self.administration.take() {
+                    administration.end();
+                }
                 return ended(status);
             }
             if self.kill_at.is_some_and(|at| at <= Instant::now()) {
@@ -384,7 +244,60 @@ impl Supervisor {
             }
             self.look_after_keys();
             self.outwards.look_after(&self.core.link);
+            // Before the core serves it has nothing to say to operators.
+            if let Some(administration) = self.administration.as_mut().filter(|_| self.ready.is_none()) {
+                administration.look(&self.core, &self.sandbox, &self.stopping);
+            }
         }
+    }
+
+    /// Asks the core to stop, a second time at once.
+    fn stop(&mut self, by: Asker) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.core.say(&Task::Stop(by));
+        self.stops += 1;
+        if self.stops == 2 {
+            self.kill_at = Some(Instant::now() + AT_ONCE);
+        }
+    }
+
+    /// What an operator asks of the supervisor.
+    fn asked(&mut self, asked: Asked) {
+        let Some(administration) = &mut self.administration else { return };
+        let Some(AdminAsks::Request { id, operator, request }) = administration.present(asked) else {
+            return;
+        };
+        let answer = match request {
+            SupervisorRequest::Processes => SupervisorAnswer::Processes { processes: self.processes() },
+            SupervisorRequest::Reload => {
+                if !administration.await_reload(id, self.reloads + 1) {
+                    let cause = "too many reloads are waited for\n  remedy: try again in a moment".to_owned();
+                    return administration.reply(id, SupervisorAnswer::Refused { cause });
+                }
+                // The answer is what the core reports.
+                return self.reload(Asker::Operator(operator.uid));
+            }
+            SupervisorRequest::Stop => {
+                // Asked again it still is a clean stop; only a signal makes it one at once.
+                if self.stops == 0 {
+                    self.stop(Asker::Operator(operator.uid));
+                }
+                SupervisorAnswer::Stopping
+            }
+        };
+        if let Some(administration) = &mut self.administration {
+            administration.reply(id, answer);
+        }
+    }
+
+    fn processes(&self) -> motte_roles::Processes {
+        let mut all = vec![(Confined::Supervisor, std::process::id(), 0)];
+        all.push((Confined::Core, self.core.child.id(), 0));
+        all.extend(self.keyd.as_ref().map(|keyd| (Confined::Keyd, keyd.child.id(), self.again.times)));
+        all.extend(self.outwards.process().map(|(pid, restarts)| (Confined::Egress, pid, restarts)));
+        let admin = self.administration.as_ref().and_then(Administration::process);
+        all.extend(admin.map(|(pid, restarts)| (Confined::Admin, pid, restarts)));
+        administration::processes(&all, &self.sandbox)
     }
 
     fn hear(&mut self, report: Report) {
@@ -397,10 +310,20 @@ impl Supervisor {
                 }
             }
             Report::OutwardSilent => self.outwards.silent(),
-            Report::Reloaded => {
-                self.outwards.in_force();
-                if !self.proposed.is_empty() {
-                    self.sources = std::mem::take(&mut self.proposed);
+            Report::Reloaded { number, fault } => {
+                if fault.is_none() {
+                    self.outwards.in_force();
+                    if !self.proposed.is_empty() {
+                        self.sources = std::mem::take(&mut self.proposed);
+                    }
+                }
+                if let Some(administration) = &mut self.administration {
+                    administration.reloaded(number, fault.as_deref());
+                }
+            }
+            Report::AdminSilent => {
+                if let Some(administration) = &mut self.administration {
+                    administration.kill();
                 }
             }
             Report::KeysSilent => {
@@ -413,20 +336,23 @@ impl Supervisor {
         }
     }
 
-    fn reload(&mut self) {
+    fn reload(&mut self, by: Asker) {
+        self.reloads += 1;
+        let number = self.reloads;
+        let failed = |cause: String| Task::ReloadFailed { number, by, cause };
         let configuration = match (self.read)() {
             Ok(configuration) => configuration,
-            Err(fault) => return self.core.say(&Task::ReloadFailed(fault.to_string())),
+            Err(fault) => return self.core.say(&failed(fault.to_string())),
         };
         // A configuration with a fault is refused by the core, which says so.
         if let Ok(config) = meant(&configuration) {
             let reaches = self.open.as_ref().map_or(Ok(()), |open| motte_server::reaches(open, &config));
             if let Err(fault) = reaches {
-                return self.core.say(&Task::ReloadFailed(fault.to_string()));
+                return self.core.say(&failed(fault.to_string()));
             }
             match sources(&config, &mut self.passphrases) {
                 Ok(sources) => self.proposed = sources,
-                Err(fault) => return self.core.say(&Task::ReloadFailed(fault)),
+                Err(fault) => return self.core.say(&failed(fault)),
             }
             if let Some(keyd) = &mut self.keyd
                 && keyd.load(&self.proposed, &self.stopping).is_err()
@@ -435,12 +361,12 @@ impl Supervisor {
                 let _ = keyd.child.kill();
             }
             if let Err(fault) = self.outwards.propose(&config) {
-                return self.core.say(&Task::ReloadFailed(fault));
+                return self.core.say(&failed(fault));
             }
             // A core that cannot be told is about to end, which is noticed next.
             let _ = given::send(&config, &self.core.link);
         }
-        self.core.say(&Task::Reload(configuration));
+        self.core.say(&Task::Reload { number, by, configuration });
     }
 
     /// Notices the end of the key process, and starts it again when it is time.
@@ -450,13 +376,10 @@ impl Supervisor {
         }
         if let Some(keyd) = &mut self.keyd {
             let Ok(Some(status)) = keyd.child.try_wait() else { return };
-            if keyd.since.elapsed() >= STEADY {
-                self.again = AGAIN_MIN;
-            }
             self.keyd = None;
             self.keys_ended(&how(status));
         }
-        if self.again_at.is_none_or(|at| Instant::now() < at) {
+        if !self.again.is_due() {
             return;
         }
         // Those of a reload that is not in force, and those that are.
@@ -467,7 +390,7 @@ impl Supervisor {
         match Keyd::start(&all, self.vault.as_ref(), &self.sandbox, &self.stopping) {
             Ok((keyd, core, faults)) => {
                 self.keyd = Some(keyd);
-                self.again_at = None;
+                self.again.started();
                 // A core that cannot be told is about to end, which is noticed next.
                 let _ = self.core.link.send_with(&Task::Keys { faults }, core.as_fd());
             }
@@ -476,19 +399,13 @@ impl Supervisor {
     }
 
     fn keys_ended(&mut self, cause: &str) {
-        let again_ms = u64::try_from(self.again.as_millis()).unwrap_or(u64::MAX);
+        let again_ms = self.again.ended();
         self.core.say(&Task::KeysEnded { cause: cause.to_owned(), again_ms });
-        self.again_at = Some(Instant::now() + self.again);
-        self.again = (self.again * 2).min(AGAIN_MAX);
     }
 }
 
-pub(crate) fn how(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("it ended with code {code}"),
-        (None, Some(signal)) => format!("signal {signal} ended it"),
-        (None, None) => "it ended".to_owned(),
-    }
+fn by_signal(signal: i32) -> Asker {
+    Asker::Signal(u8::try_from(signal).unwrap_or_default())
 }
 
 /// The end of the core is the end of the broker; the core has said why, unless it could not.

@@ -21,7 +21,7 @@ pub(crate) fn run(args: &HardenArgs) -> Result<(), Fault> {
 }
 
 fn status(state: &Path, pid: Option<u32>, json: bool) -> Result<(), Fault> {
-    let told: Vec<InForce> = [Role::Supervisor, Role::Core, Role::Keyd, Role::Egress]
+    let told: Vec<InForce> = [Role::Supervisor, Role::Core, Role::Keyd, Role::Egress, Role::Admin]
         .into_iter()
         .filter_map(|role| {
             // `motte up` keeps its store below the state directory that it is called with.

@@ -4,6 +4,7 @@ mod acl;
 mod bench;
 mod check;
 pub(crate) mod connecting;
+mod control;
 mod dev;
 mod device;
 mod explain;
@@ -65,6 +66,10 @@ pub(crate) fn run(verb: Verb) -> Result<ExitCode, Fault> {
         Verb::Serve(args) => serve::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Dev(args) => dev::run(&args),
+        Verb::Status(args) => control::status::run(&args),
+        Verb::Reload(args) => control::reload::run(&args),
+        Verb::Stop(args) => control::stop::run(&args),
+        Verb::Clients(args) => control::clients::run(&args),
         Verb::Pub(args) => publish::run(&args),
         Verb::Sub(args) => subscribe::run(&args),
         Verb::Bench(args) => bench::run(&args),

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use motte_config::{
-    AuthMethod, Certificate, ClientCertificates, Config, Endpoint, Kind, Listener, ListenerTls, LogFormat,
-    StaleList, TlsVersion,
+    AuthMethod, CONTROL_SOCKET, Certificate, ClientCertificates, Config, Endpoint, Kind, Listener,
+    ListenerTls, LogFormat, StaleList, TlsVersion,
 };
 use motte_roles::Configuration;
 use motte_server::Bound;
@@ -47,6 +47,8 @@ fn config(args: &UpArgs, state: &State) -> Config {
         ..Config::default()
     };
     config.sandbox.mode = args.sandbox;
+    // Beside the store, which is all that the core can write to.
+    config.control.socket = Some(state.path(CONTROL_SOCKET));
     if args.json {
         config.log_format = LogFormat::Json;
     }

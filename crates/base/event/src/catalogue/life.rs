@@ -70,4 +70,19 @@ events! { "life":
     revocation_list_missing "MOTTE-L-0044" Error (listener: &str = "listener", url: &str = "where the list is to come from")
         "There is no revocation list from this address so far. With crl_stale = \"refuse\" client certificates whose status no other list tells are refused."
         "See life.revocation_list_unfetched for the cause. The list is put in force when it comes.";
+    administered "MOTTE-L-0019" Notice (uid: u64 = "user of the operator, by its number", act: &str = "what was asked", result: &str = "what came of it")
+        "An operator did something on the control socket."
+        "Nothing, if you know who it was.";
+    operator_refused "MOTTE-L-0020" Warning (uid: u64 = "user that asked, by its number", cause: &str = "why it may not")
+        "Somebody of this machine reached the control socket who may not ask anything there, and was turned away."
+        "See who runs as this user. To admit operators, write control.group; to keep others away, put the socket into a directory that they cannot enter.";
+    admin_ended "MOTTE-L-0021" Error (cause: &str = "how it ended", again_ms: u64 = "milliseconds until it is started again")
+        "The admin process ended and is started again. Until then operators wait; clients are not touched."
+        "Nothing, if it happens once. Again and again is a defect of motte or of its surroundings, such as too little memory: see how it ended.";
+    admin_ready "MOTTE-L-0022" Notice (socket: &str = "the control socket")
+        "The admin process runs: operators can ask on the control socket."
+        "Nothing.";
+    control_unavailable "MOTTE-L-0023" Warning (socket: &str = "where it would be", cause: &str = "what the system says")
+        "The control socket cannot be made where it is by default. The broker runs without; signals still work."
+        "Name a socket in a directory where this user may make one: [control] socket = \"/run/motte/control.sock\". Or write [control] enabled = false.";
 }

@@ -43,6 +43,18 @@ fn each_fault_is_named_with_its_place_and_remedy() {
     let tcp = "kind = \"tcp\"\nbind = [\"127.0.0.1:1883\"]";
     let cases: &[(String, &[&str])] = &[
         ("workerz = 3".into(), &["motte.toml:1:1: unknown field `workerz`", "did you mean `workers`?"]),
+        (
+            "[control]\ngroup = \"ops\"".into(),
+            &["motte.toml:2:9: the group cannot enter the state directory", "name a socket"],
+        ),
+        (
+            format!("[control]\nsocket = \"/{}\"", "x".repeat(107)),
+            &["motte.toml:2:10: a path of 108 bytes can be no socket", "/run/motte/control.sock"],
+        ),
+        (
+            "[roles]\nkeys = \"inside\"\n[control]\nsocket = \"/run/s\"".into(),
+            &["motte.toml:4:10: roles.keys = \"inside\" makes one process", "write keys = \"process\""],
+        ),
         ("workers = \"x\"".into(), &["motte.toml:1:11: invalid type"]),
         (
             format!("[policy]\nrecord = true\n{}", listener(tcp)),

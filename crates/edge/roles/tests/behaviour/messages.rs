@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use motte_config::Purpose;
 use motte_roles::{
-    Answer, Ask, Configuration, Header, Hello, KeyEntry, KeyId, Link, LinkError, Malformed, MasterKey,
+    Answer, Ask, Asker, Configuration, Header, Hello, KeyEntry, KeyId, Link, LinkError, Malformed, MasterKey,
     Message, Order, Outcome, OutwardOrder, OutwardOutcome, OutwardSource, Passphrase, Place, PublicKey,
     Refusal, Report, Request, Role, SIGNED_BYTES_MAX, SetId, Source, SourceFacts, Task, Told, Unanswered,
-    VaultKind, VaultSource,
+    VERSION, VaultKind, VaultSource,
 };
 use motte_seal::envelope::DataKey;
 use motte_seal::keyring::{KeyEncryptionKey, SLOTS_MAX, Slot};
@@ -121,6 +121,10 @@ fn source() -> impl Strategy<Value = Source> {
     (path(), passphrase()).prop_map(|(path, passphrase)| Source { path, passphrase })
 }
 
+fn asker() -> impl Strategy<Value = Asker> {
+    prop_oneof![any::<u8>().prop_map(Asker::Signal), any::<u32>().prop_map(Asker::Operator)]
+}
+
 fn task() -> impl Strategy<Value = Task> {
     let configuration =
         (".{0,200}", ".{0,20}", path()).prop_map(|(text, file, base)| Configuration { text, file, base });
@@ -136,9 +140,19 @@ fn task() -> impl Strategy<Value = Task> {
         ".{0,90}".prop_map(|faults| Task::Keys { faults }),
         Just(Task::Run),
         (".{0,90}", any::<u64>()).prop_map(|(cause, again_ms)| Task::KeysEnded { cause, again_ms }),
-        configuration.prop_map(Task::Reload),
-        ".{0,90}".prop_map(Task::ReloadFailed),
-        any::<u8>().prop_map(Task::Stop),
+        (any::<u64>(), asker(), configuration).prop_map(|(number, by, configuration)| Task::Reload {
+            number,
+            by,
+            configuration
+        }),
+        (any::<u64>(), asker(), ".{0,90}").prop_map(|(number, by, cause)| Task::ReloadFailed {
+            number,
+            by,
+            cause
+        }),
+        asker().prop_map(Task::Stop),
+        ".{0,90}".prop_map(|socket| Task::Admin { socket }),
+        (".{0,90}", any::<u64>()).prop_map(|(cause, again_ms)| Task::AdminEnded { cause, again_ms }),
     ]
 }
 
@@ -182,7 +196,7 @@ fn told() -> impl Strategy<Value = Told> {
 }
 
 /// The same comes back; cut short, or with more behind it, nothing does.
-fn survives<M: Message + PartialEq + std::fmt::Debug>(message: &M) {
+pub fn survives<M: Message + PartialEq + std::fmt::Debug>(message: &M) {
     let mut bytes = Vec::new();
     message.encode(&mut bytes);
     assert!(bytes.len() <= M::BYTES_MAX);
@@ -196,18 +210,20 @@ proptest! {
     #[test]
     fn every_message_survives_its_way(
         request in request(), answer in answer(), sources in proptest::collection::vec(source(), 0..4), task in task(), order in vault_order(),
-        good in any::<u16>(), faults in ".{0,90}"
+        good in any::<u16>(), again in any::<u64>(), faults in ".{0,90}"
     ) {
         survives(&request);
         survives(&answer);
         survives(&Order::Load { sources });
         survives(&Order::Serve);
         survives(&order);
-        survives(&Outcome::Loaded { good, faults });
+        survives(&Outcome::Loaded { good, faults: faults.clone() });
         survives(&task);
         survives(&Report::Ready);
         survives(&Report::KeysSilent);
-        survives(&Report::Reloaded);
+        survives(&Report::AdminSilent);
+        survives(&Report::Reloaded { number: again, fault: None });
+        survives(&Report::Reloaded { number: again, fault: Some(faults.clone()) });
         survives(&Report::OutwardSilent);
         survives(&Hello { version: good, role: Role::Keyd });
         survives(&Hello { version: good, role: Role::Egress });
@@ -227,7 +243,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 0_u8..9) {
+    fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 0_u8..13) {
         let mut bytes = bytes;
         if let Some(first) = bytes.first_mut() {
             *first = kind;
@@ -267,9 +283,9 @@ fn a_frame_above_its_bound_is_refused_before_it_is_read() {
 fn a_stranger_is_not_spoken_with() {
     let (here, there) = UnixStream::pair().unwrap();
     let (here, there) = (Link::new(here), Link::new(there));
-    there.send(&Hello { version: 1, role: Role::Core }).unwrap();
+    there.send(&Hello { version: VERSION, role: Role::Core }).unwrap();
     assert!(matches!(here.greet(Role::Keyd, Role::Supervisor), Err(LinkError::Stranger { .. })));
-    there.send(&Hello { version: 2, role: Role::Supervisor }).unwrap();
+    there.send(&Hello { version: VERSION + 1, role: Role::Supervisor }).unwrap();
     assert!(matches!(here.greet(Role::Keyd, Role::Supervisor), Err(LinkError::Stranger { .. })));
     there.send(&Report::Ready).unwrap();
     assert!(matches!(here.greet(Role::Keyd, Role::Supervisor), Err(LinkError::Malformed(_))));

@@ -1,0 +1,95 @@
+//! The control socket: where operators ask a running broker, and who may.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::error::Faults;
+use crate::meant::KeyPlace;
+
+/// Longest path of a Unix socket that the system takes, in bytes.
+const SOCKET_BYTES_MAX: usize = 107;
+/// The name of the socket in a directory.
+pub const CONTROL_SOCKET: &str = "control.sock";
+
+/// `[control]` as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ControlWritten {
+    enabled: Option<bool>,
+    socket: Option<Spanned<PathBuf>>,
+    group: Option<Spanned<String>>,
+}
+
+/// The control socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// There is one.
+    pub enabled: bool,
+    /// Where; `None`: `control.sock` in the state directory, and none where there is no state directory.
+    pub socket: Option<PathBuf>,
+    /// A group whose members may ask, beside root and the user of the broker.
+    pub group: Option<String>,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { enabled: true, socket: None, group: None }
+    }
+}
+
+impl Control {
+    pub(crate) fn from_written(written: &ControlWritten, keys: KeyPlace, faults: &mut Faults<'_>) -> Self {
+        if let Some(socket) = &written.socket {
+            let length = socket.get_ref().as_os_str().len();
+            if length == 0 || length > SOCKET_BYTES_MAX {
+                let what = format!("a path of {length} bytes can be no socket");
+                faults.add(
+                    socket.span().start,
+                    what,
+                    "write a path of at most 107 bytes, such as /run/motte/control.sock",
+                );
+            }
+        }
+        if let (Some(socket), KeyPlace::Inside) = (&written.socket, keys) {
+            let what = "roles.keys = \"inside\" makes one process, which has no control socket";
+            faults.add(socket.span().start, what, "write keys = \"process\", or leave this line out");
+        }
+        if let (Some(group), None) = (&written.group, &written.socket) {
+            let what = "the group cannot enter the state directory, where the socket would be";
+            let remedy =
+                "name a socket in a directory that the group may enter, such as /run/motte/control.sock";
+            faults.add(group.span().start, what, remedy);
+        }
+        Self {
+            enabled: written.enabled.unwrap_or(true),
+            socket: written.socket.as_ref().map(|socket| socket.get_ref().clone()),
+            group: written.group.as_ref().map(|group| group.get_ref().clone()),
+        }
+    }
+
+    pub(crate) fn to_toml(&self) -> String {
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let mut out = format!("\n[control]\nenabled = {}", self.enabled);
+        if let Some(socket) = &self.socket {
+            out.push_str(&format!("\nsocket = {}", quoted(&socket.display().to_string())));
+        }
+        if let Some(group) = &self.group {
+            out.push_str(&format!("\ngroup = {}", quoted(group)));
+        }
+        out
+    }
+}
+
+impl crate::meant::Config {
+    /// Where the control socket is; `None`: there is none, nor is there one where everything is in one process.
+    pub fn control_socket(&self) -> Option<PathBuf> {
+        let in_state = || self.state_dir.as_ref().map(|state| state.join(CONTROL_SOCKET));
+        self.control
+            .socket
+            .clone()
+            .or_else(in_state)
+            .filter(|_| self.control.enabled && self.keys == KeyPlace::Process)
+    }
+}

@@ -1,0 +1,106 @@
+//! What is said on the control socket and behind it, each behind the number of its direction.
+
+use motte_roles::{
+    AdminAsks, AdminOrder, AdminSays, Admitted, CertificateStatus, ClientDetail, ClientPage, ClientSummary,
+    ControlAnswer, ControlRefusal, ControlRequest, CoreAnswer, CoreReply, CoreRequest, Greeting,
+    ListenerStatus, Operator, PolicyStatus, ProcessStatus, Processes, ReloadStatus, Status, SupervisorAnswer,
+    SupervisorRequest,
+};
+
+use super::Input;
+use super::roles::written;
+
+fn client() -> ClientSummary {
+    ClientSummary {
+        client_id: "device-1".to_owned(),
+        identity: "device-1".to_owned(),
+        connected: true,
+        listener: "tls".to_owned(),
+        address: "192.0.2.1".to_owned(),
+        since_unix_ms: 7,
+        subscriptions: 1,
+        queued: 2,
+    }
+}
+
+fn status() -> Status {
+    Status {
+        version: "0.1.0".to_owned(),
+        uptime_s: 1,
+        workers: 2,
+        connections: 3,
+        sessions: 4,
+        subscriptions: 5,
+        retained_messages: 6,
+        retained_bytes: 7,
+        memory_used_bytes: 8,
+        memory_max_bytes: 9,
+        backlog_bytes: 10,
+        received: 11,
+        sent: 12,
+        queued: 13,
+        dropped: 14,
+        denied: 15,
+        received_per_ks: 16,
+        sent_per_ks: 17,
+        listeners: vec![ListenerStatus {
+            name: "tls".to_owned(),
+            kind: "tls".to_owned(),
+            addresses: vec!["127.0.0.1:8883".to_owned()],
+            connections: 1,
+        }],
+        policy: PolicyStatus { generation: 1, loaded_unix_ms: 2, by: "SIGHUP".to_owned() },
+        reload: Some(ReloadStatus { unix_ms: 1, by: "SIGHUP".to_owned(), fault: Some("x".to_owned()) }),
+        certificates: vec![CertificateStatus { file: "server.pem".to_owned(), not_after_unix_s: 1 }],
+    }
+}
+
+/// Every kind of message.
+pub(super) fn messages() -> Vec<Input> {
+    let operator = Operator { uid: 0 };
+    let core = |request| ControlRequest::Core { request };
+    let answer = |answer| ControlAnswer::Core { answer };
+    let page = ClientPage { clients: vec![client(), client()], more: true };
+    let detail = ClientDetail {
+        summary: client(),
+        protocol: 5,
+        in_flight: 1,
+        queued_bytes: 9,
+        filters: vec!["1 devices/#".to_owned()],
+    };
+    let process = ProcessStatus {
+        role: "core".to_owned(),
+        pid: 7,
+        resident_bytes: 9,
+        restarts: 0,
+        sandbox: "full".to_owned(),
+    };
+    let processes = Processes { version: "0.1.0".to_owned(), processes: vec![process] };
+    let disconnect = || CoreRequest::Disconnect { client_id: "device-1".to_owned() };
+    let list = CoreRequest::Clients { after: Some("a".to_owned()), connected: true, most: 9 };
+    let says = AdminSays::Request { id: 1, operator: operator.clone(), request: disconnect() };
+    let asks = AdminAsks::Request { id: 2, operator, request: SupervisorRequest::Reload };
+    let admitted = Admitted { uid: 1, gid: Some(2), members: vec![3, 4] };
+    let reloaded = SupervisorAnswer::Reloaded { fault: Some("motte.toml:1:1: x".to_owned()) };
+    let silent = ControlAnswer::Refused { cause: ControlRefusal::Silent };
+    vec![
+        ("control_answer_client", written(13, &answer(CoreAnswer::Client { client: Box::new(detail) }))),
+        ("control_answer_clients", written(13, &answer(CoreAnswer::Clients { page }))),
+        ("control_answer_refused", written(13, &silent)),
+        ("control_answer_status", written(13, &answer(CoreAnswer::Status { status: Box::new(status()) }))),
+        ("control_asks", written(15, &asks)),
+        ("control_greeting", written(11, &Greeting::own())),
+        ("control_order_listen", written(14, &AdminOrder::Listen { admitted })),
+        ("control_order_reply", written(14, &AdminOrder::Reply { id: 2, answer: reloaded })),
+        (
+            "control_processes",
+            written(13, &ControlAnswer::Supervisor { answer: SupervisorAnswer::Processes { processes } }),
+        ),
+        ("control_reply", written(17, &CoreReply { id: 1, answer: CoreAnswer::Done })),
+        ("control_request_clients", written(12, &core(list))),
+        ("control_request_disconnect", written(12, &core(disconnect()))),
+        ("control_request_long_text", vec![12, 1, 3, 255, 255, 255, 255]),
+        ("control_says", written(16, &says)),
+        ("control_turned_away", written(16, &AdminSays::TurnedAway { uid: 65_534, cause: "x".to_owned() })),
+    ]
+}
