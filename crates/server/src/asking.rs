@@ -13,7 +13,7 @@ use crate::connection::Connection;
 use crate::hook::{Judged, unavailable};
 use crate::lane::Lane;
 use crate::log::Log;
-use crate::logins::Logins;
+use crate::logins::{Logins, Ticket};
 use crate::notice::address_text;
 use crate::rules::ListenerRules;
 
@@ -59,8 +59,8 @@ pub(crate) fn ask(connection: &mut Connection, question: &Question<'_>, logins: 
     };
     let credentials = match remote(rules, credentials, connect.client_id) {
         Answerer::Local(credentials) => credentials,
-        Answerer::Known(verdict) => return Asked::Known(answer(verdict, &attempt)),
-        Answerer::Service(question) => return ask_service(rules, *question, attempt),
+        Answerer::Known(verdict) => return Asked::Known(answer(ticket.settled(verdict), &attempt)),
+        Answerer::Service(question) => return ask_service(rules, *question, attempt, ticket),
     };
     match rules.authenticator.begin(credentials, &rules.requirements) {
         Step::Done(verdict) => Asked::Known(answer(ticket.settled(verdict), &attempt)),
@@ -79,14 +79,20 @@ fn remote(rules: &ListenerRules, credentials: Credentials, client_id: &str) -> A
     answerer(credentials, client_id, &rules.requirements, |name| rules.authenticator.knows(name))
 }
 
-fn ask_service(rules: &ListenerRules, question: RemoteQuestion, attempt: Attempt) -> Asked {
+fn ask_service(rules: &ListenerRules, question: RemoteQuestion, attempt: Attempt, ticket: Ticket) -> Asked {
     let Some(hook) = rules.hook.clone() else {
         return Asked::Known(unavailable("there is no service to ask".to_owned()));
     };
     let (lane, asked) = (hook.lane().clone(), Instant::now());
-    let work = move || match hook.judge(question, asked, &attempt.log) {
-        Judged::Verdict(verdict) => answer(verdict, &attempt),
-        Judged::Unavailable(cause) => unavailable(cause),
+    let work = move || {
+        if let Some(held) = ticket.held_meanwhile() {
+            return held;
+        }
+        match hook.judge(question, asked, &attempt.log) {
+            Judged::Verdict(verdict) => answer(ticket.settled(verdict), &attempt),
+            // Nobody said that the password is wrong: nothing is counted.
+            Judged::Unavailable(cause) => unavailable(cause),
+        }
     };
     Asked::Remote(lane, Box::new(work))
 }
