@@ -1,6 +1,7 @@
 //! What can be written on the command line. Secrets cannot: they come from a prompt or a file.
 
 mod acl;
+mod bans;
 mod bench;
 mod control;
 mod import;
@@ -16,6 +17,7 @@ pub(crate) use acl::{
     AclAction, AclAdviseArgs, AclArgs, AclBlastArgs, AclDiffArgs, AclExplainArgs, AclLintArgs, AclProveArgs,
     AclTestArgs, MethodArg, PolicyArgs, SeverityArg,
 };
+pub(crate) use bans::{BansAction, BansArgs};
 pub(crate) use bench::{BenchArgs, ShapeArg};
 pub(crate) use control::{ClientsAction, ClientsArgs, ReloadArgs, SocketArgs, StatusArgs, StopArgs};
 pub(crate) use import::{ImportArgs, ImportFrom, MosquittoArgs};
@@ -50,6 +52,8 @@ pub(crate) enum Verb {
     Stop(StopArgs),
     /// See and disconnect the clients of a running broker
     Clients(ClientsArgs),
+    /// See, make and lift the bans of a running broker
+    Bans(BansArgs),
     /// Publish messages
     Pub(PubArgs),
     /// Subscribe and print messages

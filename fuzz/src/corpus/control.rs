@@ -1,10 +1,10 @@
 //! What is said on the control socket and behind it, each behind the number of its direction.
 
 use motte_roles::{
-    AdminAsks, AdminOrder, AdminSays, Admitted, CertificateStatus, ClientDetail, ClientPage, ClientSummary,
-    ControlAnswer, ControlRefusal, ControlRequest, CoreAnswer, CoreReply, CoreRequest, Greeting,
-    ListenerStatus, Operator, PolicyStatus, ProcessStatus, Processes, ReloadStatus, Status, SupervisorAnswer,
-    SupervisorRequest,
+    AdminAsks, AdminOrder, AdminSays, Admitted, BanPage, BanStatus, CertificateStatus, ClientDetail,
+    ClientPage, ClientSummary, ControlAnswer, ControlRefusal, ControlRequest, CoreAnswer, CoreReply,
+    CoreRequest, Greeting, ListenerStatus, Operator, PolicyStatus, ProcessStatus, Processes, ReloadStatus,
+    Status, SupervisorAnswer, SupervisorRequest,
 };
 
 use super::Input;
@@ -83,7 +83,20 @@ pub(super) fn messages() -> Vec<Input> {
     let admitted = Admitted { uid: 1, gid: Some(2), members: vec![3, 4] };
     let reloaded = SupervisorAnswer::Reloaded { fault: Some("motte.toml:1:1: x".to_owned()) };
     let silent = ControlAnswer::Refused { cause: ControlRefusal::Silent };
+    let ban = BanStatus {
+        subject: "192.0.2.0/24".to_owned(),
+        cause: "guessing".to_owned(),
+        by: Some("user 0".to_owned()),
+        since_unix_ms: 1,
+        until_unix_ms: 2,
+    };
+    let bans = CoreAnswer::Bans { page: BanPage { bans: vec![ban], more: false } };
+    let ask_ban =
+        CoreRequest::Ban { subject: "identity:a".to_owned(), cause: "stolen".to_owned(), for_s: 3_600 };
     vec![
+        ("control_answer_bans", written(13, &answer(bans))),
+        ("control_request_ban", written(12, &core(ask_ban))),
+        ("control_request_bans", written(12, &core(CoreRequest::Bans { from: 0 }))),
         ("control_answer_client", written(13, &answer(CoreAnswer::Client { client: Box::new(detail) }))),
         ("control_answer_clients", written(13, &answer(CoreAnswer::Clients { page }))),
         ("control_answer_refused", written(13, &silent)),

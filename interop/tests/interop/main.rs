@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, reason = "tests fail by panicking")]
 
 mod activation;
+mod bans;
 mod clients;
 mod control;
 mod hole;

@@ -27,10 +27,10 @@ mod vault;
 pub use admin::{ANSWERED_WITHIN, OPERATORS_MAX, serve_control};
 pub use client::{ANSWER_DEADLINE, KeyClient, KeyError};
 pub use control::{
-    AdminAsks, AdminOrder, AdminSays, Admitted, CLIENTS_PAGE_MAX, CONTROL_VERSION, CertificateStatus,
-    ClientDetail, ClientPage, ClientSummary, ControlAnswer, ControlRefusal, ControlRequest, CoreAnswer,
-    CoreReply, CoreRequest, Greeting, ListenerStatus, Operator, PolicyStatus, ProcessStatus, Processes,
-    ReloadStatus, Status, SupervisorAnswer, SupervisorRequest,
+    AdminAsks, AdminOrder, AdminSays, Admitted, BANS_PAGE_MAX, BanPage, BanStatus, CLIENTS_PAGE_MAX,
+    CONTROL_VERSION, CertificateStatus, ClientDetail, ClientPage, ClientSummary, ControlAnswer,
+    ControlRefusal, ControlRequest, CoreAnswer, CoreReply, CoreRequest, Greeting, ListenerStatus, Operator,
+    PolicyStatus, ProcessStatus, Processes, ReloadStatus, Status, SupervisorAnswer, SupervisorRequest,
 };
 pub use cursor::Malformed;
 pub use key::{KEYS_MAX, KeyEntry, KeyId, Passphrase, PublicKey, SIGNED_BYTES_MAX, Source};

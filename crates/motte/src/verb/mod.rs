@@ -70,6 +70,7 @@ pub(crate) fn run(verb: Verb) -> Result<ExitCode, Fault> {
         Verb::Reload(args) => control::reload::run(&args),
         Verb::Stop(args) => control::stop::run(&args),
         Verb::Clients(args) => control::clients::run(&args),
+        Verb::Bans(args) => control::bans::run(&args),
         Verb::Pub(args) => publish::run(&args),
         Verb::Sub(args) => subscribe::run(&args),
         Verb::Bench(args) => bench::run(&args),

@@ -1,6 +1,7 @@
 //! What operators ask of the core, one function for each request. Where a request comes from, and who may send one, is
 //! decided elsewhere; nothing here trusts more of it than its type says.
 
+mod bans;
 mod clients;
 mod socket;
 mod status;
@@ -17,6 +18,7 @@ use motte_roles::{CertificateStatus, CoreAnswer, CoreRequest, Operator, PolicySt
 use crate::clock::{Clock, unix_ms};
 use crate::inbox::{Inbox, Letter};
 use crate::log::Log;
+use crate::logins::Logins;
 use crate::metrics::Reports;
 use crate::rules::Rules;
 use crate::server::Bound;
@@ -46,6 +48,7 @@ struct Sources {
 struct Facts {
     /// Until the stop: the log ends when nobody can write to it any more.
     log: Option<Log>,
+    logins: Option<Logins>,
     policy: Option<PolicyStatus>,
     reload: Option<ReloadStatus>,
     certificates: Vec<CertificateStatus>,
@@ -83,7 +86,8 @@ impl Control {
             addresses: addresses.to_vec(),
         };
         let (log, samples) = (Some(makings.log.clone()), VecDeque::from([(0, 0, 0)]));
-        let facts = Facts { log, samples, ..Facts::default() };
+        let logins = Some(makings.logins.clone());
+        let facts = Facts { log, logins, samples, ..Facts::default() };
         let control = Self { inner: Arc::new((sources, Mutex::new(facts))) };
         control.in_force(makings.rules, certificates, "the start");
         control
@@ -97,6 +101,9 @@ impl Control {
             CoreRequest::Clients { after, connected, most } => self.clients(after, connected, most),
             CoreRequest::Client { client_id } => self.client(&client_id),
             CoreRequest::Disconnect { client_id } => self.disconnect(&client_id),
+            CoreRequest::Bans { from } => self.bans(from),
+            CoreRequest::Ban { subject, cause, for_s } => self.ban(operator, &subject, &cause, for_s),
+            CoreRequest::Unban { subject } => self.unban(operator, &subject),
         };
         if let Some(act) = act {
             let result = if let CoreAnswer::Refused { cause } = &answer { cause.as_str() } else { "done" };
@@ -112,7 +119,8 @@ impl Control {
 
     /// Writes nothing more to the log.
     pub(crate) fn close(&self) {
-        self.facts().log = None;
+        let mut facts = self.facts();
+        (facts.log, facts.logins) = (None, None);
     }
 
     fn tell(&self, event: Event) {

@@ -69,6 +69,11 @@ choice! {
             /// Why, for people, with the remedy.
             cause: String,
         },
+        /// A page of bans.
+        20 => Bans {
+            /// The page.
+            page: BanPage,
+        },
     }
 }
 
@@ -238,6 +243,32 @@ record! {
         queued_bytes: u64,
         /// Its Topic Filters with the QoS of each, at most as many as an answer holds.
         filters: Vec<String>,
+    }
+}
+
+record! {
+    /// Some bans.
+    pub struct BanPage {
+        /// Those that end first in front.
+        bans: Vec<BanStatus>,
+        /// There are more behind the last.
+        more: bool,
+    }
+}
+
+record! {
+    /// A ban.
+    pub struct BanStatus {
+        /// An address, a network, `identity:NAME` or `client-id:ID`.
+        subject: String,
+        /// Why.
+        cause: String,
+        /// Who made it; `None`: the broker itself.
+        by: Option<String>,
+        /// Since when, in milliseconds since 1970 (UTC).
+        since_unix_ms: u64,
+        /// Until when, in milliseconds since 1970 (UTC).
+        until_unix_ms: u64,
     }
 }
 

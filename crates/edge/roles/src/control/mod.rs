@@ -11,11 +11,12 @@ mod field;
 mod request;
 
 pub use answer::{
-    CertificateStatus, ClientDetail, ClientPage, ClientSummary, ControlAnswer, ControlRefusal, CoreAnswer,
-    ListenerStatus, PolicyStatus, ProcessStatus, Processes, ReloadStatus, Status, SupervisorAnswer,
+    BanPage, BanStatus, CertificateStatus, ClientDetail, ClientPage, ClientSummary, ControlAnswer,
+    ControlRefusal, CoreAnswer, ListenerStatus, PolicyStatus, ProcessStatus, Processes, ReloadStatus, Status,
+    SupervisorAnswer,
 };
 pub use carry::{AdminAsks, AdminOrder, AdminSays, Admitted, CoreReply, Greeting, Operator};
-pub use request::{CLIENTS_PAGE_MAX, ControlRequest, CoreRequest, SupervisorRequest};
+pub use request::{BANS_PAGE_MAX, CLIENTS_PAGE_MAX, ControlRequest, CoreRequest, SupervisorRequest};
 
 /// The version of what is spoken on the control socket. A command of another version is told so; it goes up when a request
 /// or an answer changes, not when one is added.

@@ -4,6 +4,8 @@ use super::field::{choice, message};
 
 /// Clients on one page, at most.
 pub const CLIENTS_PAGE_MAX: u16 = 500;
+/// Bans on one page, at most.
+pub const BANS_PAGE_MAX: u16 = 500;
 /// Longest request.
 pub(super) const REQUEST_BYTES_MAX: usize = 160 * 1_024;
 
@@ -50,6 +52,25 @@ choice! {
             /// Its Client Identifier.
             client_id: String,
         },
+        /// Bans, a page of them, those that end first in front. Answered by [`CoreAnswer::Bans`](super::CoreAnswer::Bans).
+        20 => Bans {
+            /// How many to leave out.
+            from: u32,
+        },
+        /// Turns somebody away for a time. Answered by [`CoreAnswer::Done`](super::CoreAnswer::Done).
+        21 => Ban {
+            /// An address, a network, `identity:NAME` or `client-id:ID`.
+            subject: String,
+            /// Why.
+            cause: String,
+            /// For how long, in seconds, at most 30 days.
+            for_s: u64,
+        },
+        /// Lifts a ban, and the hold of an address. Answered by [`CoreAnswer::Done`](super::CoreAnswer::Done).
+        22 => Unban {
+            /// As for a ban.
+            subject: String,
+        },
     }
 }
 
@@ -70,7 +91,9 @@ impl CoreRequest {
     /// What it is called in the log, with whom it is about; `None` for a request that changes nothing.
     pub fn act(&self) -> Option<String> {
         match self {
-            Self::Status | Self::Clients { .. } | Self::Client { .. } => None,
+            Self::Status | Self::Clients { .. } | Self::Client { .. } | Self::Bans { .. } => None,
+            Self::Ban { subject, for_s, .. } => Some(format!("ban {subject} for {for_s} s")),
+            Self::Unban { subject } => Some(format!("lift the ban of {subject}")),
             Self::Disconnect { client_id } => Some(format!("disconnect client {client_id}")),
         }
     }

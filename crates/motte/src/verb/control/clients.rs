@@ -35,6 +35,7 @@ pub(crate) fn run(args: &ClientsArgs) -> Result<(), Fault> {
                 CoreAnswer::Status { .. }
                 | CoreAnswer::Clients { .. }
                 | CoreAnswer::Done
+                | CoreAnswer::Bans { .. }
                 | CoreAnswer::Refused { .. } => return Err(broker.nonsense()),
             }
             Ok(())
@@ -45,6 +46,7 @@ pub(crate) fn run(args: &ClientsArgs) -> Result<(), Fault> {
                 CoreAnswer::Status { .. }
                 | CoreAnswer::Clients { .. }
                 | CoreAnswer::Client { .. }
+                | CoreAnswer::Bans { .. }
                 | CoreAnswer::Refused { .. } => return Err(broker.nonsense()),
             }
             Ok(())
@@ -58,6 +60,7 @@ fn page(broker: &Broker, after: Option<String>, connected: bool, most: u16) -> R
         CoreAnswer::Status { .. }
         | CoreAnswer::Client { .. }
         | CoreAnswer::Done
+        | CoreAnswer::Bans { .. }
         | CoreAnswer::Refused { .. } => Err(broker.nonsense()),
     }
 }

@@ -1,5 +1,6 @@
 //! Verbs that ask a running broker over its control socket. What it answers is taken for hostile, as any bytes from outside.
 
+pub(crate) mod bans;
 pub(crate) mod clients;
 pub(crate) mod reload;
 pub(crate) mod status;
