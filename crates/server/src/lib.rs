@@ -32,6 +32,7 @@ mod metrics;
 mod moving;
 mod notice;
 mod opening;
+mod preparing;
 mod questions;
 mod reloading;
 mod revocation;

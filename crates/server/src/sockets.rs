@@ -30,7 +30,7 @@ impl Sockets {
     /// # Errors
     /// Everything that could not be bound or was handed over in vain, with its remedy.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
-        let workers = u16::try_from(crate::supervise::workers(config)).unwrap_or(1);
+        let workers = u16::try_from(crate::preparing::workers(config)).unwrap_or(1);
         let mut all = Vec::new();
         let mut faults = Vec::new();
         let mut given = activation::take().map_err(StartError::Bind)?;

@@ -37,7 +37,6 @@ pub(crate) struct Makings<'a> {
     pub(crate) handshakes: &'a Handshakes,
     pub(crate) usage: Option<&'a UsageFile>,
     pub(crate) logins: &'a Logins,
-    pub(crate) store: Option<&'a mut OpenedStore>,
 }
 
 /// Workers that do not run yet.
@@ -48,16 +47,20 @@ pub(crate) struct Made {
 }
 
 impl Makings<'_> {
-    /// As many workers as there are sets of doors.
-    pub(crate) fn workers(mut self, doors: Doors) -> Result<Made, StartError> {
+    /// As many workers as there are sets of doors; what is kept says where Sessions live.
+    pub(crate) fn workers(
+        &self,
+        doors: Doors,
+        mut store: Option<&mut OpenedStore>,
+    ) -> Result<Made, StartError> {
         let doors = doors.into_workers();
         let shards = u16::try_from(doors.len()).unwrap_or(1);
         let fresh_key = random_key().map_err(StartError::system("random bytes"))?;
-        let home_key = match &mut self.store {
+        let home_key = match &mut store {
             Some(store) => store.home_key(fresh_key, shards)?,
             None => fresh_key,
         };
-        let numbers = self.store.as_ref().map(|store| Arc::clone(&store.numbers));
+        let numbers = store.as_ref().map(|store| Arc::clone(&store.numbers));
         let polls = (0..shards)
             .map(|_| {
                 let poll = Poll::new()?;
