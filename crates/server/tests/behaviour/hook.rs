@@ -160,3 +160,17 @@ fn without_a_process_that_connects_out_nobody_gets_in() {
     assert_eq!(http.count(), 0);
     running.stop();
 }
+
+#[test]
+fn who_guesses_at_the_service_is_held_as_who_guesses_passwords() {
+    let http = Http::start(|_, _| (200, br#"{"result":"deny"}"#.to_vec()));
+    let mut config = asking(&http, "");
+    (config.attempts.free, config.attempts.lockout_after) = (2, 5);
+    let running = run(config);
+    for _ in 0..30 {
+        assert_ne!(login(&running, "one", "guess"), ACCEPTED);
+    }
+    running.lines.expect("gate.login_held");
+    assert!(http.count() < 10, "{} guesses reached the service", http.count());
+    running.stop();
+}
