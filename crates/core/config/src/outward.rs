@@ -47,8 +47,6 @@ pub enum Purpose {
     RevocationList,
     /// It is asked who a client is.
     Hook,
-    /// It is asked about a client's certificate.
-    CertificateStatus,
 }
 
 /// One address, with all that bounds its use.

@@ -50,7 +50,6 @@ fn kind(purpose: Purpose) -> Option<&'static str> {
     match purpose {
         Purpose::RevocationList => None,
         Purpose::Hook => Some("application/json"),
-        Purpose::CertificateStatus => Some("application/ocsp-request"),
     }
 }
 

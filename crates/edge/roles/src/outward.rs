@@ -321,7 +321,6 @@ fn put_facts(out: &mut Vec<u8>, facts: &SourceFacts) {
     out.push(match facts.purpose {
         Purpose::RevocationList => 0,
         Purpose::Hook => 1,
-        Purpose::CertificateStatus => 2,
     });
     for number in [facts.connect_ms, facts.total_ms, facts.request_max, facts.answer_max] {
         out.extend_from_slice(&number.to_le_bytes());
@@ -335,7 +334,6 @@ fn source(cursor: &mut Cursor<'_>) -> Result<OutwardSource, Malformed> {
         purpose: match cursor.u8()? {
             0 => Purpose::RevocationList,
             1 => Purpose::Hook,
-            2 => Purpose::CertificateStatus,
             _ => return Err(Malformed::Unknown),
         },
         connect_ms: cursor.u32()?,

@@ -157,8 +157,7 @@ fn task() -> impl Strategy<Value = Task> {
 }
 
 fn outward() -> impl Strategy<Value = OutwardOrder> {
-    let purpose =
-        prop_oneof![Just(Purpose::RevocationList), Just(Purpose::Hook), Just(Purpose::CertificateStatus)];
+    let purpose = prop_oneof![Just(Purpose::RevocationList), Just(Purpose::Hook)];
     let facts = ("[ -~]{0,60}", purpose, any::<[u32; 4]>(), any::<u16>()).prop_map(
         |(url, purpose, numbers, outstanding)| {
             let [connect_ms, total_ms, request_max, answer_max] = numbers;
