@@ -132,9 +132,8 @@ impl Supervisor {
         let mut made = makings.workers(found.doors, found.store.as_mut())?;
         let inboxes = Arc::clone(&made.inboxes);
         let control = Control::new(&makings, &inboxes, &addresses, found.certificates);
-        let store = found.store.map(|store| start_store(store, &made)).transpose()?;
-        let kept = store.as_ref().map(|(_, store)| Arc::clone(store));
-        furnish(&mut made, store, &config, &found.rules, clock, &exchange);
+        let store = start_store(found.store, &made)?;
+        let store = furnish(store, &mut made, &config, &found.rules, clock, &exchange);
         options.before.into_iter().chain(found.events).for_each(|event| log.event(event));
         let scrape = serve_scrape(found.scrape, page(reports.clone(), exchange.clone(), clock))?;
         let logins = LoginsKept::start(logins, &inboxes).map_err(StartError::system("a thread"))?;
@@ -163,7 +162,7 @@ impl Supervisor {
             log_thread,
             scrape,
             usage: found.usage,
-            store: kept,
+            store,
             _state: found.state,
             signals,
             sealed,
@@ -212,10 +211,14 @@ fn open_store(
 }
 
 /// Starts the thread that commits; gives what is in the journal for the workers.
-fn start_store(mut store: OpenedStore, made: &Made) -> Result<(Recovered, Arc<Store>), StartError> {
+fn start_store(
+    store: Option<OpenedStore>,
+    made: &Made,
+) -> Result<Option<(Recovered, Arc<Store>)>, StartError> {
+    let Some(mut store) = store else { return Ok(None) };
     let recovered = std::mem::take(&mut store.recovered);
     let store = store.start(Arc::clone(&made.inboxes)).map_err(StartError::system("a thread"))?;
-    Ok((recovered, Arc::new(store)))
+    Ok(Some((recovered, Arc::new(store))))
 }
 
 /// How many workers: as configured, or one for each core.

@@ -42,6 +42,13 @@ pub(crate) fn unchangeable(old: &Config, new: &Config) -> Result<(), ReloadError
     if old.state_dir != new.state_dir {
         return restart("state_dir".to_owned());
     }
+    let durabilities = |config: &Config| {
+        let listeners = config.listeners.iter().map(|listener| listener.limits.durability);
+        listeners.collect::<Vec<_>>()
+    };
+    if old.listeners.len() == new.listeners.len() && durabilities(old) != durabilities(new) {
+        return restart("durability".to_owned());
+    }
     if old.keys != new.keys {
         return restart("roles.keys".to_owned());
     }

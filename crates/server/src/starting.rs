@@ -149,27 +149,28 @@ fn restore(recovered: Recovered, made: &mut Made, rules: &Rules, clock: Clock) {
     }
 }
 
-/// Gives the workers what they begin with: `$SYS` topics, and what the last run left.
+/// Gives the workers what they begin with: `$SYS` topics, and what the last run left. Gives the store back.
 pub(crate) fn furnish(
-    made: &mut Made,
     store: Option<(Recovered, Arc<Store>)>,
+    made: &mut Made,
     config: &Config,
     rules: &Rules,
     clock: Clock,
     exchange: &Exchange,
-) {
+) -> Option<Arc<Store>> {
     let durability = config.durability().name();
     if let Some(topics) = SystemTopics::new(config.sys_interval_s, exchange.clone(), durability)
         && let Some(first) = made.workers.first_mut()
     {
         first.publish_system_topics(topics);
     }
-    let Some((recovered, store)) = store else { return };
+    let (recovered, store) = store?;
     for worker in &mut made.workers {
         worker.world.store = Some(Arc::clone(&store));
     }
     restore(recovered, made, rules, clock);
     made.workers.iter_mut().for_each(|worker| worker.input(Input::TurnOver));
+    Some(store)
 }
 
 /// Runs a worker in a thread of its own; the supervisor hears of every end that it did not order.

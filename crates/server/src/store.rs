@@ -71,7 +71,7 @@ impl OpenedStore {
         let directory = Directory::open(&path).map_err(|cause| fault(cause.into()))?;
         let opened = Journal::open(directory, Some(keyring), JournalOptions::default());
         let (mut journal, recovery) = opened.map_err(fault)?;
-        let numbers = Numbers::new(journal.appended().0, journal.last_publication());
+        let numbers = Numbers::after(&journal);
         let mut events = damages(&recovery);
         if let Some(snapshot) = state.load()? {
             adopt_snapshot(&snapshot, &mut journal, &numbers).map_err(fault)?;

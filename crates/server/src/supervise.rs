@@ -227,7 +227,7 @@ impl Supervisor {
         Ok(true)
     }
 
-    fn take_down(self, ended: Result<ExitReason, RunError>) -> Result<ExitReason, RunError> {
+    fn take_down(self, mut ended: Result<ExitReason, RunError>) -> Result<ExitReason, RunError> {
         if let Some(signals) = &self.signals {
             signals.close();
         }
@@ -244,10 +244,10 @@ impl Supervisor {
                 // A worker that panics says so through its guard.
                 let _ = worker.join();
             }
-            if let Some(store) = self.store.and_then(Arc::into_inner) {
-                if let Err(error) = store.stop() {
-                    return Err(RunError::Store(error.to_string()));
-                }
+            if let Some(store) = self.store.and_then(Arc::into_inner)
+                && let Err(error) = store.stop()
+            {
+                ended = Err(RunError::Store(error.to_string()));
             }
             self.log.event(life::stopped(self.clock.now().mono_ms / 1_000));
             self.logins.stop();

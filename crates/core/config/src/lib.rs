@@ -4,6 +4,7 @@
 //! Never here: reading files by itself, clocks. Files that a configuration names are opened by the server.
 
 mod attempts;
+mod checks;
 mod control;
 mod duration;
 mod error;

@@ -1,12 +1,12 @@
 //! A configuration as meant.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 use motte_event::Severity;
 
 use crate::attempts::LoginAttempts;
+use crate::checks::{check_hook, check_names, workers};
 use crate::control::Control;
 use crate::error::{ConfigErrors, Faults};
 use crate::hook::Hook;
@@ -17,9 +17,7 @@ use crate::outward::Egress;
 use crate::reading::{Places, read};
 use crate::sandbox::Sandbox;
 use crate::store::{Durability, StoreKey};
-use crate::written::{
-    ConfigWritten, DevelopmentWritten, ListenerWritten, LogWritten, RolesWritten, SysWritten,
-};
+use crate::written::{ConfigWritten, DevelopmentWritten, LogWritten, RolesWritten, SysWritten};
 
 /// How events are written to standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,15 +129,8 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
     let mut config = Config { state_dir: written.state_dir, places, ..Config::default() };
     config.store_key = StoreKey::from_written(&written.store, &mut faults);
     config.limits = config.limits.with(&written.limits, &mut faults);
-    if let Some(durability) = Durability::from_written(written.store.durability.as_ref(), &mut faults) {
-        config.limits.durability = durability;
-    }
-    if let Some(workers) = &written.workers {
-        config.workers = *workers.get_ref();
-        if config.workers > 64 {
-            faults.add(workers.span().start, "more than 64 workers", "write 0 for one a core, or at most 64");
-        }
-    }
+    config.limits.durability = written.store.durability(&mut faults);
+    config.workers = workers(written.workers.as_ref(), &mut faults);
     for listener in &written.listener {
         config.listeners.extend(Listener::from_written(listener, &config.limits, today, &mut faults));
     }
@@ -189,24 +180,6 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
     Ok(config)
 }
 
-/// Names and addresses that two listeners have.
-fn check_names(listeners: &[toml::Spanned<ListenerWritten>], faults: &mut Faults<'_>) {
-    let (mut names, mut binds) = (HashSet::new(), HashSet::new());
-    for listener in listeners {
-        let name = &listener.get_ref().name;
-        if !names.insert(name.get_ref().as_str()) {
-            let what = format!("two listeners are called `{}`", name.get_ref());
-            faults.add(name.span().start, what, "give each a name of its own");
-        }
-        for bind in &listener.get_ref().bind {
-            if !bind.get_ref().ends_with(":0") && !binds.insert(bind.get_ref().as_str()) {
-                let what = format!("{} is bound twice", bind.get_ref());
-                faults.add(bind.span().start, what, "give each listener an address of its own");
-            }
-        }
-    }
-}
-
 /// Reads what `motte dev --config` may hold: limits, log and `$SYS/`.
 ///
 /// # Errors
@@ -223,19 +196,6 @@ pub fn parse_development(text: &str, file: &str) -> Result<Config, ConfigErrors>
     apply_sys(&written.sys, &mut config);
     faults.finish()?;
     Ok(config)
-}
-
-/// A listener that takes the word of a service needs one.
-fn check_hook(written: &[toml::Spanned<ListenerWritten>], config: &Config, faults: &mut Faults<'_>) {
-    let uses = |listener: &Listener| {
-        listener.methods.iter().chain(&listener.all_of).any(|method| *method == AuthMethod::Http)
-    };
-    for listener in config.listeners.iter().filter(|listener| config.auth_http.is_none() && uses(listener)) {
-        let named = written.iter().find(|one| *one.get_ref().name.get_ref() == listener.name);
-        let at = named.map_or(0, |one| one.get_ref().name.span().start);
-        let what = format!("listener {} takes method http, and there is no service to ask", listener.name);
-        faults.add(at, what, "add [auth.http] with url = \"https://…\"");
-    }
 }
 
 fn apply_log(written: &LogWritten, config: &mut Config, faults: &mut Faults<'_>) {

@@ -15,6 +15,12 @@ pub(crate) struct StoreWritten {
     pub(crate) durability: Option<Spanned<String>>,
 }
 
+impl StoreWritten {
+    pub(crate) fn durability(&self, faults: &mut Faults<'_>) -> Durability {
+        Durability::from_written(self.durability.as_ref(), faults).unwrap_or_default()
+    }
+}
+
 /// How far an acknowledgement of what is kept must have got when it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Durability {

@@ -248,7 +248,7 @@ fn sync_rest<D: Disk>(shared: &Shared<D>) {
 }
 
 /// Commits all batches with one sync, if one of them wants it, and tells each what became of it.
-fn commit<D: Disk>(shared: &Shared<D>, taken: &mut Vec<Waiting>, done: &mut impl FnMut(Completion)) {
+fn commit<D: Disk>(shared: &Shared<D>, taken: &mut [Waiting], done: &mut impl FnMut(Completion)) {
     let mut guard = shared.journal();
     let Some(journal) = guard.as_mut() else { return };
     let results = append(journal, taken);

@@ -74,7 +74,7 @@ impl Broker {
             }
             Input::Reload(reload) => self.reload(&reload, now, fx),
             Input::Expel(expelled) => self.expel(&expelled, now, fx),
-            Input::Restore(restored) => self.restore(*restored, now),
+            Input::Restore(restored) => self.restore(*restored, now, fx),
             Input::RestoreRetained { principal, publication } => {
                 self.core.restore_retained(&principal, publication, now, fx);
             }

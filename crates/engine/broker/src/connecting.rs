@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use motte_access::{ClientPrincipal, Methods, Principal, assigned_client_id};
-use motte_session::{ConnectRequest, Durability, Inbound, Outbound, OutboundAliases, SessionLimits};
+use motte_session::{ConnectRequest, Durability, Outbound, OutboundAliases, SessionLimits};
 use motte_wire::{Auth, ConnAck, Connect, Disconnect, ProtocolVersion, QoS, ReasonCode};
 
 use crate::broker::Broker;
@@ -376,31 +376,15 @@ impl Broker {
                 let durability = if is_kept { limits.durability } else { Durability::Memory };
                 let (number, next_seq) = self.core.durable.session_number(durability);
                 let group = if number == 0 { 0 } else { fx.group(principal) };
+                let owner = (Arc::clone(principal), standing.clone());
+                let outbound = Outbound::new(request.window(limits));
                 self.core.sessions.insert(|key| Session {
-                    key,
-                    principal: Arc::clone(principal),
-                    standing: standing.clone(),
-                    limits: Arc::clone(limits),
-                    version: request.version,
-                    conn: None,
-                    maximum_packet_size: u32::MAX,
-                    expiry: request.expiry,
-                    ends_ms: None,
-                    will: None,
-                    will_due_ms: None,
-                    outbound: Outbound::new(request.window(limits)),
-                    inbound: Inbound::default(),
-                    subscriptions: Vec::new(),
-                    aliases: OutboundAliases::default(),
-                    pending_retained: crate::seldom::Seldom::default(),
-                    online: None,
                     number,
                     next_seq,
                     group,
-                    is_changed: false,
-                    spilled: None,
-                    full_noticed: false,
-                    slow_noticed: false,
+                    version: request.version,
+                    expiry: request.expiry,
+                    ..Session::new(key, owner, Arc::clone(limits), outbound)
                 })
             }
         };

@@ -17,7 +17,8 @@ use motte_access::Principal;
 use motte_event::{Event, keep};
 use motte_session::Durability;
 use motte_store::{
-    Batch, Group, NewDelivery, PrincipalRecord, Publication as PublicationRecord, PublicationId, SessionId,
+    Batch, Disk, Group, Journal, NewDelivery, PrincipalRecord, Publication as PublicationRecord,
+    PublicationId, SessionId,
 };
 
 use crate::effect::Effects;
@@ -49,14 +50,25 @@ pub struct Numbers {
 }
 
 impl Numbers {
-    /// From the last commit and the last message number of the journal. A run gives less numbers to a commit than the
-    /// factor between them, so that none is given twice.
-    pub fn new(last_commit: u64, last_publication: Option<PublicationId>) -> Arc<Self> {
-        let first = (last_commit + 1) << 24;
+    /// Behind those that are in a journal. A run gives less numbers to a commit than the factor between them, so that none
+    /// is given twice, also of what is gone.
+    pub fn after<D: Disk>(journal: &Journal<D>) -> Arc<Self> {
+        let of_commits = (journal.appended().0 + 1) << 24;
+        let used = journal.sessions().map(|id| id.0.max(journal.last_delivery(id).unwrap_or(0)));
+        let first = used.max().map_or(of_commits, |used| of_commits.max(used + 1));
         Arc::new(Self {
             sessions: AtomicU64::new(first),
-            publications: AtomicU64::new(last_publication.map_or(0, |id| id.0 + 1)),
+            publications: AtomicU64::new(journal.last_publication().map_or(0, |id| id.0 + 1)),
             first_seq: first,
+        })
+    }
+
+    /// Those of an empty journal.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            sessions: AtomicU64::new(1 << 24),
+            publications: AtomicU64::new(0),
+            first_seq: 1 << 24,
         })
     }
 

@@ -390,7 +390,7 @@ pub(crate) fn put_will(durable: &mut Durable, session: &Session, now: Now) {
         message_expiry_s: will.message_expiry_s,
         due_at_ms: match session.will_due_ms {
             Some(due_ms) => to_unix(due_ms, now),
-            None => WillRecord::AFTER_CONNECTION | u64::from(will.delay_s) * 1_000,
+            None => WillRecord::AFTER_CONNECTION | (u64::from(will.delay_s) * 1_000),
         },
     };
     durable.put(session, |batch, group, number| batch.put_will(group, number, &record));

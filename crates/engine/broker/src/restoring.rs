@@ -4,9 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use motte_access::{AccessDecision, Origin, Principal};
-use motte_session::{
-    Durability, Inbound, Outbound, OutboundAliases, QueueLimits, SessionExpiry, SessionLimits, Will,
-};
+use motte_session::{Durability, Inbound, Outbound, QueueLimits, SessionExpiry, SessionLimits, Will};
 use motte_store::{PublicationRecord, SessionId, SessionRecord, SubscriptionRecord, WillRecord};
 use motte_topic::{ShareName, TopicFilter, TopicName};
 use motte_wire::{PacketId, ProtocolVersion, QoS};
@@ -58,8 +56,8 @@ pub struct Restored {
 }
 
 impl Broker {
-    pub(crate) fn restore(&mut self, restored: Restored, now: Now) {
-        self.core.restore(restored, now);
+    pub(crate) fn restore(&mut self, restored: Restored, now: Now, fx: &mut impl Effects) {
+        self.core.restore(restored, now, fx);
     }
 }
 
@@ -176,72 +174,39 @@ impl Core {
         }
     }
 
-    fn restore(&mut self, restored: Restored, now: Now) {
+    fn restore(&mut self, restored: Restored, now: Now, fx: &mut impl Effects) {
         let Restored { number, record, flows, waiting_from, waiting, last_seq, limits } = restored;
         let Some(principal) = principals::from_record(&record.principal).map(Arc::new) else { return };
         let client_id = crate::sessions::client_id(&principal).to_owned();
         if client_id.is_empty() || self.sessions.find(&client_id).is_some() {
             return;
         }
-        let mut outbound = Outbound::new(limits.inflight_out_max);
-        for Loaded { delivery, message } in flows {
-            let Some(id) = PacketId::new(delivery.packet_id) else { continue };
-            match (delivery.publication, message) {
-                (None, _) => {
-                    outbound.restore_flow(id, Err(delivery.seq));
-                }
-                (Some(_), message) => {
-                    match message.and_then(|message| self.delivery(&delivery, &message, now)) {
-                        Some(made) => {
-                            outbound.restore_flow(id, Ok(made));
-                        }
-                        None => self.durable.remove_delivery(number.0, delivery.seq),
-                    }
-                }
-            }
-        }
+        let outbound = self.flows(flows, number, limits.inflight_out_max, now);
         let expiry = SessionExpiry::from_interval(record.expiry_s, u32::MAX);
         // Who was connected when the process ended has been away since now.
         let ends_ms = match record.ends_at_ms {
             Some(at) => Some(from_unix(at, now)),
             None => expiry.ends_at_ms(now.mono_ms),
         };
-        let will_due_ms = record.will.as_ref().map(|will| {
-            let due_ms = match will.due_at_ms.checked_sub(WillRecord::AFTER_CONNECTION) {
-                Some(delay_ms) => now.mono_ms.saturating_add(delay_ms),
-                None => from_unix(will.due_at_ms, now),
-            };
-            due_ms.min(ends_ms.unwrap_or(u64::MAX))
-        });
+        let will_due_ms =
+            record.will.as_ref().map(|will| will_due_ms(will, now).min(ends_ms.unwrap_or(u64::MAX)));
         let held = outbound.held_bytes() + crate::sessions::own_bytes_of(&client_id);
         let standing = self.admit.standing(Arc::clone(&principal));
         let spilled = Spilled { from: waiting_from, count: waiting, ..Spilled::default() };
         let next_seq = self.durable.first_seq().max(last_seq + 1);
+        let owner = (Arc::clone(&principal), standing);
         let session = self.sessions.insert(|key| Session {
-            key,
-            principal: Arc::clone(&principal),
-            standing,
-            limits,
             version: version_of(record.level),
-            conn: None,
-            maximum_packet_size: u32::MAX,
             expiry,
             ends_ms,
             will: record.will.as_ref().and_then(will_of).map(Box::new),
             will_due_ms,
-            outbound,
             inbound: Inbound::restore(record.inbound.iter().copied()),
-            subscriptions: Vec::new(),
-            aliases: OutboundAliases::default(),
-            pending_retained: crate::seldom::Seldom::default(),
-            online: None,
             number: number.0,
             next_seq,
-            group: 0,
-            is_changed: false,
+            group: fx.group(&principal),
             spilled: (waiting > 0).then(|| Box::new(spilled)),
-            full_noticed: false,
-            slow_noticed: false,
+            ..Session::new(key, owner, limits, outbound)
         });
         let key = session.key;
         if record.ends_at_ms != session.ends_ms.map(|at| to_unix(at, now)) {
@@ -261,6 +226,26 @@ impl Core {
         if let Some(at) = will_due_ms {
             self.timers.set(at, Timer::WillDue(key));
         }
+    }
+
+    /// What was sent and is not finished, to be sent again.
+    fn flows(&mut self, flows: Vec<Loaded>, number: SessionId, window: u16, now: Now) -> Outbound<Delivery> {
+        let mut outbound = Outbound::new(window);
+        for Loaded { delivery, message } in flows {
+            let Some(id) = PacketId::new(delivery.packet_id) else { continue };
+            let made = match (delivery.publication, message) {
+                (None, _) => Some(Err(delivery.seq)),
+                (Some(_), Some(message)) => self.delivery(&delivery, &message, now).map(Ok),
+                (Some(_), None) => None,
+            };
+            match made {
+                Some(made) => {
+                    outbound.restore_flow(id, made);
+                }
+                None => self.durable.remove_delivery(number.0, delivery.seq),
+            }
+        }
+        outbound
     }
 
     /// A delivery from its record: its source's right is asked for now, its recipient's when it goes out.
@@ -283,6 +268,13 @@ impl Core {
         delivery.seq = record.seq;
         delivery.shared = record.shared.as_ref().and_then(group_key).map(Arc::new);
         Some(delivery)
+    }
+}
+
+fn will_due_ms(will: &WillRecord, now: Now) -> u64 {
+    match will.due_at_ms.checked_sub(WillRecord::AFTER_CONNECTION) {
+        Some(delay_ms) => now.mono_ms.saturating_add(delay_ms),
+        None => from_unix(will.due_at_ms, now),
     }
 }
 

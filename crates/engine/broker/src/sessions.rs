@@ -143,6 +143,41 @@ pub struct Session {
 }
 
 impl Session {
+    /// One that is not connected, subscribed to nothing and not kept.
+    pub fn new(
+        key: SessionKey,
+        (principal, standing): (Arc<Principal>, Standing),
+        limits: Arc<SessionLimits>,
+        outbound: Outbound<Delivery>,
+    ) -> Self {
+        Self {
+            key,
+            principal,
+            standing,
+            limits,
+            version: ProtocolVersion::V5,
+            conn: None,
+            maximum_packet_size: u32::MAX,
+            expiry: SessionExpiry::AtClose,
+            ends_ms: None,
+            will: None,
+            will_due_ms: None,
+            outbound,
+            inbound: Inbound::default(),
+            subscriptions: Vec::new(),
+            aliases: OutboundAliases::default(),
+            pending_retained: Seldom::default(),
+            online: None,
+            number: 0,
+            next_seq: 0,
+            group: 0,
+            is_changed: false,
+            spilled: None,
+            full_noticed: false,
+            slow_noticed: false,
+        }
+    }
+
     /// The Client Identifier.
     pub fn client_id(&self) -> &str {
         client_id(&self.principal)

@@ -24,7 +24,7 @@ impl World {
         }
         let retained = RetainedLimits { messages_max: 1_000, bytes_max: 1 << 30 };
         let exchange = Exchange::new(retained, 1 << 40);
-        let numbers = Numbers::new(journal.appended().0, journal.last_publication());
+        let numbers = Numbers::after(&journal);
         let policy = policy(if self.closed { CLOSED } else { OPEN }, self.generation);
         let made = (0..shards).map(|shard| {
             let settings = Settings {

@@ -107,7 +107,7 @@ impl Shard {
     pub(crate) fn keeping() -> Self {
         Self::with(
             "version = 1\n[role.all]\nwildcards = \"allow\"\nrules = [{ allow = [\"publish\", \"retain\", \"subscribe\"], topics = [\"#\"] }]\n[authenticated]\nroles = [\"all\"]\nclient_ids = [\"*\"]\n",
-            Some(Numbers::new(0, None)),
+            Some(Numbers::new()),
         )
     }
 
