@@ -86,8 +86,16 @@ impl VaultAccess {
     /// # Errors
     /// [`VaultFault::Key`] if the key cannot be read and there is a vault, [`VaultFault::Make`] if there is none.
     pub fn read(config: &Config, passphrases: &mut Passphrases) -> Result<Option<Self>, VaultFault> {
-        let Some(state) = config.state_dir.as_deref() else { return Ok(None) };
         make_key(config)?;
+        Self::there(config, passphrases)
+    }
+
+    /// As [`Self::read`], and nothing is made.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn there(config: &Config, passphrases: &mut Passphrases) -> Result<Option<Self>, VaultFault> {
+        let Some(state) = config.state_dir.as_deref() else { return Ok(None) };
         let source = passphrases.vault(config);
         let key = source.and_then(|source| {
             source.map(|source| VaultKey::read(&source, credentials().as_deref())).transpose()
@@ -179,6 +187,19 @@ pub fn open(state: &Path, access: &VaultAccess) -> Result<Opened, VaultFault> {
             open_file(&file, &state.join(VAULT), access).map(|keyring| Opened { keyring, made: None })
         }
         None => create(&directory, state, access),
+    }
+}
+
+/// That a start would open the vault, if there is one. Changes nothing; a broker may be running.
+///
+/// # Errors
+/// [`VaultFault`].
+pub fn check(config: &Config, passphrases: &mut Passphrases) -> Result<(), VaultFault> {
+    let Some(state) = config.state_dir.as_deref().filter(|state| state.is_dir()) else { return Ok(()) };
+    let Some(file) = read(&Directory::look(state)?, state)? else { return Ok(()) };
+    match VaultAccess::there(config, passphrases)? {
+        Some(access) => open_file(&file, &state.join(VAULT), &access).map(|_| ()),
+        None => Ok(()),
     }
 }
 

@@ -1,12 +1,12 @@
 //! TLS of a listener, from what is written.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
 use crate::error::Faults;
 use crate::listener::{Certificate, ClientCertificates, Kind, ListenerTls, TlsVersion};
-use crate::meant::list;
+use crate::meant::{list, quoted};
 use crate::outward::url;
 use crate::url::Url;
 use crate::written::TlsWritten;
@@ -131,6 +131,56 @@ fn crl_refresh_s(body: &TlsWritten, faults: &mut Faults<'_>) -> u32 {
 }
 
 impl ListenerTls {
+    pub(crate) fn to_toml(&self) -> String {
+        let certificates: Vec<String> = self
+            .certificates
+            .iter()
+            .map(|one| {
+                let mut text = format!(
+                    "{{ chain = {}, key = {}",
+                    quoted(&one.chain.display().to_string()),
+                    quoted(&one.key.display().to_string())
+                );
+                if let Some(file) = &one.passphrase_file {
+                    text.push_str(&format!(", passphrase_file = {}", quoted(&file.display().to_string())));
+                }
+                if let Some(name) = &one.passphrase_credential {
+                    text.push_str(&format!(", passphrase_credential = {}", quoted(name)));
+                }
+                if let Some(fd) = one.passphrase_fd {
+                    text.push_str(&format!(", passphrase_fd = {fd}"));
+                }
+                if one.passphrase_prompt {
+                    text.push_str(", passphrase_prompt = true");
+                }
+                text + " }"
+            })
+            .collect();
+        let versions = list(self.versions.iter().map(|version| match version {
+            TlsVersion::V12 => "1.2".to_owned(),
+            TlsVersion::V13 => "1.3".to_owned(),
+        }));
+        let clients = match self.client_certificates {
+            ClientCertificates::None => "none",
+            ClientCertificates::Optional => "optional",
+            ClientCertificates::Required => "required",
+        };
+        let paths = |paths: &[PathBuf]| list(paths.iter().map(|path| path.display().to_string()));
+        let mut out = format!(
+            "[listener.tls]\ncertificates = [{}]\nversions = {versions}\nclient_certificates = \"{clients}\"\nclient_ca = {}\ncrl = {}\n",
+            certificates.join(", "),
+            paths(&self.client_ca),
+            paths(&self.crl)
+        );
+        out.push_str(&self.revocation_to_toml());
+        for (key, names) in [("suites", &self.suites), ("groups", &self.groups)] {
+            if !names.is_empty() {
+                out.push_str(&format!("{key} = {}\n", list(names.iter().cloned())));
+            }
+        }
+        out
+    }
+
     pub(crate) fn revocation_to_toml(&self) -> String {
         let urls = list(self.crl_url.iter().map(ToString::to_string));
         let stale = match self.crl_stale {

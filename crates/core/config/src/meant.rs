@@ -402,59 +402,6 @@ impl Listener {
     }
 }
 
-impl crate::listener::ListenerTls {
-    fn to_toml(&self) -> String {
-        use crate::listener::{ClientCertificates, TlsVersion};
-        let certificates: Vec<String> = self
-            .certificates
-            .iter()
-            .map(|one| {
-                let mut text = format!(
-                    "{{ chain = {}, key = {}",
-                    quoted(&one.chain.display().to_string()),
-                    quoted(&one.key.display().to_string())
-                );
-                if let Some(file) = &one.passphrase_file {
-                    text.push_str(&format!(", passphrase_file = {}", quoted(&file.display().to_string())));
-                }
-                if let Some(name) = &one.passphrase_credential {
-                    text.push_str(&format!(", passphrase_credential = {}", quoted(name)));
-                }
-                if let Some(fd) = one.passphrase_fd {
-                    text.push_str(&format!(", passphrase_fd = {fd}"));
-                }
-                if one.passphrase_prompt {
-                    text.push_str(", passphrase_prompt = true");
-                }
-                text + " }"
-            })
-            .collect();
-        let versions = list(self.versions.iter().map(|version| match version {
-            TlsVersion::V12 => "1.2".to_owned(),
-            TlsVersion::V13 => "1.3".to_owned(),
-        }));
-        let clients = match self.client_certificates {
-            ClientCertificates::None => "none",
-            ClientCertificates::Optional => "optional",
-            ClientCertificates::Required => "required",
-        };
-        let paths = |paths: &[PathBuf]| list(paths.iter().map(|path| path.display().to_string()));
-        let mut out = format!(
-            "[listener.tls]\ncertificates = [{}]\nversions = {versions}\nclient_certificates = \"{clients}\"\nclient_ca = {}\ncrl = {}\n",
-            certificates.join(", "),
-            paths(&self.client_ca),
-            paths(&self.crl)
-        );
-        out.push_str(&self.revocation_to_toml());
-        for (key, names) in [("suites", &self.suites), ("groups", &self.groups)] {
-            if !names.is_empty() {
-                out.push_str(&format!("{key} = {}\n", list(names.iter().cloned())));
-            }
-        }
-        out
-    }
-}
-
 /// The key file that belongs to a state directory.
 fn beside(state: &Path) -> PathBuf {
     let mut name = state.file_name().unwrap_or_default().to_owned();

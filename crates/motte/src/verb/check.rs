@@ -1,6 +1,7 @@
 //! `motte check`: a configuration and everything it names, without starting.
 
 use motte_event::Severity;
+use motte_roles::Passphrases;
 
 use crate::cli::ServeArgs;
 use crate::verb::Fault;
@@ -11,6 +12,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Fault> {
     let told = motte_server::check(&config, Some(ask_passphrase()))
         .map_err(|error| Fault::new(error.to_string()))?;
     crate::role::check_outward(&config).map_err(Fault::new)?;
+    // A start with a key that does not open the vault would end there.
+    motte_server::vault::check(&config, &mut Passphrases::new(Some(ask_passphrase())))
+        .map_err(|error| Fault::new(error.to_string()))?;
     motte_server::check_sandbox(&config).map_err(|error| Fault::new(error.to_string()))?;
     let lacking = motte_confine::lacking();
     println!("{}: good", args.config.display());

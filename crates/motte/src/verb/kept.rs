@@ -73,22 +73,16 @@ impl Kept {
 
     /// The key that opens the vault. Nothing is made.
     pub(crate) fn access(&self) -> Result<VaultAccess, Fault> {
-        let source = match &self.source {
-            Some(source) => source.clone(),
-            None => Passphrases::new(Some(ask_passphrase()))
-                .vault(&self.config)
-                .map_err(Fault::new)?
-                .ok_or_else(|| Fault::new("nothing says where the key of the vault is"))?,
+        let Some(source) = &self.source else {
+            let access = VaultAccess::there(&self.config, &mut Passphrases::new(Some(ask_passphrase())));
+            let nothing = || Fault::new("nothing says where the key of the vault is");
+            return access.map_err(fault)?.ok_or_else(nothing);
         };
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        match VaultKey::read(&source, credentials.as_deref()) {
+        match VaultKey::read(source, credentials.as_deref()) {
             Ok(key) => Ok(VaultAccess::Here(key)),
-            Err(given) => Err(fault(self.unread(given))),
+            Err(given) => Err(fault(vault::unread(&self.state, given))),
         }
-    }
-
-    fn unread(&self, given: String) -> vault::VaultFault {
-        vault::unread(&self.state, given)
     }
 
     /// The bytes of the vault; `None` if nothing is sealed here.

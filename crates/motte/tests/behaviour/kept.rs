@@ -208,6 +208,17 @@ fn a_vault_that_is_damaged_missing_or_of_another_key_is_named() {
     let (good, text) = site.motte(&["store", "stats"]);
     assert!(!good && text.contains("is missing") && text.contains("journal-"), "{text}");
     std::fs::write(&vault, &whole).unwrap();
+    let key = std::fs::read(site.path("kept.key")).unwrap();
+    for at in 0..key.len() - 1 {
+        let mut changed = key.clone();
+        changed[at] ^= 1;
+        std::fs::write(site.path("kept.key"), changed).unwrap();
+        let (good, text) = site.motte(&["vault", "status"]);
+        let is_named =
+            text.contains("was given (kept.key)") || text.contains("kept.key: 64 bytes are no key");
+        assert!(!good && is_named, "byte {at}: {text}");
+    }
+    std::fs::write(site.path("kept.key"), key).unwrap();
     std::fs::rename(site.path("kept.key"), site.path("away")).unwrap();
     for arguments in [&["store", "check"][..], &["vault", "rotate-dek"], &["vault", "status"]] {
         let (good, text) = site.motte(arguments);
@@ -313,12 +324,18 @@ fn the_key_of_the_vault_is_exchanged_and_the_old_one_opens_nothing() {
     site.good(&["vault", "rotate-kek", "--new-config", "phrase.toml"]);
     let (good, text) = site.motte(&["store", "check"]);
     assert!(!good && text.contains("is opened by passphrase"), "{text}");
-    let check = Command::new(binary())
-        .current_dir(site.dir.path())
-        .args(["store", "check", "--config", "phrase.toml"])
-        .output()
-        .unwrap();
-    assert!(check.status.success(), "{check:?}");
+    let with_config = |arguments: &[&str]| {
+        let mut command = Command::new(binary());
+        command.current_dir(site.dir.path()).args(arguments).args(["--config", "phrase.toml"]);
+        motte_testkit::finish(&mut command)
+    };
+    for arguments in [&["store", "check"][..], &["check"]] {
+        let (good, text) = with_config(arguments);
+        assert!(good, "{text}");
+    }
+    std::fs::write(site.path("phrase"), "wrong horse battery staple\n").unwrap();
+    let (good, text) = with_config(&["check"]);
+    assert!(!good && text.contains("is opened by passphrase") && text.contains("opens none of it"), "{text}");
 }
 
 #[test]
