@@ -139,13 +139,7 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
         faults.add(0, "no listener", "add [[listener]] with name, kind and bind");
     }
     config.password_file.clone_from(&written.auth.password_file);
-    if let Some(threads) = &written.handshake_threads {
-        config.handshake_threads = *threads.get_ref();
-        if config.handshake_threads > 64 {
-            let remedy = "write 0 for one for two workers, or at most 64";
-            faults.add(threads.span().start, "more than 64 threads for handshakes", remedy);
-        }
-    }
+    apply_handshake_threads(written.handshake_threads.as_ref(), &mut config, &mut faults);
     if let Some(threads) = &written.auth.hash_threads {
         config.hash_threads = *threads.get_ref();
         if !(1..=64).contains(threads.get_ref()) {
@@ -196,6 +190,19 @@ pub fn parse_development(text: &str, file: &str) -> Result<Config, ConfigErrors>
     apply_sys(&written.sys, &mut config);
     faults.finish()?;
     Ok(config)
+}
+
+fn apply_handshake_threads(
+    written: Option<&toml::Spanned<u16>>,
+    config: &mut Config,
+    faults: &mut Faults<'_>,
+) {
+    let Some(threads) = written else { return };
+    config.handshake_threads = *threads.get_ref();
+    if config.handshake_threads > 64 {
+        let remedy = "write 0 for one for two workers, or at most 64";
+        faults.add(threads.span().start, "more than 64 threads for handshakes", remedy);
+    }
 }
 
 fn apply_log(written: &LogWritten, config: &mut Config, faults: &mut Faults<'_>) {

@@ -40,7 +40,6 @@ fn filled(disk: &SimulatedDisk) -> Journal<SimulatedDisk> {
                 session: SessionId(number),
                 seq: id,
                 publication: PublicationId(id),
-                packet_id: 0,
                 qos: 2,
                 retain: id % 2 == 0,
                 identifiers: if id % 3 == 0 { &[5, 6] } else { &[] },
