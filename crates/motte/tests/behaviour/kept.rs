@@ -5,7 +5,7 @@ use std::process::Command;
 
 use motte_config::Config;
 use motte_disk::Directory;
-use motte_roles::Passphrases;
+use motte_roles::{Passphrases, VaultKey, VaultSource};
 use motte_server::vault::{self, DEVICE_FACT, VaultAccess};
 use motte_store::{
     Batch, BlockCache, Group, Journal, JournalOptions, NewDelivery, PrincipalRecord, PublicationId,
@@ -336,6 +336,30 @@ fn the_key_of_the_vault_is_exchanged_and_the_old_one_opens_nothing() {
     std::fs::write(site.path("phrase"), "wrong horse battery staple\n").unwrap();
     let (good, text) = with_config(&["check"]);
     assert!(!good && text.contains("is opened by passphrase") && text.contains("opens none of it"), "{text}");
+}
+
+#[test]
+fn an_exchange_that_was_cut_short_leaves_a_vault_that_opens_and_is_done_again() {
+    for is_in_place in [false, true] {
+        let site = Site::new();
+        let (state, next) = (site.path("kept"), site.path("kept.key.next"));
+        let config = Config { state_dir: Some(state.clone()), ..Config::default() };
+        let access = VaultAccess::there(&config, &mut Passphrases::new(None)).unwrap().unwrap();
+        let mut keys = vault::open(&state, &access).unwrap().keyring;
+        motte_roles::make_key_file(&next).unwrap();
+        let new = VaultKey::read(&VaultSource::file(next.clone()), None).unwrap();
+        keys.put_slot(new.wrap(keys.master()).unwrap().swap_remove(0)).unwrap();
+        vault::write(&Directory::open(&state).unwrap(), &state, &mut keys).unwrap();
+        if is_in_place {
+            std::fs::rename(&next, site.path("kept.key")).unwrap();
+        }
+        site.good(&["store", "check"]);
+        assert_eq!(site.json(&["vault", "status"])["opened_by"].as_array().unwrap().len(), 2);
+        site.good(&["vault", "rotate-kek"]);
+        site.good(&["store", "check"]);
+        assert_eq!(site.json(&["vault", "status"])["opened_by"].as_array().unwrap().len(), 1);
+        assert!(!next.exists());
+    }
 }
 
 #[test]
