@@ -30,22 +30,12 @@ pub(super) fn messages() -> Vec<Input> {
         source(Passphrase::Credential("tls".to_owned())),
         source(Passphrase::Known(Arc::new(SecretString::new("fuzz".to_owned())))),
     ];
-    let public = PublicKey { id: key, spki: vec![0x30, 0x59], algorithm: 3, schemes: vec![0x0403] };
-    let entry = |outcome| KeyEntry { path: "server.key".into(), outcome };
-    let keys = vec![entry(Ok(public)), entry(Err("no such file".to_owned()))];
     let configuration = Configuration {
         text: "workers = 1".to_owned(),
         file: "motte.toml".to_owned(),
         base: "/etc/motte".into(),
     };
     let listen = Place::Listener { listener: 1, endpoint: 0, worker: 3, inherited: false };
-    let slot = [&[7; 8][..], &[4, 61, 0], &[1; 61], &[5], b"token", &[9; 60]].concat();
-    let slots = Slot::decode_all(&slot).unwrap_or_default();
-    let master = MasterKey::of(&DataKey::from_bytes([2; 32].into()));
-    let vault = Order::Vault {
-        source: VaultSource::file("store.key".into()),
-        recovery: Passphrase::Known(Arc::new(SecretString::new("0".repeat(64)))),
-    };
     let sign = Request::Sign { id: 9, key, scheme: 0x0403, message: b"TLS 1.3, server".to_vec() };
     let facts = SourceFacts {
         url: "https://localhost:8443/auth".to_owned(),
@@ -65,16 +55,7 @@ pub(super) fn messages() -> Vec<Input> {
     };
     let ask = Ask::Ask { id: 9, set: SetId(7), source: 0, body: b"{}".to_vec() };
     let failed = Told::Failed { id: 9, cause: Unanswered::Slow, detail: "no answer".to_owned() };
-    vec![
-        ("answer_keys", written(2, &Answer::Keys { id: 3, keys })),
-        ("answer_refused", written(2, &Answer::Refused { id: 9, cause: Refusal::Busy })),
-        ("answer_unwrapped", written(2, &Answer::Unwrapped { id: 3, master: master.clone() })),
-        (
-            "answer_vault_refused",
-            written(2, &Answer::VaultRefused { id: 3, cause: "no such file".to_owned() }),
-        ),
-        ("answer_wrapped", written(2, &Answer::Wrapped { id: 3, slots: slots.clone() })),
-        ("answer_signed", written(2, &Answer::Signed { id: 9, signature: vec![0x30, 0x45] })),
+    let mut all = vec![
         ("ask", written(7, &ask)),
         (
             "ask_long_body",
@@ -84,7 +65,6 @@ pub(super) fn messages() -> Vec<Input> {
         ("order_load", written(3, &Order::Load { sources })),
         ("order_long_list", vec![3, 1, 255, 255]),
         ("order_serve", written(3, &Order::Serve)),
-        ("order_vault", written(3, &vault)),
         ("outcome", written(4, &Outcome::Loaded { good: 1, faults: "server.key".to_owned() })),
         ("outward_load", written(9, &outward)),
         ("outward_long_list", vec![9, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255]),
@@ -95,8 +75,6 @@ pub(super) fn messages() -> Vec<Input> {
         ("request_keep", written(1, &Request::Keep { keys: vec![key, key] })),
         ("request_long_message", vec![1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255]),
         ("request_public", written(1, &Request::PublicKeys { id: 3 })),
-        ("request_unwrap", written(1, &Request::Unwrap { id: 3, slots })),
-        ("request_wrap", written(1, &Request::Wrap { id: 3, master })),
         ("request_sign", written(1, &sign)),
         ("task_keys", written(5, &Task::Keys { faults: String::new() })),
         ("task_keys_ended", written(5, &Task::KeysEnded { cause: "signal 9".to_owned(), again_ms: 50 })),
@@ -118,5 +96,42 @@ pub(super) fn messages() -> Vec<Input> {
         ("task_stop", written(5, &Task::Stop(Asker::Signal(15)))),
         ("told_answered", written(8, &Told::Answered { id: 9, status: 200, body: b"yes".to_vec() })),
         ("told_failed", written(8, &failed)),
+    ];
+    all.extend(answers(key));
+    all.extend(of_the_vault());
+    all
+}
+
+/// Those about the key that opens the vault.
+fn of_the_vault() -> Vec<Input> {
+    let slot = [&[7; 8][..], &[4, 61, 0], &[1; 61], &[5], b"token", &[9; 60]].concat();
+    let slots = Slot::decode_all(&slot).unwrap_or_default();
+    let master = MasterKey::of(&DataKey::from_bytes([2; 32].into()));
+    let vault = Order::Vault {
+        source: VaultSource::file("store.key".into()),
+        recovery: Passphrase::Known(Arc::new(SecretString::new("0".repeat(64)))),
+    };
+    vec![
+        ("answer_unwrapped", written(2, &Answer::Unwrapped { id: 3, master: master.clone() })),
+        (
+            "answer_vault_refused",
+            written(2, &Answer::VaultRefused { id: 3, cause: "no such file".to_owned() }),
+        ),
+        ("answer_wrapped", written(2, &Answer::Wrapped { id: 3, slots: slots.clone() })),
+        ("order_vault", written(3, &vault)),
+        ("request_unwrap", written(1, &Request::Unwrap { id: 3, slots })),
+        ("request_wrap", written(1, &Request::Wrap { id: 3, master })),
+    ]
+}
+
+/// Answers about keys.
+fn answers(key: KeyId) -> Vec<Input> {
+    let public = PublicKey { id: key, spki: vec![0x30, 0x59], algorithm: 3, schemes: vec![0x0403] };
+    let entry = |outcome| KeyEntry { path: "server.key".into(), outcome };
+    let keys = vec![entry(Ok(public)), entry(Err("no such file".to_owned()))];
+    vec![
+        ("answer_keys", written(2, &Answer::Keys { id: 3, keys })),
+        ("answer_refused", written(2, &Answer::Refused { id: 9, cause: Refusal::Busy })),
+        ("answer_signed", written(2, &Answer::Signed { id: 9, signature: vec![0x30, 0x45] })),
     ]
 }
