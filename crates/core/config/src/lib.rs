@@ -15,6 +15,7 @@ mod listener_tls;
 mod meant;
 mod metrics;
 mod outward;
+mod policy;
 mod reading;
 mod sandbox;
 mod store;

@@ -150,14 +150,7 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
         config.hash_queue = *queue.get_ref();
     }
     config.attempts = LoginAttempts::from_written(&written.auth.attempts, &mut faults);
-    config.policy_files = written.policy.files;
-    if let Some(record) = &written.policy.record {
-        config.record_usage = *record.get_ref();
-        if config.record_usage && config.state_dir.is_none() {
-            let what = "record = true, and there is no state directory to record in";
-            faults.add(record.span().start, what, "name one with state_dir");
-        }
-    }
+    written.policy.apply(&mut config, &mut faults);
     apply_log(&written.log, &mut config, &mut faults);
     apply_sys(&written.sys, &mut config);
     apply_roles(&written.roles, &mut config, &mut faults);

@@ -10,6 +10,7 @@ use crate::control::ControlWritten;
 use crate::hook::HookWritten;
 use crate::limits::LimitsWritten;
 use crate::outward::EgressWritten;
+use crate::policy::GeneralPolicyWritten;
 use crate::sandbox::SandboxWritten;
 use crate::store::StoreWritten;
 
@@ -66,15 +67,6 @@ pub(crate) struct AuthWritten {
     pub(crate) http: Option<HookWritten>,
     #[serde(default)]
     pub(crate) attempts: AttemptsWritten,
-}
-
-/// The policy of the whole broker.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct GeneralPolicyWritten {
-    #[serde(default)]
-    pub(crate) files: Vec<PathBuf>,
-    pub(crate) record: Option<Spanned<bool>>,
 }
 
 /// The policy of a listener.
