@@ -11,6 +11,8 @@ use motte_access::usage::UsageRecord;
 use motte_config::Config;
 use motte_event::{Event, rule};
 
+use crate::clock::unix_ms;
+
 const RECORD: &str = "usage.record";
 const RECORD_NEW: &str = "usage.record.new";
 /// What could not be read is kept under this name.
@@ -19,13 +21,16 @@ const RECORD_DAMAGED: &str = "usage.record.damaged";
 const RECORD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Time between two writings.
 const WRITE_EVERY: Duration = Duration::from_secs(60);
+/// Seconds after which it is written though nothing was used: it says until when it was watched.
+const IDLE_S: u64 = 3_600;
 
 /// The record and its file.
 #[derive(Debug)]
 pub(crate) struct UsageFile {
     path: PathBuf,
     record: Arc<Mutex<UsageRecord>>,
-    written: Option<String>,
+    /// Its count of changes when it was written last, and when that was, in seconds since 1970.
+    written: (u64, u64),
     is_failing: bool,
     /// When it is written next.
     due: Instant,
@@ -43,7 +48,7 @@ impl UsageFile {
             None
         });
         let record = Arc::new(Mutex::new(record.unwrap_or_default()));
-        Some(Self { path, record, written: None, is_failing: false, due: Instant::now() + WRITE_EVERY })
+        Some(Self { path, record, written: (0, 0), is_failing: false, due: Instant::now() + WRITE_EVERY })
     }
 
     /// The record, to be told what is used.
@@ -59,15 +64,20 @@ impl UsageFile {
     /// Writes it where it changed; tells once that it cannot.
     pub(crate) fn write(&mut self) -> Option<Event> {
         self.due = Instant::now() + WRITE_EVERY;
-        let text = self.record.lock().unwrap_or_else(PoisonError::into_inner).encode();
-        if self.written.as_ref() == Some(&text) {
+        let now_s = unix_ms() / 1_000;
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let (changes, at_s) = self.written;
+        if changes == record.changes() && now_s.saturating_sub(at_s) < IDLE_S {
             return None;
         }
+        record.touch(now_s);
+        let (changes, text) = (record.changes(), record.encode());
+        drop(record);
         let outcome = replace(&self.path, &text);
         let was_failing = std::mem::replace(&mut self.is_failing, outcome.is_err());
         match outcome {
             Ok(()) => {
-                self.written = Some(text);
+                self.written = (changes, now_s);
                 None
             }
             Err(_) if was_failing => None,

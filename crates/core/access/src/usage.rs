@@ -22,6 +22,9 @@ pub const SHAPES_MAX: usize = 64;
 /// Most entries of a record.
 pub const ENTRIES_MAX: usize = 16_384;
 
+/// Longer than this without a word, in seconds, and nobody watched: the time does not count.
+const GAP_S: u64 = 7_200;
+
 /// A rule as a record knows it: what it says, not where it stands, so that editing a file does not part them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleName {
@@ -78,6 +81,8 @@ pub struct UsageRecord {
     /// Since when each rule that allows is watched.
     pub(crate) watched: BTreeMap<RuleName, u64>,
     pub(crate) entries: BTreeMap<UsageKey, Usage>,
+    /// Counts changes since it was read; not part of its file.
+    changes: u64,
 }
 
 impl UsageRecord {
@@ -91,20 +96,35 @@ impl UsageRecord {
         self.watched.get(rule).copied()
     }
 
-    /// These rules are in force from now on. What others were used for is forgotten, as nobody can use it.
+    /// How often it changed since it was read.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// It is watched until now, whether something was used or not.
+    pub fn touch(&mut self, now_s: u64) {
+        self.until_s = self.until_s.max(now_s);
+    }
+
+    /// These rules are in force from now on. What others were used for is forgotten, as nobody can use it. A time in which no
+    /// broker ran does not count as watched.
     pub fn watch(&mut self, rules: impl Iterator<Item = RuleName>, now_s: u64) {
         let before = std::mem::take(&mut self.watched);
+        let gap_s = now_s.saturating_sub(self.until_s);
+        let gap_s = if gap_s > GAP_S { gap_s } else { 0 };
         for rule in rules {
-            let since = before.get(&rule).copied().unwrap_or(now_s);
-            self.watched.insert(rule, since);
+            let since = before.get(&rule).map(|since| since.saturating_add(gap_s).min(now_s));
+            self.watched.insert(rule, since.unwrap_or(now_s));
         }
         self.entries.retain(|key, _| self.watched.contains_key(&key.rule));
-        self.until_s = self.until_s.max(now_s);
+        self.touch(now_s);
+        self.changes = self.changes.wrapping_add(1);
     }
 
     /// Adds a use.
     pub fn add(&mut self, key: UsageKey, usage: &Usage) {
-        self.until_s = self.until_s.max(usage.last_s);
+        self.touch(usage.last_s);
+        self.changes = self.changes.wrapping_add(1);
         if let Some(known) = self.entries.get_mut(&key) {
             return known.add(usage);
         }

@@ -126,6 +126,20 @@ fn a_rule_is_judged_only_when_it_was_watched_long_enough() {
 }
 
 #[test]
+fn a_time_in_which_no_broker_ran_was_not_watched() {
+    let rules = || Policy::parse(SITE, "policy.toml").unwrap();
+    let compiled = CompiledPolicy::compile(&rules(), PolicyGeneration(1));
+    let mut record = UsageRecord::default();
+    record.watch(compiled.rule_names(), 10_000);
+    record.touch(20_000);
+    let rule = compiled.rule_names().next().unwrap();
+    record.watch(compiled.rule_names(), 21_000);
+    assert_eq!(record.watched_since(&rule), Some(10_000), "a short restart");
+    record.watch(compiled.rule_names(), 121_000);
+    assert_eq!(record.watched_since(&rule), Some(110_000), "and a long one");
+}
+
+#[test]
 fn what_was_used_long_ago_or_in_quarantine_is_no_evidence() {
     let mut site = Recorded::under(SITE);
     site.at_s = 1_200;
