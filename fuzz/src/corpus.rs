@@ -30,6 +30,7 @@ pub fn of(target: &str) -> Vec<Input> {
         "proxy_header" => gates::proxy_headers(),
         "websocket" => gates::websockets(),
         "roles" => [roles::messages(), control::messages()].concat(),
+        "usage" => texts::usages(),
         _ => Vec::new(),
     }
 }

@@ -10,6 +10,7 @@ pub mod proxy_header;
 pub mod roles;
 pub mod snapshot;
 pub mod topic_filter;
+pub mod usage;
 pub mod vault;
 pub mod websocket;
 
@@ -53,7 +54,7 @@ pub mod packet_v5 {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     Target { name: "frame", run: frame::run },
     Target { name: "packet_v31", run: packet_v31::run },
     Target { name: "packet_v311", run: packet_v311::run },
@@ -68,4 +69,5 @@ pub const TARGETS: [Target; 14] = [
     Target { name: "proxy_header", run: proxy_header::run },
     Target { name: "websocket", run: websocket::run },
     Target { name: "roles", run: roles::run },
+    Target { name: "usage", run: usage::run },
 ];

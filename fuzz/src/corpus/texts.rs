@@ -36,12 +36,39 @@ pub(super) fn policies() -> Vec<Input> {
         ("groups", "version = 1\n[role.r]\n[group.g]\nroles = [\"r\"]\n[identity.press]\ngroups = [\"g\"]\n"),
         ("not_toml", "version = 1\n[role.r\n"),
         ("not_utf_8", "version = 1 # \u{fffd}\n"),
+        ("lines", "version = 1\n[role.r]\nrules = [\n  { allow = [ 'publish',\"retain\" ], topics = [ # one\n \"\"\"a/b\"\"\", 'c/{identity}' ], qos_max = 1 }  , # two\n  { allow = [\"share\"], topics = [\"a\"] } ]\n[authenticated]\nroles = [\"r\"]\n"),
+        ("permissive", "version = 1\n[role.r]\npermissive_until = \"2099-01-31\"\nrules = []\n[identity.press]\nroles = [\"r\"]\n"),
+        ("tables", "version = 1\n[[role.r.rules]]\nallow = [\"publish\"]\ntopics = [\"a/#\"]\n[[role.r.rules]]\ndeny = [\"receive\"]\ntopics = [\"b\"]\n[authenticated]\nroles = [\"r\"]\n"),
         ("templates", "version = 1\n[role.r]\nrules = [{ allow = [\"publish\"], topics = [\"plant/{identity}/#\", \"c/{client_id}\", \"u/{user}/+\"] }]\n[authenticated]\nroles = [\"r\"]\n"),
         ("unknown_role", "version = 1\n[identity.press]\nroles = [\"nobody\"]\n"),
         ("version_2", "version = 2\n"),
         ("wildcards", "version = 1\n[role.r]\nwildcards = \"deny\"\nrules = [{ allow = [\"subscribe\"], topics = [\"a/#\"] }]\n[authenticated]\nroles = [\"r\"]\n"),
     ]
     .map(|(name, text)| (name, text.as_bytes().to_vec()))
+    .to_vec()
+}
+
+/// Lines of records of usage.
+pub(super) fn usages() -> Vec<Input> {
+    let rule = "rule\t1\tr\tallow publish on a/#\n";
+    [
+        ("empty", String::new()),
+        ("escapes", "rule\t1\tr\\t\\n\\\\\tw\n".to_owned()),
+        ("lost", "until\t9\nlost\t3\n".to_owned()),
+        (
+            "quarantined",
+            format!("{rule}quarantined\t1\t1\t2\tpublish\tr\tallow publish on a/#\ta/x\tpress\n"),
+        ),
+        ("twice", format!("{rule}{rule}")),
+        ("unknown_right", "used\t1\t1\t2\tfly\tr\tw\ta/x\tpress\n".to_owned()),
+        (
+            "used",
+            format!(
+                "until\t2\n{rule}used\t1\t1\t2\tpublish\tr\tallow publish on a/#\ta/{{identity}}\tpress\n"
+            ),
+        ),
+    ]
+    .map(|(name, text)| (name, text.into_bytes()))
     .to_vec()
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use motte_access::analysis::advise;
+use motte_access::usage::UsageRecord;
 use motte_access::{
     AccessDecision, Action, ClientPrincipal, CompiledPolicy, Gate, Methods, Origin, Policy, PolicyGeneration,
     Principal, Security, Subject, Target,
@@ -31,6 +33,31 @@ pub fn run(data: &[u8]) {
     assert_eq!(first, decisions(&gate), "a Gate of two minds");
     gate.replace(Arc::new(CompiledPolicy::compile(&policy, PolicyGeneration(2))));
     assert_eq!(first, decisions(&gate), "a reload of the same policy that decides otherwise");
+    advised(&text, &gate, &first);
+}
+
+/// What nobody used is taken out: what is left can be read, and permits nothing that the policy does not.
+fn advised(text: &str, gate: &Gate, first: &[Result<u32, String>]) {
+    let mut record = UsageRecord::default();
+    record.watch(gate.policy().rule_names(), 0);
+    record.touch(2);
+    let advice = match advise(text, "policy.toml", &record, 1) {
+        Ok(advice) => advice,
+        // Nothing but comments is a policy, and nothing to advise on.
+        Err(error) if text.parse::<toml::Table>().is_ok_and(|table| table.is_empty()) => {
+            assert!(!error.what.is_empty());
+            return;
+        }
+        Err(error) => super::fail(format_args!("a policy that cannot be advised on: {error}")),
+    };
+    let policy = match Policy::parse(&advice.text, "advised.toml") {
+        Ok(policy) => policy,
+        Err(error) => super::fail(format_args!("an advice that cannot be read: {error}\n{}", advice.text)),
+    };
+    let least = Gate::new(Arc::new(CompiledPolicy::compile(&policy, PolicyGeneration(3))));
+    for (before, after) in first.iter().zip(decisions(&least)) {
+        assert!(before.is_ok() || after.is_err(), "an advice that widens:\n{}", advice.text);
+    }
 }
 
 fn principals() -> [Principal; 4] {
