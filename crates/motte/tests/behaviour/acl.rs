@@ -365,3 +365,24 @@ fn the_assertions_of_the_example_hold() {
     let (policy, assertions) = (example("building.toml"), example("building-assertions.toml"));
     desk.expect(&["test", "--policy", &policy, &assertions], 0, &["6 assertions, 0 failed"]);
 }
+
+#[test]
+fn a_permissive_role_is_named_by_check_and_lint() {
+    let desk = Desk::new();
+    desk.write(
+        "tried.toml",
+        "version = 1\n[role.tried]\npermissive_until = \"2099-12-31\"\n[identity.a]\nroles = [\"tried\"]\n",
+    );
+    let found = ["warning", "tried.toml:2  acl-permissive  (role tried)", "until 2099-12-31"];
+    desk.expect(&["lint", "--policy", "tried.toml", "--fail-on", "warning"], 1, &found);
+    let later = ["PROVED"];
+    desk.expect(&["prove", "--policy", "tried.toml", "role:tried cannot publish #"], 0, &later);
+    desk.write(
+        "motte.toml",
+        "[policy]\nfiles = [\"tried.toml\"]\n[[listener]]\nname = \"main\"\nkind = \"tcp\"\nbind = [\"127.0.0.1:0\"]\n",
+    );
+    let mut check = Command::new(binary());
+    let (good, text) =
+        motte_testkit::finish(check.current_dir(desk.dir.path()).args(["check", "--config", "motte.toml"]));
+    assert!(good && text.contains("rule.role_permissive role=tried until=2099-12-31"), "{text}");
+}
