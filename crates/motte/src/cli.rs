@@ -6,6 +6,7 @@ mod bench;
 mod control;
 mod import;
 mod store;
+mod user;
 mod vault;
 
 use std::net::SocketAddr;
@@ -22,6 +23,10 @@ pub(crate) use bench::{BenchArgs, ShapeArg};
 pub(crate) use control::{ClientsAction, ClientsArgs, ReloadArgs, SocketArgs, StatusArgs, StopArgs};
 pub(crate) use import::{ImportArgs, ImportFrom, MosquittoArgs};
 pub(crate) use store::{KeptArgs, StoreAction, StoreArgs};
+pub(crate) use user::{
+    AccountsArgs, GenFormat, NewPasswordArgs, PasswdAction, PasswdArgs, ProfileArg, TotpAction, UserAction,
+    UserArgs,
+};
 pub(crate) use vault::{RecoveryAction, VaultAction, VaultArgs};
 
 /// The fortified MQTT broker: closed until you open it.
@@ -62,7 +67,9 @@ pub(crate) enum Verb {
     Bench(Box<BenchArgs>),
     /// Make the credential of another device, or revoke one
     Device(DeviceArgs),
-    /// Change a password file
+    /// Accounts with passwords: add, change, rotate, close, expose, import
+    User(UserArgs),
+    /// Generate and check passwords; set one
     Passwd(PasswdArgs),
     /// See and test how a broker confines itself
     Harden(HardenArgs),
@@ -351,44 +358,6 @@ pub(crate) enum DeviceAction {
         /// The state directory
         #[arg(long, default_value = "motte-state")]
         state: PathBuf,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PasswdArgs {
-    #[command(subcommand)]
-    pub(crate) action: PasswdAction,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum PasswdAction {
-    /// Set an identity's password; it is asked for twice
-    Set {
-        /// The identity
-        identity: String,
-        /// The password file
-        #[arg(long, default_value = "motte-state/passwords")]
-        file: PathBuf,
-        /// File with the password, instead of the prompt; `-` is standard input
-        #[arg(long, conflicts_with = "generate")]
-        password_file: Option<PathBuf>,
-        /// Generate a password and print it, once
-        #[arg(long)]
-        generate: bool,
-    },
-    /// Remove an identity
-    Remove {
-        /// The identity
-        identity: String,
-        /// The password file
-        #[arg(long, default_value = "motte-state/passwords")]
-        file: PathBuf,
-    },
-    /// List identities
-    List {
-        /// The password file
-        #[arg(long, default_value = "motte-state/passwords")]
-        file: PathBuf,
     },
 }
 

@@ -1,5 +1,6 @@
 //! The `motte` command: one module a verb, each reads top to bottom.
 
+mod accounts;
 mod cli;
 mod role;
 mod state;

@@ -21,8 +21,13 @@ use crate::rules::ListenerRules;
 pub(crate) enum Asked {
     /// The answer is known.
     Known(Verdict),
-    /// This finds out, slowly.
-    Slow(Box<dyn FnOnce() -> Verdict + Send>),
+    /// This finds out, slowly, and with so much memory.
+    Slow {
+        /// In KiB.
+        memory_kib: u32,
+        /// What finds out.
+        work: Box<dyn FnOnce() -> Verdict + Send>,
+    },
     /// This asks a service, in its lane.
     Remote(Lane, Box<dyn FnOnce() -> Verdict + Send>),
 }
@@ -32,42 +37,89 @@ struct Attempt {
     client_id: String,
     address: String,
     listener: Arc<str>,
+    authenticator: Authenticator,
+    now_s: u64,
     log: Log,
 }
 
+/// The method of enhanced authentication by which a code comes in a packet of its own.
+const TOTP: &str = "TOTP";
+/// What the client is asked for; the same whoever it says it is.
+const CODE_PLEASE: &[u8] = b"code";
+
+/// An exchange that waits for the client's code. Nothing was checked yet.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    client_id: String,
+    credentials: Credentials,
+}
+
 /// Asks identity. What is needed is copied out of the packet, the password into a type that is wiped and never printed.
-pub(crate) fn ask(connection: &mut Connection, question: &Question<'_>, logins: &Logins, log: &Log) -> Asked {
-    let Question::Connect(connect) = question else {
-        // No method of enhanced authentication is offered, so none can be under way.
-        return Asked::Known(unknown_method());
+pub(crate) fn ask(
+    connection: &mut Connection,
+    question: &Question<'_>,
+    now_s: u64,
+    logins: &Logins,
+    log: &Log,
+) -> Asked {
+    let exchange = match question {
+        Question::Connect(connect) => {
+            let exchange = Exchange {
+                client_id: connect.client_id.to_owned(),
+                credentials: credentials(connection, connect),
+            };
+            match connect.properties.authentication_method {
+                None => exchange,
+                Some(TOTP) if connection.rules.takes_passwords() => {
+                    connection.exchange = Some(Box::new(exchange));
+                    return Asked::Known(Verdict::Continue { data: CODE_PLEASE.to_vec() });
+                }
+                Some(_) => return Asked::Known(unknown_method()),
+            }
+        }
+        Question::Continue(auth) => {
+            let Some(mut exchange) = connection.exchange.take() else {
+                return Asked::Known(unknown_method());
+            };
+            exchange.credentials.add_code(auth.data.unwrap_or_default());
+            *exchange
+        }
+        // A client that is in cannot authenticate again: it comes anew.
+        Question::Again(_) => return Asked::Known(unknown_method()),
     };
-    if connect.properties.authentication_method.is_some() {
-        return Asked::Known(unknown_method());
-    }
-    let credentials = credentials(connection, connect);
+    begin(connection, exchange, now_s, logins, log)
+}
+
+fn begin(connection: &mut Connection, exchange: Exchange, now_s: u64, logins: &Logins, log: &Log) -> Asked {
+    let Exchange { client_id, credentials } = exchange;
     // Whoever is held or banned costs no password check.
-    let ticket = match logins.begin(connection, connect, &credentials) {
+    let ticket = match logins.begin(connection, &client_id, &credentials) {
         Ok(ticket) => ticket,
         Err(verdict) => return Asked::Known(verdict),
     };
     let rules = &connection.rules;
     let attempt = Attempt {
-        client_id: connect.client_id.to_owned(),
+        client_id,
         address: address_text(&connection.stream),
         listener: Arc::clone(&rules.name),
+        authenticator: rules.authenticator.clone(),
+        now_s,
         log: log.clone(),
     };
-    let credentials = match remote(rules, credentials, connect.client_id) {
+    let credentials = match remote(rules, credentials, &attempt.client_id) {
         Answerer::Local(credentials) => credentials,
         Answerer::Known(verdict) => return Asked::Known(answer(ticket.settled(verdict), &attempt)),
         Answerer::Service(question) => return ask_service(rules, *question, attempt, ticket),
     };
-    match rules.authenticator.begin(credentials, &rules.requirements) {
+    match rules.authenticator.begin(credentials, &rules.requirements, now_s) {
         Step::Done(verdict) => Asked::Known(answer(ticket.settled(verdict), &attempt)),
-        Step::Ask(question) => Asked::Slow(Box::new(move || match ticket.held_meanwhile() {
-            Some(held) => held,
-            None => answer(ticket.settled(Authenticator::finish(question.answer())), &attempt),
-        })),
+        Step::Ask(question) => Asked::Slow {
+            memory_kib: question.memory_kib(),
+            work: Box::new(move || match ticket.held_meanwhile() {
+                Some(held) => held,
+                None => answer(ticket.settled(Authenticator::finish(question.answer())), &attempt),
+            }),
+        },
     }
 }
 
@@ -112,15 +164,22 @@ fn credentials(connection: &Connection, connect: &Connect<'_>) -> Credentials {
 fn unknown_method() -> Verdict {
     Verdict::Refused {
         reason: ReasonCode::BAD_AUTHENTICATION_METHOD,
-        cause: "no method of enhanced authentication is offered".to_owned(),
+        cause: "this method of enhanced authentication is not offered here".to_owned(),
     }
 }
 
 fn answer(verdict: motte_identity::Verdict, attempt: &Attempt) -> Verdict {
     match verdict {
-        motte_identity::Verdict::Accepted(principal) => Verdict::Accepted { principal, data: None },
+        motte_identity::Verdict::Accepted(principal) => {
+            let days = attempt.authenticator.ageing_days(&principal, attempt.now_s);
+            let advice = days.map(|days| {
+                attempt.log.event(gate::password_ageing(&principal.identity, &attempt.client_id, days));
+                format!("this password must be changed within {days} days").into_boxed_str()
+            });
+            Verdict::Accepted { principal, data: None, advice }
+        }
         motte_identity::Verdict::Refused { refusal, name, cause } => {
-            let Attempt { client_id, address, listener, log } = attempt;
+            let Attempt { client_id, address, listener, log, .. } = attempt;
             log.event(gate::login_failed(&name, client_id, address, listener, cause));
             let reason = match refusal {
                 Refusal::BadCredentials => ReasonCode::BAD_USER_NAME_OR_PASSWORD,

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use motte_access::{CompiledPolicy, Methods, Policy, PolicyGeneration};
 use motte_config::{
-    AuthMethod, CertificateIdentity, ClientCertificates, Config, Listener, ListenerTls, Places, StaleList,
-    TlsVersion,
+    AuthMethod, CertificateIdentity, ClientCertificates, Config, Listener, ListenerTls, PasswordProfile,
+    Places, StaleList, TlsVersion,
 };
 use motte_event::{Event, life};
-use motte_identity::{Authenticator, CertificateName, PasswordFile, Requirements};
+use motte_identity::{Ageing, Authenticator, CertificateName, Learned, PasswordFile, Requirements};
 use motte_roles::{CertificateStatus, KeyId, OutwardClient, read_open};
 use motte_transport::{ClientAuth, Revocation, ServerTls, Stages, TlsOptions, WebSocketOptions};
 use rustls_pki_types::CertificateDer;
@@ -70,7 +70,7 @@ impl Faults<'_> {
     }
 }
 
-/// Reads everything.
+/// Reads everything; `former` are the rules that these will replace.
 pub(crate) fn assemble(
     config: &Config,
     workers: usize,
@@ -78,6 +78,7 @@ pub(crate) fn assemble(
     keyring: &mut Keyring,
     open: &mut OpenFile,
     outward: Option<&OutwardClient>,
+    former: Option<&Rules>,
 ) -> Result<Assembled, AssembleError> {
     let mut faults = Faults { places: &config.places, open, found: Vec::new(), certificates: Vec::new() };
     let mut events = Vec::new();
@@ -90,7 +91,13 @@ pub(crate) fn assemble(
         Err(generation) => read_policy(config, generation, &mut events, &mut faults),
     };
     let passwords = read_passwords(config, &mut faults);
-    let authenticator = Authenticator::new(Arc::new(passwords.unwrap_or_default()));
+    let passwords = passwords.unwrap_or_default();
+    let exposed = passwords.accounts().filter(|(_, account)| account.is_exposed());
+    events.extend(exposed.map(|(identity, _)| motte_event::device::password_exposed(identity)));
+    // What logins taught is about people, not about rules.
+    let learned = former.and_then(|rules| rules.listeners.first()).map(|first| first.authenticator.learned());
+    let learned = learned.unwrap_or_else(|| Arc::new(Learned::nothing(unix_ms() / 1_000)));
+    let authenticator = Authenticator::new(Arc::new(passwords), learned).with_ageing(ageing(config));
     let hook = HookService::new(config, outward.cloned());
     let hook = hook.unwrap_or_else(|error| {
         faults.push(format!("the system has no random bytes: {error}"));
@@ -134,6 +141,16 @@ pub(crate) fn assemble(
     }
 }
 
+fn ageing(config: &Config) -> Option<Ageing> {
+    match config.passwords.profile {
+        PasswordProfile::Nist => None,
+        PasswordProfile::Classic { max_age_days, grace_days, .. } => Some(Ageing {
+            max_age_s: u64::from(max_age_days) * 86_400,
+            grace_s: u64::from(grace_days) * 86_400,
+        }),
+    }
+}
+
 /// A quarter of the memory budget may wait in outputs, spread over the workers.
 fn backlog_max(memory_bytes_max: u64, workers: usize) -> usize {
     usize::try_from(memory_bytes_max / 4).unwrap_or(usize::MAX) / workers.max(1)
@@ -163,6 +180,7 @@ fn requirements(listener: &Listener) -> Requirements {
                 AuthMethod::Certificate => Methods::CERTIFICATE,
                 AuthMethod::Password => Methods::PASSWORD,
                 AuthMethod::Http => Methods::HTTP,
+                AuthMethod::Totp => Methods::TOTP,
             })
         })
     };
@@ -220,7 +238,18 @@ fn read_passwords(config: &Config, faults: &mut Faults<'_>) -> Option<PasswordFi
     let path = config.password_file.as_ref()?;
     let text = text(path, "password file", faults)?;
     match PasswordFile::parse(&text) {
-        Ok(passwords) => Some(passwords),
+        Ok(passwords) => {
+            let (needed_kib, identity) = passwords.memory_kib_max();
+            if needed_kib > config.hash_memory_mib.saturating_mul(1_024) {
+                let (file, needed) = (path.display(), needed_kib.div_ceil(1_024));
+                let whose = if identity.is_empty() { String::new() } else { format!(" of `{identity}`") };
+                let remedy =
+                    "raise hash_memory_mib in [auth], or set the password anew with `motte user passwd`";
+                faults.push(format!("{file}: checking the password{whose} takes {needed} MiB, more than hash_memory_mib\n  remedy: {remedy}"));
+                return None;
+            }
+            Some(passwords)
+        }
         Err(error) => {
             faults.push(format!(
                 "{}:{}: {}\n  remedy: {}",

@@ -7,6 +7,7 @@ use motte_transport::Stream;
 use motte_wire::{DecodeRules, Direction, ProtocolVersion};
 
 use crate::admission::Seat;
+use crate::asking::Exchange;
 use crate::logins::LoginNote;
 use crate::rules::ListenerRules;
 
@@ -64,6 +65,8 @@ pub(crate) struct Connection {
     pub(crate) discarded: u32,
     /// A verdict is awaited: no packet may be taken.
     pub(crate) waiting: bool,
+    /// What was presented, until the rest comes in AUTH.
+    pub(crate) exchange: Option<Box<Exchange>>,
     /// The stream is lent for a step of the handshake; gone with the connection, so that nobody takes the step in vain.
     pub(crate) lent: Option<Arc<()>>,
     /// Something came meanwhile.
@@ -106,6 +109,7 @@ impl Connection {
             fast: false,
             discarded: 0,
             waiting: false,
+            exchange: None,
             lent: None,
             again: false,
             ended: false,

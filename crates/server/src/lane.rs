@@ -74,7 +74,7 @@ impl Lane {
                 };
                 job
             };
-            let Job { conn, wanted, inbox, work } = job;
+            let Job { conn, wanted, inbox, work, .. } = job;
             // Many give up before their turn in a storm.
             if wanted.strong_count() == 0 {
                 continue;

@@ -24,6 +24,7 @@ mod inbox;
 mod kept_lists;
 mod keyring;
 mod lane;
+mod learning;
 mod limits;
 mod log;
 mod logins;

@@ -16,7 +16,7 @@ use motte_identity::attempts::{
 };
 use motte_identity::bans::{Ban, BanError, BanSubject, Bans};
 use motte_identity::{Credentials, Requirements};
-use motte_wire::{Connect, ReasonCode};
+use motte_wire::ReasonCode;
 
 use crate::clock::Clock;
 use crate::connection::Connection;
@@ -328,10 +328,10 @@ impl Logins {
     pub(crate) fn begin(
         &self,
         connection: &mut Connection,
-        connect: &Connect<'_>,
+        client_id: &str,
         credentials: &Credentials,
     ) -> Result<Ticket, Verdict> {
-        let note = Arc::new(LoginNote { client_id: connect.client_id.to_owned(), ..LoginNote::default() });
+        let note = Arc::new(LoginNote { client_id: client_id.to_owned(), ..LoginNote::default() });
         connection.login = Some(Arc::clone(&note));
         let who = Who {
             name: credentials.user_name.clone().unwrap_or_default(),
@@ -339,7 +339,7 @@ impl Logins {
             listener: Arc::clone(&connection.rules.name),
             note,
         };
-        if let Some((subject, until)) = self.ban_of(who.address, &who.name, connect.client_id) {
+        if let Some((subject, until)) = self.ban_of(who.address, &who.name, client_id) {
             who.note.set(Unchecked::Banned);
             self.state.log.event(gate::banned_refused(&subject, &who.address_text(), &who.listener, &until));
             return Err(banned());
@@ -356,7 +356,7 @@ impl Logins {
         let attempt = Attempt {
             address: who.address,
             name: &who.name,
-            client_id: connect.client_id,
+            client_id,
             certificate: credentials.certificate.as_deref().map(|facts| facts.fingerprint.as_str()),
         };
         let begun = lock(&self.state.attempts).begin(attempt, self.now_ms());

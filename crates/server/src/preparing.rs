@@ -24,6 +24,7 @@ use crate::door::{self, Doors};
 use crate::exposing::{page, scrape_of, serve_scrape};
 use crate::handshakes::Handshakes;
 use crate::keyring::Keyring;
+use crate::learning;
 use crate::log::{self, Log, LogThread};
 use crate::logins::Logins;
 use crate::logins_kept::LoginsKept;
@@ -69,14 +70,21 @@ impl Gathered {
         let policy = options.policy.take().map(Arc::new).ok_or(PolicyGeneration(1));
         let mut keyring = Keyring::new(options.keys.take(), options.ask_passphrase.take());
         let mut open = options.open.take().unwrap_or_else(assemble::from_disk);
-        let Assembled { rules, mut events, keys, certificates } =
-            assemble::assemble(config, workers, policy, &mut keyring, &mut open, options.outward.as_ref())?;
+        let Assembled { rules, mut events, keys, certificates } = assemble::assemble(
+            config,
+            workers,
+            policy,
+            &mut keyring,
+            &mut open,
+            options.outward.as_ref(),
+            None,
+        )?;
         keyring.in_force(keys);
         events.insert(0, life::started(env!("CARGO_PKG_VERSION"), workers as u64));
         events.extend(raise_open_files(config));
         let mut doors = open_doors(config, &rules, workers, options.sockets.take())?;
         let scrape = scrape_of(config, &mut doors)?;
-        let state = config.state_dir.as_deref().map(StateDirectory::open).transpose()?;
+        let state = learning::open_state(config, &rules)?;
         let store = open_store(config, state.as_ref(), &mut keyring, &mut events)?;
         let usage = UsageFile::open(config, &mut events);
         // Catching them takes a pair of sockets, which the confined process cannot make.
@@ -184,8 +192,7 @@ fn open_vault(config: &Config, keyring: &mut Keyring) -> Result<Option<vault::Op
 
 /// The threads for questions that take long.
 fn questions(config: &Config) -> Result<Questions, StartError> {
-    let questions = Questions::start(usize::from(config.hash_threads), config.hash_queue as usize);
-    questions.map_err(StartError::system("a thread"))
+    Questions::of(config).map_err(StartError::system("a thread"))
 }
 
 /// Runs each worker in a thread of its own.

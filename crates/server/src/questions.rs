@@ -1,10 +1,11 @@
 //! Slow questions: password hashes cost memory and time on purpose, so a few threads of their own compute them, and only
-//! so many may wait.
+//! so many may wait. The memory of all checks together is bounded as well.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 
 use motte_broker::{ConnId, Verdict};
+use motte_config::Config;
 
 use crate::inbox::{Inbox, Letter};
 
@@ -16,6 +17,8 @@ pub(crate) struct Job {
     pub(crate) wanted: Weak<u64>,
     /// Where the answer goes.
     pub(crate) inbox: Inbox,
+    /// Memory that it takes, in KiB.
+    pub(crate) memory_kib: u32,
     /// What computes it.
     pub(crate) work: Box<dyn FnOnce() -> Verdict + Send>,
 }
@@ -28,18 +31,32 @@ pub(crate) struct Questions {
 }
 
 impl Questions {
-    /// Starts `threads` threads with room for `waiting_max` questions.
+    /// As configured.
     ///
     /// # Errors
     /// When the system refuses another thread.
-    pub(crate) fn start(threads: usize, waiting_max: usize) -> std::io::Result<Self> {
+    pub(crate) fn of(config: &Config) -> std::io::Result<Self> {
+        let memory_kib = config.hash_memory_mib.saturating_mul(1_024);
+        Self::start(usize::from(config.hash_threads), config.hash_queue as usize, memory_kib)
+    }
+
+    /// Starts `threads` threads with room for `waiting_max` questions, which together take no more than `memory_kib_max`.
+    ///
+    /// # Errors
+    /// When the system refuses another thread.
+    fn start(threads: usize, waiting_max: usize, memory_kib_max: u32) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel(waiting_max.max(1));
         let receiver = Arc::new(Mutex::new(receiver));
+        let memory = Arc::new(Memory {
+            all_kib: memory_kib_max,
+            free_kib: Mutex::new(memory_kib_max),
+            freed: Condvar::new(),
+        });
         let spawn = |number| {
-            let receiver = Arc::clone(&receiver);
+            let (receiver, memory) = (Arc::clone(&receiver), Arc::clone(&memory));
             std::thread::Builder::new()
                 .name(format!("motte-password-{number}"))
-                .spawn(move || answer(&receiver))
+                .spawn(move || answer(&receiver, &memory))
         };
         for thread in (0..threads.max(1)).map(spawn) {
             drop(thread?);
@@ -60,14 +77,65 @@ impl Questions {
     }
 }
 
-fn answer(receiver: &Mutex<Receiver<Job>>) {
+/// The memory that checks may take together.
+struct Memory {
+    all_kib: u32,
+    free_kib: Mutex<u32>,
+    freed: Condvar,
+}
+
+impl Memory {
+    /// Does `work` once so much is free. What asks for more than there is waits until nothing else is done.
+    fn with<T>(&self, needed_kib: u32, work: impl FnOnce() -> T) -> T {
+        let taken = needed_kib.min(self.all_kib);
+        let free = self.free_kib.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free =
+            self.freed.wait_while(free, |free| *free < taken).unwrap_or_else(PoisonError::into_inner);
+        *free -= taken;
+        drop(free);
+        let done = work();
+        *self.free_kib.lock().unwrap_or_else(PoisonError::into_inner) += taken;
+        self.freed.notify_all();
+        done
+    }
+}
+
+fn answer(receiver: &Mutex<Receiver<Job>>, memory: &Memory) {
     loop {
         let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { conn, wanted, inbox, work }) = next else { return };
+        let Ok(Job { conn, wanted, inbox, memory_kib, work }) = next else { return };
         // In a storm of logins many give up before their turn; checking their passwords all the same would make the next
         // ones late as well.
         if wanted.strong_count() > 0 {
-            inbox.put(Letter::Verdict(conn, work()));
+            inbox.put(Letter::Verdict(conn, memory.with(memory_kib, work)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn checks_take_no_more_memory_together_than_they_may() {
+        let memory = Memory { all_kib: 100, free_kib: Mutex::new(100), freed: Condvar::new() };
+        let (now, most) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for needed in [60, 40, 60, 30, 500, 10, 60] {
+                let (memory, now, most) = (&memory, &now, &most);
+                scope.spawn(move || {
+                    memory.with(needed, || {
+                        let taken = needed.min(100);
+                        most.fetch_max(now.fetch_add(taken, Ordering::SeqCst) + taken, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        now.fetch_sub(taken, Ordering::SeqCst);
+                    });
+                });
+            }
+        });
+        assert!(most.load(Ordering::SeqCst) <= 100);
+        assert_eq!(*memory.free_kib.lock().unwrap(), 100);
     }
 }

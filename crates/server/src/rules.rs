@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use motte_access::{ClientPrincipal, CompiledPolicy, Security};
+use motte_access::{ClientPrincipal, CompiledPolicy, Methods, Security};
 use motte_broker::{Link, Reload};
 use motte_config::{Kind, Listener};
 use motte_identity::{Authenticator, Requirements};
@@ -11,6 +11,7 @@ use motte_session::SessionLimits;
 use motte_transport::{ServerTls, Stages, Stream};
 
 use crate::admission::Bounds;
+use crate::clock::unix_ms;
 use crate::hook::HookService;
 use crate::revocation::List;
 
@@ -39,6 +40,11 @@ impl ListenerRules {
         let Listener { allow, deny, .. } = &self.written;
         !deny.iter().any(|net| net.contains(&address))
             && (allow.is_empty() || allow.iter().any(|net| net.contains(&address)))
+    }
+
+    /// Whether a password proves anything here.
+    pub(crate) fn takes_passwords(&self) -> bool {
+        self.requirements.any_of.and(self.requirements.all_of).has(Methods::PASSWORD)
     }
 
     /// Whether peers are proxies, so that the client's address comes with their header.
@@ -106,7 +112,7 @@ impl Rules {
         if client.address.is_some_and(|address| !listener.admits(address)) {
             return Err("its listener does not admit its address any more".to_owned());
         }
-        listener.authenticator.still_valid(client)
+        listener.authenticator.still_valid(client, unix_ms() / 1_000)
     }
 
     /// These rules as a shard takes them; `distrust` knows what only the worker knows of its connections.

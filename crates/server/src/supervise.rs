@@ -131,7 +131,7 @@ impl Supervisor {
         };
         reloading::unchangeable(&self.config, &config)?;
         self.sealed.reaches(&config)?;
-        let generation = self.rules.policy.generation().0;
+        let (generation, workers) = (self.rules.policy.generation().0, self.inboxes.len());
         let policy = if self.fixed_policy {
             Ok(Arc::clone(&self.rules.policy))
         } else {
@@ -139,11 +139,12 @@ impl Supervisor {
         };
         let Assembled { rules, events, keys, certificates } = assemble::assemble(
             &config,
-            self.inboxes.len(),
+            workers,
             policy,
             &mut self.keyring,
             &mut self.open,
             self.outward.as_ref(),
+            Some(&self.rules),
         )?;
         self.revocation.plan(&config, &rules);
         let rules = match revocation::renewed(&rules, &self.revocation) {

@@ -197,7 +197,7 @@ impl World {
         let Some(connection) = self.connections.get_mut(id) else { return verdict };
         connection.waiting = false;
         let slot = id.slot;
-        let Verdict::Accepted { principal, data } = verdict else { return verdict };
+        let Verdict::Accepted { principal, data, advice } = verdict else { return verdict };
         let counted = if principal.methods.has(Methods::ANONYMOUS) {
             Ok(())
         } else {
@@ -205,7 +205,7 @@ impl World {
         };
         self.queue(slot);
         match counted {
-            Ok(()) => Verdict::Accepted { principal, data },
+            Ok(()) => Verdict::Accepted { principal, data, advice },
             Err(full) => Verdict::Refused {
                 reason: ReasonCode::QUOTA_EXCEEDED,
                 cause: format!("the identity has as many connections as {} permits", full.key()),
@@ -284,11 +284,12 @@ impl Effects for World {
         let asked = Arc::new(self.rules_number);
         let wanted = Arc::downgrade(&asked);
         connection.asked = Some(asked);
-        match ask(connection, &question, &self.logins, &self.log) {
+        let now_s = self.now.unix_ms / 1_000;
+        match ask(connection, &question, now_s, &self.logins, &self.log) {
             Asked::Known(verdict) => self.verdicts.push_back((conn, verdict)),
-            Asked::Slow(work) => {
+            Asked::Slow { memory_kib, work } => {
                 let Some(inbox) = self.peers.get(usize::from(self.shard.0)).cloned() else { return };
-                if self.questions.ask(Job { conn, wanted, inbox, work }).is_err() {
+                if self.questions.ask(Job { conn, wanted, inbox, memory_kib, work }).is_err() {
                     self.log.event(gate::login_queue_full(self.questions.waiting_max()));
                     let cause = "too many passwords wait to be checked".to_owned();
                     self.verdicts
@@ -297,7 +298,7 @@ impl Effects for World {
             }
             Asked::Remote(lane, work) => {
                 let Some(inbox) = self.peers.get(usize::from(self.shard.0)).cloned() else { return };
-                if lane.ask(Job { conn, wanted, inbox, work }).is_err() {
+                if lane.ask(Job { conn, wanted, inbox, memory_kib: 0, work }).is_err() {
                     self.log.event(gate::login_queue_full(lane.waiting_max()));
                     let cause = "too many questions wait for the service".to_owned();
                     self.verdicts

@@ -119,6 +119,7 @@ fn gate(rules: u32) -> (Gate, Arc<Principal>) {
         listener: Arc::from("main"),
         security: Security::Tls,
         address: None,
+        credential: 0,
     }));
     (gate, principal)
 }

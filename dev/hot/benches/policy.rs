@@ -72,6 +72,7 @@ fn device() -> Arc<Principal> {
         client_id: Arc::from("device"),
         user_name: None,
         certificate: None,
+        credential: 0,
         methods: Methods::PASSWORD,
         listener: Arc::from("main"),
         security: Security::Tls,

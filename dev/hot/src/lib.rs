@@ -162,7 +162,10 @@ impl Site {
         for conn in std::mem::take(&mut self.world.asked) {
             let name = self.world.names.get(conn.slot as usize).cloned().unwrap_or_default();
             let principal = Box::new(identity(&name));
-            self.input(Input::Verdict { conn, verdict: Verdict::Accepted { principal, data: None } });
+            self.input(Input::Verdict {
+                conn,
+                verdict: Verdict::Accepted { principal, data: None, advice: None },
+            });
         }
         conn
     }
@@ -233,6 +236,7 @@ fn identity(name: &str) -> ClientPrincipal {
         listener: Arc::from("main"),
         security: Security::Tls,
         address: None,
+        credential: 0,
     }
 }
 

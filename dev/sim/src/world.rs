@@ -189,10 +189,11 @@ impl World {
                 listener: Arc::from("simulation"),
                 security: Security::Local,
                 address: None,
+                credential: 0,
             });
             self.handle(
                 shard,
-                Input::Verdict { conn, verdict: Verdict::Accepted { principal, data: None } },
+                Input::Verdict { conn, verdict: Verdict::Accepted { principal, data: None, advice: None } },
             )?;
         }
         for (conn, to, handover) in moves {

@@ -68,8 +68,20 @@ pub(super) fn websockets() -> Vec<Input> {
 /// Password files, and PEM that is nearly good.
 pub(super) fn credentials() -> Vec<Input> {
     let block = |label: &str, body: &str| format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
+    let zeros = "A".repeat(43);
     let hash = "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0c2E$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let second = format!("motte-credentials 2\n# note\nidentity a\n  password {hash} origin=person");
     [
+        (
+            "account_with_everything",
+            format!(
+                "motte-credentials 2\nkey {zeros}\nidentity a\n  created 1\n  password $keyed${zeros} origin=generated created=2 mark=00000001.0000000000000002\n  password {hash} origin=imported until=9\n  former $6$YQ==${}==\n  exposed 00000000000000ff\n  disabled\n  expires 9\n  totp GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ since=3\n  recovery $keyed${zeros}\nidentity b c\n  exposed 0000000000000001\n",
+                "A".repeat(86)
+            ),
+        ),
+        ("account_without_password", "motte-credentials 2\nidentity a\n".to_owned()),
+        ("account_of_version_2", format!("{second} created=7\n  disabled\n")),
+        ("account_of_version_3", second.replace("ials 2", "ials 3")),
         ("certificate_of_nothing", block("CERTIFICATE", "")),
         ("certificate_of_zeros", block("CERTIFICATE", "AAAA")),
         ("comment_only", "# nobody\n\n".to_owned()),

@@ -71,6 +71,7 @@ fn principals() -> [Principal; 4] {
             listener: "main".into(),
             security,
             address: Some([10, 0, 0, 7].into()),
+            credential: 0,
         })
     };
     [

@@ -245,6 +245,7 @@ impl Imported {
             listener: Arc::from("tcp"),
             security: Security::Plain,
             address: None,
+            credential: 0,
         });
         let mut standing = self.0.standing(Arc::new(principal));
         #[expect(clippy::disallowed_methods, reason = "the test asks what the broker would ask")]

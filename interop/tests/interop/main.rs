@@ -11,6 +11,7 @@ mod hole;
 mod import;
 mod keys;
 mod outward;
+mod people;
 mod process;
 mod sealed;
 mod site;

@@ -6,6 +6,8 @@ pub mod envelope;
 pub mod keyring;
 mod password;
 mod secret;
+mod stored;
 
 pub use password::{HashError, HashParameters, PasswordHash};
 pub use secret::{SecretBytes, SecretString};
+pub use stored::{KeyedHash, MosquittoHash, SiteKey, StoredHash, spend};

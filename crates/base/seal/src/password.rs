@@ -20,6 +20,11 @@ impl HashParameters {
     /// 19 MiB, two passes, one lane: the least that current guidance takes for interactive logins.
     pub const DEFAULT: Self = Self { memory_kib: 19_456, passes: 2, lanes: 1 };
 
+    /// What a check costs: passes over a KiB.
+    pub fn work(self) -> u64 {
+        u64::from(self.memory_kib) * u64::from(self.passes)
+    }
+
     const MEMORY_KIB_MAX: u32 = 1024 * 1024;
     const PASSES_MAX: u32 = 64;
     const LANES_MAX: u32 = 16;
@@ -31,6 +36,9 @@ pub enum HashError {
     /// The text is no Argon2id hash in PHC format.
     #[error("not an Argon2id hash of the form $argon2id$v=19$m=…,t=…,p=…$salt$hash")]
     Format,
+    /// The text is no hash of a kind that is known.
+    #[error("not a hash of a kind that is known: $argon2id$, $keyed$, $6$ or $7$")]
+    Form,
     /// Its parameters are out of bounds.
     #[error("the hash asks for more memory, passes or lanes than is reasonable")]
     Parameters,
@@ -105,6 +113,11 @@ impl PasswordHash {
             .is_ok_and(|found| found.ct_eq(&self.hash).into())
     }
 
+    /// What it costs.
+    pub fn parameters(&self) -> HashParameters {
+        self.parameters
+    }
+
     /// Whether it should be made anew with stronger parameters.
     pub fn is_weaker_than(&self, parameters: HashParameters) -> bool {
         self.parameters.memory_kib < parameters.memory_kib || self.parameters.passes < parameters.passes
@@ -130,7 +143,7 @@ fn params(parameters: HashParameters, len: usize) -> Result<Params, HashError> {
     Params::new(memory_kib, passes, lanes, Some(len)).map_err(|_| HashError::Parameters)
 }
 
-fn derive(
+pub(crate) fn derive(
     password: &[u8],
     salt: &[u8],
     parameters: HashParameters,

@@ -3,6 +3,8 @@
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::password::HashError;
+
 /// Secret bytes. No `Debug` of the contents, no `Display`, no `Clone`: a copy is made on purpose or not at all.
 pub struct SecretBytes(Zeroizing<Vec<u8>>);
 
@@ -10,6 +12,16 @@ impl SecretBytes {
     /// Takes bytes over.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
+    }
+
+    /// So many bytes of the system's randomness.
+    ///
+    /// # Errors
+    /// [`HashError::Randomness`].
+    pub fn random(len: usize) -> Result<Self, HashError> {
+        let mut bytes = Zeroizing::new(vec![0; len]);
+        getrandom::fill(&mut bytes).map_err(|_| HashError::Randomness)?;
+        Ok(Self(bytes))
     }
 
     /// The bytes, for the moment of use.
@@ -38,13 +50,13 @@ impl SecretString {
         Self(Zeroizing::new(text))
     }
 
-    /// A generated password: 24 characters of 32 easily told apart, 120 bits.
+    /// A generated password: 26 characters of 32 easily told apart, 130 bits.
     ///
     /// # Errors
     /// The system gave no randomness.
     pub fn generate() -> Result<Self, getrandom::Error> {
         const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz234567890";
-        let mut random = Zeroizing::new([0_u8; 24]);
+        let mut random = Zeroizing::new([0_u8; 26]);
         getrandom::fill(&mut *random)?;
         let pick = |byte: &u8| ALPHABET.get(usize::from(byte % 32)).map_or('x', |c| char::from(*c));
         Ok(Self::new(random.iter().map(pick).collect()))
@@ -76,7 +88,7 @@ mod tests {
     fn generated_passwords_differ_and_are_long() {
         let (a, b) = (SecretString::generate().unwrap(), SecretString::generate().unwrap());
         assert_ne!(a.expose(), b.expose());
-        assert_eq!(a.expose().len(), 24);
+        assert_eq!(a.expose().len(), 26);
         assert!(SecretBytes::new(b"x".to_vec()).matches(b"x"));
     }
 }

@@ -65,6 +65,8 @@ pub struct ClientPrincipal {
     pub security: Security,
     /// Its address.
     pub address: Option<IpAddr>,
+    /// Which password proved it, as a fingerprint of what is kept of it; 0: none, or not known any more.
+    pub credential: u64,
 }
 
 /// What a verified certificate says.
@@ -99,6 +101,8 @@ impl Methods {
     pub const CERTIFICATE: Self = Self(4);
     /// The word of a service that was asked by HTTP.
     pub const HTTP: Self = Self(64);
+    /// A code of a second factor, beside a password.
+    pub const TOTP: Self = Self(8);
 
     /// Both sets together.
     #[must_use]
@@ -118,6 +122,7 @@ impl Methods {
             (Self::CERTIFICATE, "certificate"),
             (Self::PASSWORD, "password"),
             (Self::HTTP, "http"),
+            (Self::TOTP, "totp"),
         ];
         let names: Vec<&str> = all.iter().filter(|(m, _)| self.has(*m)).map(|(_, name)| *name).collect();
         names.join("+")

@@ -169,13 +169,14 @@ impl Reader<'_> {
                 methods = methods.and(match word.get_ref().as_str() {
                     "certificate" => Methods::CERTIFICATE,
                     "password" => Methods::PASSWORD,
+                    "totp" => Methods::TOTP,
                     "anonymous" => Methods::ANONYMOUS,
                     other => {
                         let what = format!("method `{other}` is not known");
                         return Err(self.fault(
                             word.span().start,
                             what,
-                            "use certificate, password or anonymous",
+                            "use certificate, password, totp or anonymous",
                         ));
                     }
                 });

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use toml::Spanned;
 
 use crate::error::Faults;
-use crate::listener::{AuthMethod, Listener};
+use crate::listener::Listener;
 use crate::meant::Config;
+use crate::method::AuthMethod;
 use crate::written::ListenerWritten;
 
 /// As many workers as written, within bounds.

@@ -13,8 +13,10 @@ mod limits;
 mod listener;
 mod listener_tls;
 mod meant;
+mod method;
 mod metrics;
 mod outward;
+mod passwords;
 mod policy;
 mod reading;
 mod sandbox;
@@ -28,12 +30,14 @@ pub use error::{ConfigError, ConfigErrors};
 pub use hook::Hook;
 pub use limits::{Limits, RetainedBounds};
 pub use listener::{
-    AuthMethod, Certificate, CertificateIdentity, ClientCertificates, Endpoint, Kind, Listener, ListenerTls,
+    Certificate, CertificateIdentity, ClientCertificates, Endpoint, Kind, Listener, ListenerTls,
     ProxyProtocol, TlsVersion, WebSocket,
 };
 pub use listener_tls::{StaleList, is_list_name};
 pub use meant::{Config, KeyPlace, LogFormat, parse, parse_development};
+pub use method::AuthMethod;
 pub use outward::{Egress, OUTWARD_MAX, Outward, Purpose};
+pub use passwords::{PasswordProfile, Passwords};
 pub use reading::Places;
 pub use sandbox::{Sandbox, SandboxMode};
 pub use store::{Durability, Pin, StoreKey};

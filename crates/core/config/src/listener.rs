@@ -11,6 +11,7 @@ use crate::duration::date;
 use crate::error::Faults;
 use crate::limits::Limits;
 use crate::listener_tls::{StaleList, tls};
+use crate::method::AuthMethod;
 use crate::store::Durability;
 use crate::url::Url;
 use crate::written::{ListenerAuthWritten, ListenerWritten};
@@ -141,17 +142,6 @@ pub struct ListenerTls {
     pub crl_stale: StaleList,
     /// How often lists are fetched at least, in seconds.
     pub crl_refresh_s: u32,
-}
-
-/// A method of authentication.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthMethod {
-    /// Client certificate.
-    Certificate,
-    /// User name and password.
-    Password,
-    /// The word of the service of `[auth.http]`.
-    Http,
 }
 
 /// Which name of a certificate is the identity.
@@ -383,13 +373,11 @@ fn auth(written: Option<&ListenerAuthWritten>, kind: Kind, faults: &mut Faults<'
     let mut parse = |words: &[Spanned<String>]| {
         let mut found = Vec::new();
         for word in words {
-            match word.get_ref().as_str() {
-                "certificate" => found.push(AuthMethod::Certificate),
-                "password" => found.push(AuthMethod::Password),
-                "http" => found.push(AuthMethod::Http),
-                other => {
-                    let what = format!("method `{other}` is not known");
-                    faults.add(word.span().start, what, "use certificate, password or http");
+            match AuthMethod::parse(word.get_ref()) {
+                Some(method) => found.push(method),
+                None => {
+                    let what = format!("method `{}` is not known", word.get_ref());
+                    faults.add(word.span().start, what, "use certificate, password, totp or http");
                 }
             }
         }
@@ -437,6 +425,12 @@ fn check_auth(
     if all_of.contains(&AuthMethod::Http) && all_of.contains(&AuthMethod::Password) {
         let what = "http and password are both about the one password of CONNECT";
         faults.add(at, what, "keep one of them in all_of");
+    }
+    if methods.contains(&AuthMethod::Totp)
+        || (all_of.contains(&AuthMethod::Totp) && !all_of.contains(&AuthMethod::Password))
+    {
+        let what = "totp proves nobody by itself";
+        faults.add(at, what, "write all_of = [\"password\", \"totp\"]");
     }
     let certificates = tls.map_or(ClientCertificates::None, |tls| tls.client_certificates);
     let stated = body.auth.as_ref().is_some_and(|auth| !auth.methods.is_empty());

@@ -11,9 +11,11 @@ use crate::control::Control;
 use crate::error::{ConfigErrors, Faults};
 use crate::hook::Hook;
 use crate::limits::Limits;
-use crate::listener::{AuthMethod, Endpoint, Listener};
+use crate::listener::{Endpoint, Listener};
+use crate::method::AuthMethod;
 use crate::metrics::metrics;
 use crate::outward::Egress;
+use crate::passwords::{self, Passwords};
 use crate::reading::{Places, read};
 use crate::sandbox::Sandbox;
 use crate::store::{Durability, StoreKey};
@@ -58,6 +60,10 @@ pub struct Config {
     pub hash_queue: u32,
     /// How failed logins are held back.
     pub attempts: LoginAttempts,
+    /// Memory of all password checks together, in MiB.
+    pub hash_memory_mib: u32,
+    /// What passwords must be.
+    pub passwords: Passwords,
     /// Policy files; none: nothing is permitted.
     pub policy_files: Vec<PathBuf>,
     /// Whether it is recorded in the state directory what rules are used for.
@@ -98,6 +104,8 @@ impl Default for Config {
             handshake_threads: 0,
             hash_queue: 1_024,
             attempts: LoginAttempts::default(),
+            hash_memory_mib: 64,
+            passwords: Passwords::default(),
             policy_files: Vec::new(),
             record_usage: false,
             limits: Limits::default(),
@@ -138,17 +146,8 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
     if written.listener.is_empty() {
         faults.add(0, "no listener", "add [[listener]] with name, kind and bind");
     }
-    config.password_file.clone_from(&written.auth.password_file);
     apply_handshake_threads(written.handshake_threads.as_ref(), &mut config, &mut faults);
-    if let Some(threads) = &written.auth.hash_threads {
-        config.hash_threads = *threads.get_ref();
-        if !(1..=64).contains(threads.get_ref()) {
-            faults.add(threads.span().start, "hash_threads is out of bounds", "write a number from 1 to 64");
-        }
-    }
-    if let Some(queue) = &written.auth.hash_queue {
-        config.hash_queue = *queue.get_ref();
-    }
+    passwords::apply(&written.auth, &mut config, &mut faults);
     config.attempts = LoginAttempts::from_written(&written.auth.attempts, &mut faults);
     written.policy.apply(&mut config, &mut faults);
     apply_log(&written.log, &mut config, &mut faults);
@@ -251,6 +250,7 @@ impl Config {
         };
         self.state_dir.iter_mut().chain(&mut self.password_file).for_each(resolve);
         self.store_key.file_mut().into_iter().for_each(resolve);
+        self.passwords.list.iter_mut().for_each(resolve);
         self.policy_files.iter_mut().chain(&mut self.control.socket).for_each(resolve);
         self.places.for_each_path(resolve);
         if let Some(Endpoint::Unix(path)) = &mut self.metrics {
@@ -309,10 +309,12 @@ impl Config {
             line(format!("password_file = {}", quoted(&file.display().to_string())));
         }
         line(format!("hash_threads = {}\nhash_queue = {}", self.hash_threads, self.hash_queue));
+        line(format!("hash_memory_mib = {}", self.hash_memory_mib));
         if let Some(hook) = &self.auth_http {
             line(hook.to_toml());
         }
         line(self.attempts.to_toml());
+        line(self.passwords.to_toml());
         line(format!(
             "\n[policy]\nfiles = {}",
             list(self.policy_files.iter().map(|f| f.display().to_string()))
@@ -383,13 +385,7 @@ impl Listener {
         if self.anonymous {
             return "[listener.auth]\nanonymous = true\n".into();
         }
-        let names = |methods: &[AuthMethod]| {
-            list(methods.iter().map(|method| match method {
-                AuthMethod::Certificate => "certificate".to_owned(),
-                AuthMethod::Password => "password".to_owned(),
-                AuthMethod::Http => "http".to_owned(),
-            }))
-        };
+        let names = |methods: &[AuthMethod]| list(methods.iter().map(|method| method.name().to_owned()));
         let identity = match self.certificate_identity {
             CertificateIdentity::Cn => "cn",
             CertificateIdentity::SanDns => "san_dns",

@@ -13,7 +13,7 @@ use crate::error::{Faults, line_and_column};
 const FAULTS_MAX: usize = 20;
 
 /// Keys whose values are paths of files that must be there.
-const PATH_KEYS: [&str; 12] = [
+const PATH_KEYS: [&str; 13] = [
     "ca",
     "chain",
     "key",
@@ -21,6 +21,7 @@ const PATH_KEYS: [&str; 12] = [
     "crl",
     "files",
     "headers_file",
+    "list",
     "password_file",
     "passphrase_file",
     "state_dir",

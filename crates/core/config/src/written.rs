@@ -10,6 +10,7 @@ use crate::control::ControlWritten;
 use crate::hook::HookWritten;
 use crate::limits::LimitsWritten;
 use crate::outward::EgressWritten;
+use crate::passwords::PasswordsWritten;
 use crate::policy::GeneralPolicyWritten;
 use crate::sandbox::SandboxWritten;
 use crate::store::StoreWritten;
@@ -67,6 +68,9 @@ pub(crate) struct AuthWritten {
     pub(crate) http: Option<HookWritten>,
     #[serde(default)]
     pub(crate) attempts: AttemptsWritten,
+    pub(crate) hash_memory_mib: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(crate) passwords: PasswordsWritten,
 }
 
 /// The policy of a listener.

@@ -2,20 +2,30 @@
 //!
 //! Nothing here waits: checking a password is slow, so it is a question that the caller answers on a thread of its own.
 
+mod account;
 pub mod attempts;
 pub mod bans;
 mod breaker;
 mod certificate;
+mod learned;
 mod password_file;
+mod password_policy;
+mod question;
 mod remembered;
 mod remote;
+mod second_factor;
 mod verdict;
 
+pub use account::{Account, Ageing, Closed, EXPOSED_MAX, FORMER_MAX, Origin, Password, ReuseMark};
 pub use breaker::Breaker;
 pub use certificate::{CertificateName, facts};
+pub use learned::{Journal, Learned};
 pub use password_file::{PasswordFile, PasswordFileError};
+pub use password_policy::{
+    GENERATED_BITS, LENGTH_MAX, PasswordPolicy, Profile, Purpose, Weakness, generated_bits,
+};
+pub use question::{PasswordAnswer, PasswordQuestion};
 pub use remembered::{QuestionTag, Remembered};
 pub use remote::{Answerer, RemoteAnswer, RemoteQuestion, answerer};
-pub use verdict::{
-    Authenticator, Credentials, PasswordAnswer, PasswordQuestion, Refusal, Requirements, Step, Verdict,
-};
+pub use second_factor::{RECOVERY_CODES, SecondFactor, TotpSecret};
+pub use verdict::{Authenticator, Credentials, Refusal, Requirements, Step, Verdict};

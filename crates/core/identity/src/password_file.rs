@@ -1,16 +1,30 @@
-//! The password file: one line for each identity, `identity:hash`. A fault anywhere refuses the whole file, so that a bad
-//! line can never become a user without a password.
+//! The password file: identities and what is kept of their passwords. A fault anywhere refuses the whole file, so that a
+//! bad line can never become a user without a password.
+//!
+//! Version 2 begins with `motte-credentials 2`. `identity NAME` begins an account; what follows, a word and its value a
+//! line, belongs to it. Version 1 had no first line and `identity:hash` on every other one; it is still read.
+
+mod reading;
+mod writing;
 
 use std::collections::BTreeMap;
 
-use motte_seal::PasswordHash;
+use motte_seal::{HashParameters, PasswordHash, SiteKey, StoredHash};
 
+use crate::account::{Account, Password};
 use crate::certificate::is_name;
 
-/// Identities and their password hashes.
+/// The first line.
+const HEADER: &str = "motte-credentials 2";
+
+/// Identities and what is kept of their passwords.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PasswordFile {
-    entries: BTreeMap<String, PasswordHash>,
+    /// For hashes of generated passwords; made with the first of them.
+    key: Option<SiteKey>,
+    accounts: BTreeMap<String, Account>,
+    /// Whether it was read from version 1.
+    old: bool,
 }
 
 /// A fault in a password file.
@@ -26,101 +40,118 @@ pub struct PasswordFileError {
 }
 
 impl PasswordFile {
-    /// Reads a file's text. Empty lines and lines that begin with `#` are skipped.
+    /// Reads a file's text, of either version. Empty lines and lines that begin with `#` are skipped.
     ///
     /// # Errors
     /// The first fault.
     pub fn parse(text: &str) -> Result<Self, PasswordFileError> {
-        let mut entries = BTreeMap::new();
-        for (index, line) in text.lines().enumerate() {
-            if line.trim().is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let fault = |what: String, remedy| PasswordFileError { line: index + 1, what, remedy };
-            let Some((identity, hash)) = line.split_once(':') else {
-                return Err(fault(
-                    "no `:` between identity and hash".into(),
-                    "write the line with `motte passwd set`",
-                ));
-            };
-            if !is_name(identity) {
-                let remedy = "use a name without `+`, `#` and control characters";
-                return Err(fault("the identity is empty or not permitted".into(), remedy));
-            }
-            let hash = PasswordHash::parse(hash).map_err(|error| {
-                fault(format!("`{identity}` has {error}"), "write the line with `motte passwd set`")
-            })?;
-            if entries.insert(identity.to_owned(), hash).is_some() {
-                return Err(fault(format!("`{identity}` stands twice"), "remove one of the lines"));
+        reading::parse(text)
+    }
+
+    /// Gives an identity this password, and makes its account if there is none. `false`: the name is not permitted.
+    pub fn set(&mut self, identity: &str, hash: PasswordHash) -> bool {
+        let password = Password::new(hash.into(), crate::account::Origin::Person, 0);
+        match self.account_mut(identity) {
+            Some(account) => account.set(password),
+            None => {
+                return self.insert(identity, Account { passwords: vec![password], ..Account::default() });
             }
         }
-        Ok(Self { entries })
+        true
     }
 
-    /// The hash of an identity.
-    pub fn hash(&self, identity: &str) -> Option<&PasswordHash> {
-        self.entries.get(identity)
-    }
-
-    /// Sets an identity's hash. `false`: the name is not permitted.
-    pub fn set(&mut self, identity: &str, hash: PasswordHash) -> bool {
-        let permitted = is_name(identity) && !identity.contains(':') && !identity.starts_with('#');
+    /// Makes an account. `false`: the name is not permitted, or there already.
+    pub fn insert(&mut self, identity: &str, account: Account) -> bool {
+        let permitted = is_account_name(identity) && !self.accounts.contains_key(identity);
         if permitted {
-            self.entries.insert(identity.to_owned(), hash);
+            self.accounts.insert(identity.to_owned(), account);
         }
         permitted
     }
 
-    /// Removes an identity. `false`: it was not there.
-    pub fn remove(&mut self, identity: &str) -> bool {
-        self.entries.remove(identity).is_some()
+    /// Removes an identity.
+    pub fn remove(&mut self, identity: &str) -> Option<Account> {
+        self.accounts.remove(identity)
+    }
+
+    /// An account, to change it.
+    pub fn account_mut(&mut self, identity: &str) -> Option<&mut Account> {
+        self.accounts.get_mut(identity)
+    }
+
+    /// The key for hashes of generated passwords, made if there is none.
+    ///
+    /// # Errors
+    /// The system gave no randomness.
+    pub fn key_or_new(&mut self) -> Result<&SiteKey, motte_seal::HashError> {
+        let key = match self.key.take() {
+            Some(key) => key,
+            None => SiteKey::generate()?,
+        };
+        Ok(self.key.insert(key))
+    }
+
+    /// An account.
+    pub fn account(&self, identity: &str) -> Option<&Account> {
+        self.accounts.get(identity)
+    }
+
+    /// All accounts with their identities, in the order of names.
+    pub fn accounts(&self) -> impl Iterator<Item = (&str, &Account)> + Clone {
+        self.accounts.iter().map(|(identity, account)| (identity.as_str(), account))
     }
 
     /// The identities.
     pub fn identities(&self) -> impl Iterator<Item = &str> {
-        self.entries.keys().map(String::as_str)
+        self.accounts.keys().map(String::as_str)
+    }
+
+    /// The key for hashes of generated passwords.
+    pub fn key(&self) -> Option<&SiteKey> {
+        self.key.as_ref()
+    }
+
+    /// Whether it was read from version 1, which says less.
+    pub fn is_old(&self) -> bool {
+        self.old
+    }
+
+    /// The most work that a wrong password makes for any account, and no less than for one Argon2id hash of today's
+    /// parameters. Every refusal costs as much, so that none tells whether the name exists.
+    pub fn work_max(&self) -> u64 {
+        let most = self.accounts.values().map(Account::work).max().unwrap_or(0);
+        most.max(HashParameters::DEFAULT.work())
+    }
+
+    /// The most memory that one check needs, in KiB, and whose password it is.
+    pub fn memory_kib_max(&self) -> (u32, &str) {
+        let needs = |(identity, account): (&'_ String, &'_ Account)| {
+            let most = account.passwords.iter().map(|password| password.hash.memory_kib()).max().unwrap_or(0);
+            (most, identity.clone())
+        };
+        let greediest = self.accounts.iter().map(needs).max_by_key(|(most, _)| *most);
+        let usual = HashParameters::DEFAULT.memory_kib;
+        match greediest {
+            Some((most, identity)) if most > usual => {
+                let name = self.accounts.get_key_value(&identity).map_or("", |(name, _)| name.as_str());
+                (most, name)
+            }
+            Some(_) | None => (usual, ""),
+        }
     }
 }
 
-impl std::fmt::Display for PasswordFile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "# Identities and Argon2id hashes; changed with `motte passwd`, read anew on reload.")?;
-        for (identity, hash) in &self.entries {
-            writeln!(f, "{identity}:{hash}")?;
-        }
-        Ok(())
+/// Whether an account may have this name: it must stand on a line of its own.
+fn is_account_name(name: &str) -> bool {
+    is_name(name) && name.trim() == name
+}
+
+impl PasswordFile {
+    /// The hash of an identity's first password.
+    pub fn hash(&self, identity: &str) -> Option<&StoredHash> {
+        Some(&self.account(identity)?.passwords.first()?.hash)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use motte_seal::HashParameters;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const CHEAP: HashParameters = HashParameters { memory_kib: 64, passes: 1, lanes: 1 };
-
-    #[test]
-    fn one_bad_line_refuses_the_whole_file() {
-        let hash = PasswordHash::create(b"x", CHEAP).unwrap();
-        let good = format!("# note\n\ndev-1:{hash}\n");
-        assert!(PasswordFile::parse(&good).unwrap().hash("dev-1").unwrap().verify(b"x"));
-        for bad in ["dev-2", "dev-2:", "dev-2:plain", ":x", "a+b:x"] {
-            let error = PasswordFile::parse(&format!("{good}{bad}\n")).unwrap_err();
-            assert_eq!(error.line, 4, "{bad}");
-        }
-        assert!(PasswordFile::parse(&format!("{good}{good}")).unwrap_err().what.contains("twice"));
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_panics_and_what_is_written_reads_back(text in ".{0,200}", name in "[a-z:#+ ]{0,12}") {
-            let _ = PasswordFile::parse(&text);
-            let mut file = PasswordFile::default();
-            let set = file.set(&name, PasswordHash::decoy());
-            let again = PasswordFile::parse(&file.to_string()).unwrap();
-            prop_assert_eq!(again.hash(&name).is_some(), set);
-        }
-    }
-}
+mod tests;

@@ -196,6 +196,7 @@ impl RemoteQuestion {
             listener: credentials.listener,
             security: credentials.security,
             address: credentials.address,
+            credential: 0,
         }))
     }
 }

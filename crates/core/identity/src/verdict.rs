@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use motte_access::{CertificateFacts, ClientPrincipal, Methods, Security};
-use motte_seal::{PasswordHash, SecretBytes};
+use motte_seal::{KeyedHash, SecretBytes, StoredHash};
 
+use crate::account::{Account, Ageing, Password};
 use crate::certificate::{CertificateName, identity, is_name};
+use crate::learned::{Journal, Learned};
 use crate::password_file::PasswordFile;
+use crate::question::{PasswordAnswer, PasswordQuestion, RefusalCost};
 
 /// What a listener takes as proof.
 #[derive(Debug, Clone)]
@@ -61,6 +64,15 @@ pub struct Credentials {
     pub address: Option<std::net::IpAddr>,
 }
 
+impl Credentials {
+    /// A code that came apart from the password, put where it would stand behind it.
+    pub fn add_code(&mut self, code: &[u8]) {
+        if let Some(password) = self.password.take() {
+            self.password = Some(SecretBytes::new([password.expose(), b":", code].concat()));
+        }
+    }
+}
+
 /// Why a client is refused; what it is told is only this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -92,59 +104,63 @@ pub enum Step {
     /// Nothing.
     Done(Verdict),
     /// Answer this question, which is slow, and call [`Authenticator::finish`].
-    Ask(PasswordQuestion),
-}
-
-/// Is this the password? Holds all it needs, so that it can go to another thread.
-#[derive(Debug)]
-pub struct PasswordQuestion {
-    credentials: Credentials,
-    identity: String,
-    hash: PasswordHash,
-    known: bool,
-    /// What the certificate has proved already.
-    proved: Methods,
-}
-
-/// The answer.
-#[derive(Debug)]
-pub struct PasswordAnswer {
-    question: PasswordQuestion,
-    right: bool,
-}
-
-impl PasswordQuestion {
-    /// Checks the password. Slow by design; the same work for unknown names.
-    pub fn answer(mut self) -> PasswordAnswer {
-        let right = match self.credentials.password.take() {
-            Some(password) => self.hash.verify(password.expose()),
-            None => false,
-        };
-        PasswordAnswer { right: right && self.known, question: self }
-    }
+    Ask(Box<PasswordQuestion>),
 }
 
 /// Judges credentials by the password file and a listener's requirements.
 #[derive(Debug, Clone)]
 pub struct Authenticator {
     passwords: Arc<PasswordFile>,
+    refusal: RefusalCost,
+    ageing: Option<Ageing>,
+    learned: Arc<Learned>,
 }
 
 impl Authenticator {
-    /// By this password file.
-    pub fn new(passwords: Arc<PasswordFile>) -> Self {
-        Self { passwords }
+    /// By this password file, and what was learned from logins before.
+    pub fn new(passwords: Arc<PasswordFile>, learned: Arc<Learned>) -> Self {
+        let refusal = RefusalCost::of(&passwords);
+        Self { passwords, refusal, ageing: None, learned }
     }
 
     /// Whether the password file has an entry of this name.
     pub fn knows(&self, identity: &str) -> bool {
-        self.passwords.hash(identity).is_some()
+        self.passwords.account(identity).is_some()
     }
 
-    /// Begins with what is quick.
-    pub fn begin(&self, credentials: Credentials, wanted: &Requirements) -> Step {
+    /// The same where passwords age.
+    #[must_use]
+    pub fn with_ageing(self, ageing: Option<Ageing>) -> Self {
+        Self { ageing, ..self }
+    }
+
+    /// What is learned from logins, for the rules that replace these.
+    pub fn learned(&self) -> Arc<Learned> {
+        Arc::clone(&self.learned)
+    }
+
+    /// Learns again what a journal holds; gives back what of it still matters.
+    pub fn remember(&self, journal: &str) -> String {
+        self.learned.read(journal);
+        self.learned.compact(&self.passwords)
+    }
+
+    /// Where everything is kept that is learned from now on.
+    pub fn keep_in(&self, journal: Box<dyn Journal>) {
+        self.learned.keep_in(journal);
+    }
+
+    /// Days until the password that a client came in with is too old; `None` where it is not old.
+    pub fn ageing_days(&self, client: &ClientPrincipal, now_s: u64) -> Option<u64> {
+        let account = self.passwords.account(&client.identity)?;
+        let its_own = |password: &&Password| password.hash.fingerprint() == client.credential;
+        account.passwords.iter().find(its_own)?.ageing_days(now_s, self.ageing)
+    }
+
+    /// Begins with what is quick, at `now_s` in Unix seconds.
+    pub fn begin(&self, credentials: Credentials, wanted: &Requirements, now_s: u64) -> Step {
         if wanted.any_of.has(Methods::ANONYMOUS) {
-            return Step::Done(accept(credentials, "anonymous".into(), Methods::ANONYMOUS));
+            return Step::Done(accept(credentials, "anonymous".into(), Methods::ANONYMOUS, 0));
         }
         let both = wanted.any_of.and(wanted.all_of);
         let by_certificate = credentials
@@ -159,21 +175,22 @@ impl Authenticator {
             }
             None => None,
         };
+        let asked = Asked { now_s, second_factor: wanted.all_of.has(Methods::TOTP) };
         let needs_password = wanted.all_of.has(Methods::PASSWORD);
         match proved {
-            Some(name) if !needs_password => Step::Done(accept(credentials, name, Methods::CERTIFICATE)),
+            Some(name) if !needs_password => Step::Done(accept(credentials, name, Methods::CERTIFICATE, 0)),
             Some(name) => {
                 // Both factors must name the same identity; the user name may be left out.
                 if credentials.user_name.as_deref().is_some_and(|user| user != name) {
                     return refuse(credentials, Refusal::BadCredentials, "certificate and user name differ");
                 }
-                self.ask(credentials, name, Methods::CERTIFICATE)
+                self.ask(credentials, name, Methods::CERTIFICATE, asked)
             }
             None if wanted.all_of.has(Methods::CERTIFICATE) => {
                 refuse(credentials, Refusal::NotAuthorized, "no client certificate was presented")
             }
             None if both.has(Methods::PASSWORD) => match credentials.user_name.clone() {
-                Some(name) => self.ask(credentials, name, Methods::default()),
+                Some(name) => self.ask(credentials, name, Methods::default(), asked),
                 None => refuse(
                     credentials,
                     Refusal::NotAuthorized,
@@ -186,34 +203,111 @@ impl Authenticator {
 
     /// Ends with the answer to the question.
     pub fn finish(answer: PasswordAnswer) -> Verdict {
-        let PasswordAnswer { question, right } = answer;
-        if right {
-            return accept(question.credentials, question.identity, question.proved.and(Methods::PASSWORD));
+        let PasswordAnswer { credentials, identity, proved, outcome } = answer;
+        match outcome {
+            Ok(credential) => accept(credentials, identity, proved, credential),
+            Err(cause) => Verdict::Refused { refusal: Refusal::BadCredentials, name: identity, cause },
         }
-        let cause = if question.known { "the password is wrong" } else { "there is no such identity" };
-        Verdict::Refused { refusal: Refusal::BadCredentials, name: question.identity, cause }
     }
 
-    /// Whether a client that is in could come in again: its password entry still exists.
+    /// Whether a client that is in may stay: its account is there and open, and what it came in with was neither exposed
+    /// nor of an account that had its name before. A password that was merely changed since lets it stay.
     ///
     /// # Errors
     /// Why not.
-    pub fn still_valid(&self, client: &ClientPrincipal) -> Result<(), String> {
-        if client.methods.has(Methods::PASSWORD) && self.passwords.hash(&client.identity).is_none() {
+    pub fn still_valid(&self, client: &ClientPrincipal, now_s: u64) -> Result<(), String> {
+        if !client.methods.has(Methods::PASSWORD) {
+            return Ok(());
+        }
+        let Some(account) = self.passwords.account(&client.identity) else {
             return Err("its entry in the password file is gone".into());
+        };
+        account.open(now_s).map_err(|closed| closed.cause().to_owned())?;
+        let credential = client.credential;
+        if account.exposed.contains(&credential) {
+            return Err("the password that it came in with was exposed".into());
+        }
+        let mut had = account.passwords.iter().map(|password| &password.hash).chain(&account.former);
+        if credential != 0 && !had.any(|hash| hash.fingerprint() == credential) {
+            return Err("the password that it came in with is of an account that is gone".into());
         }
         Ok(())
     }
 
-    fn ask(&self, credentials: Credentials, identity: String, proved: Methods) -> Step {
-        let found = self.passwords.hash(&identity).filter(|_| is_name(&identity)).cloned();
-        let known = found.is_some();
-        let hash = found.unwrap_or_else(PasswordHash::decoy);
-        Step::Ask(PasswordQuestion { credentials, identity, hash, known, proved })
+    /// A generated password is checked here and now. Everything else, and every refusal, is a question.
+    fn ask(&self, mut credentials: Credentials, identity: String, proved: Methods, asked: Asked) -> Step {
+        let account = self.passwords.account(&identity).filter(|_| is_name(&identity));
+        let open = match account.map(|account| account.open(asked.now_s).map(|()| account)) {
+            Some(Ok(account)) if asked.second_factor && account.second.is_none() => {
+                Err("a second factor is wanted, and the identity has none")
+            }
+            Some(Ok(account)) => Ok(account),
+            Some(Err(closed)) => Err(closed.cause()),
+            None => Err("there is no such identity"),
+        };
+        let (candidates, closed) = match open {
+            Ok(account) => {
+                let current = self.current(account, asked.now_s);
+                let closed = current.is_empty().then_some("its password is too old and has not been changed");
+                (current, closed)
+            }
+            Err(cause) => (Vec::new(), Some(cause)),
+        };
+        let rotating = candidates.first().filter(|_| candidates.len() > 1).map(StoredHash::fingerprint);
+        let second = open.ok().and_then(|account| account.second.clone());
+        // The end of a rotation is written down, for which no worker waits.
+        let plain = second.is_none() && rotating.is_none();
+        let quick = self.quick(&credentials, &candidates);
+        if let Some(credential) = quick.filter(|_| plain) {
+            credentials.password = None;
+            return Step::Done(accept(credentials, identity, proved.and(Methods::PASSWORD), credential));
+        }
+        let key = self.passwords.key().filter(|_| !plain).cloned();
+        Step::Ask(Box::new(PasswordQuestion {
+            credentials,
+            identity,
+            proved,
+            candidates,
+            closed,
+            rotating,
+            second,
+            key,
+            now_s: asked.now_s,
+            learned: Arc::clone(&self.learned),
+            refusal: self.refusal,
+        }))
+    }
+
+    /// What a password may fit now: once the new one of a rotation was used, not the old one.
+    fn current(&self, account: &Account, now_s: u64) -> Vec<StoredHash> {
+        let first = account.passwords.first().map(|password| password.hash.fingerprint());
+        let over = first.is_some_and(|new| self.learned.is_rotated(new));
+        let most = if over { 1 } else { account.passwords.len() };
+        let is_current = |password: &&Password| password.is_current(now_s, self.ageing);
+        account.passwords.iter().take(most).filter(is_current).map(|password| password.hash.clone()).collect()
+    }
+
+    /// The fingerprint of the keyed hash that the password fits. The work is the same for every name, known or not.
+    fn quick(&self, credentials: &Credentials, candidates: &[StoredHash]) -> Option<u64> {
+        let found = self.passwords.key()?.keyed(credentials.password.as_ref()?.expose());
+        let decoy = StoredHash::Keyed(KeyedHash::decoy());
+        let keyed = |hash: &&StoredHash| matches!(hash, StoredHash::Keyed(_));
+        let first = candidates.iter().find(keyed).unwrap_or(&decoy);
+        let second = candidates.iter().filter(keyed).nth(1).unwrap_or(&decoy);
+        let fits = |hash: &&StoredHash| matches!(hash, StoredHash::Keyed(hash) if found == *hash);
+        [first, second].into_iter().find(fits).map(StoredHash::fingerprint)
     }
 }
 
-fn accept(credentials: Credentials, identity: String, methods: Methods) -> Verdict {
+/// What is asked of an account beside its name.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    now_s: u64,
+    /// A second factor is wanted.
+    second_factor: bool,
+}
+
+fn accept(credentials: Credentials, identity: String, methods: Methods, credential: u64) -> Verdict {
     let certificate = credentials.certificate.filter(|_| methods.has(Methods::CERTIFICATE));
     Verdict::Accepted(Box::new(ClientPrincipal {
         identity: Arc::from(identity),
@@ -224,6 +318,7 @@ fn accept(credentials: Credentials, identity: String, methods: Methods) -> Verdi
         listener: credentials.listener,
         security: credentials.security,
         address: credentials.address,
+        credential,
     }))
 }
 
@@ -232,75 +327,4 @@ fn refuse(credentials: Credentials, refusal: Refusal, cause: &'static str) -> St
 }
 
 #[cfg(test)]
-mod tests {
-    use motte_seal::HashParameters;
-
-    use super::*;
-
-    fn authenticator() -> Authenticator {
-        let cheap = HashParameters { memory_kib: 64, passes: 1, lanes: 1 };
-        let mut file = PasswordFile::default();
-        assert!(file.set("dev-1", PasswordHash::create(b"right", cheap).unwrap()));
-        Authenticator::new(Arc::new(file))
-    }
-
-    fn credentials(user: Option<&str>, password: Option<&str>, cn: Option<&str>) -> Credentials {
-        Credentials {
-            user_name: user.map(str::to_owned),
-            password: password.map(|p| SecretBytes::new(p.as_bytes().to_vec())),
-            certificate: cn
-                .map(|cn| Arc::new(CertificateFacts { cn: Some(cn.into()), ..CertificateFacts::default() })),
-            listener: Arc::from("main"),
-            security: Security::Tls,
-            address: None,
-        }
-    }
-
-    fn wanted(any_of: Methods, all_of: Methods) -> Requirements {
-        Requirements { any_of, all_of, certificate_name: CertificateName::CommonName }
-    }
-
-    fn verdict(step: Step) -> Result<(String, Methods), &'static str> {
-        let verdict = match step {
-            Step::Done(verdict) => verdict,
-            Step::Ask(question) => Authenticator::finish(question.answer()),
-        };
-        match verdict {
-            Verdict::Accepted(client) => Ok((client.identity.to_string(), client.methods)),
-            Verdict::Refused { cause, .. } => Err(cause),
-        }
-    }
-
-    #[test]
-    fn a_password_or_a_certificate_is_enough_where_either_is_taken() {
-        let (a, either) =
-            (authenticator(), wanted(Methods::PASSWORD.and(Methods::CERTIFICATE), Methods::default()));
-        let ask = |user, password, cn| verdict(a.begin(credentials(user, password, cn), &either));
-        assert_eq!(ask(Some("dev-1"), Some("right"), None), Ok(("dev-1".into(), Methods::PASSWORD)));
-        assert_eq!(ask(None, None, Some("dev-2")), Ok(("dev-2".into(), Methods::CERTIFICATE)));
-        assert_eq!(ask(Some("dev-1"), Some("wrong"), None), Err("the password is wrong"));
-        assert_eq!(ask(Some("dev-1"), None, None), Err("the password is wrong"));
-        assert_eq!(ask(Some("nobody"), Some("right"), None), Err("there is no such identity"));
-        assert_eq!(ask(None, None, None), Err("neither certificate nor user name was presented"));
-        assert_eq!(ask(None, None, Some("#")), Err("the certificate has no usable name"));
-    }
-
-    #[test]
-    fn both_factors_must_name_the_same_identity_where_both_are_wanted() {
-        let both = Methods::PASSWORD.and(Methods::CERTIFICATE);
-        let (a, wanted) = (authenticator(), wanted(both, both));
-        let ask = |user, password, cn| verdict(a.begin(credentials(user, password, cn), &wanted));
-        assert_eq!(ask(Some("dev-1"), Some("right"), Some("dev-1")), Ok(("dev-1".into(), both)));
-        assert_eq!(ask(None, Some("right"), Some("dev-1")), Ok(("dev-1".into(), both)));
-        assert_eq!(ask(Some("dev-1"), Some("right"), Some("dev-2")), Err("certificate and user name differ"));
-        assert_eq!(ask(Some("dev-1"), Some("right"), None), Err("no client certificate was presented"));
-        assert_eq!(ask(Some("dev-1"), Some("wrong"), Some("dev-1")), Err("the password is wrong"));
-    }
-
-    #[test]
-    fn an_unknown_name_is_asked_the_same_slow_question() {
-        let wanted = wanted(Methods::PASSWORD, Methods::default());
-        let step = authenticator().begin(credentials(Some("nobody"), Some("x"), None), &wanted);
-        assert!(matches!(step, Step::Ask(PasswordQuestion { known: false, .. })));
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use crate::broker::Broker;
 use crate::connections::{Asked, Contention, Live, Stage};
 use crate::effect::{Effects, Question};
 use crate::ending::{put_will, remove_will};
-use crate::input::{CloseCause, ConnId, Handover, Link, Now, Verdict};
+use crate::input::{ADVICE_MAX, CloseCause, ConnId, Handover, Link, Now, Verdict};
 use crate::memory::Pressure;
 use crate::notice;
 use crate::publication::Delivery;
@@ -64,9 +64,9 @@ impl Broker {
     pub(crate) fn verdict(&mut self, conn: ConnId, verdict: Verdict, now: Now, fx: &mut impl Effects) {
         match self.connections.get_mut(conn) {
             Some(Stage::Asked(asked)) => match verdict {
-                Verdict::Accepted { principal, data } => {
+                Verdict::Accepted { principal, data, advice } => {
                     let asked = std::mem::replace(asked, Box::new(placeholder(asked)));
-                    self.accept(conn, *asked, *principal, data, now, fx);
+                    self.accept(conn, *asked, *principal, (data, advice), now, fx);
                 }
                 Verdict::Continue { data } => {
                     asked.exchanging = true;
@@ -92,7 +92,7 @@ impl Broker {
         }
         let method = live.method.as_deref().unwrap_or_default().to_owned();
         match verdict {
-            Verdict::Accepted { principal, data } => {
+            Verdict::Accepted { principal, data, .. } => {
                 let same =
                     matches!(&*live.principal, Principal::Client(old) if old.identity == principal.identity);
                 live.reauthenticating = false;
@@ -161,7 +161,7 @@ impl Broker {
         conn: ConnId,
         asked: Asked,
         mut client: ClientPrincipal,
-        data: Option<Vec<u8>>,
+        (data, advice): (Option<Vec<u8>>, Option<Box<str>>),
         now: Now,
         fx: &mut impl Effects,
     ) {
@@ -200,7 +200,7 @@ impl Broker {
             }
         }
         let home = self.core.home(&request.client_id);
-        let handover = Handover { link, request, principal, assigned, data };
+        let handover = Handover { link, request, principal, assigned, data, advice };
         if home == self.core.shard {
             self.adopt(conn, handover, now, fx);
         } else {
@@ -211,7 +211,7 @@ impl Broker {
 
     /// A client whose Session lives here, authenticated here or on another shard.
     pub(crate) fn adopt(&mut self, conn: ConnId, handover: Handover, now: Now, fx: &mut impl Effects) {
-        let Handover { link, request, principal, assigned, data } = handover;
+        let Handover { link, request, principal, assigned, data, advice } = handover;
         let existing = self.core.sessions.find(&request.client_id);
         let mut contention = Contention::default();
         if let Some(slot) = existing {
@@ -245,7 +245,8 @@ impl Broker {
         if !self.core.durable.is_refusing() {
             self.core.durable.hold(conn, fx);
         }
-        send_connack(conn, &link.limits, &request, assigned, present, data.as_deref(), fx);
+        let known = Known { assigned, present, data: data.as_deref(), advice: advice.as_deref() };
+        send_connack(conn, &link.limits, &request, &known, fx);
         self.core.counters.connects_accepted += 1;
         notice::authenticated(&principal, &request, present, fx);
         if present {
@@ -463,15 +464,22 @@ fn send_auth(conn: ConnId, reason: ReasonCode, method: &str, data: &[u8], fx: &m
 }
 
 /// CONNACK with everything the client must know of the limits (5.0 section 3.2.2.3).
+/// What CONNACK says beside the limits.
+struct Known<'a> {
+    assigned: bool,
+    present: bool,
+    data: Option<&'a [u8]>,
+    advice: Option<&'a str>,
+}
+
 fn send_connack(
     conn: ConnId,
     limits: &SessionLimits,
     request: &ConnectRequest,
-    assigned: bool,
-    present: bool,
-    data: Option<&[u8]>,
+    known: &Known<'_>,
     fx: &mut impl Effects,
 ) {
+    let Known { assigned, present, data, advice } = *known;
     let Some(output) = fx.output(conn) else { return };
     let mut ack = ConnAck::accepted(present);
     let properties = &mut ack.properties;
@@ -490,5 +498,8 @@ fn send_connack(
     properties.server_keep_alive_s = request.keep_alive.announced();
     properties.authentication_method = request.authentication_method.as_deref();
     properties.authentication_data = data;
+    // MQTT-3.2.2-19: not where it would make the packet larger than the client takes.
+    let has_room = request.maximum_packet_size as usize >= ADVICE_MAX * 4;
+    properties.reason_string = advice.filter(|text| has_room && text.len() <= ADVICE_MAX);
     ack.encode(request.version, output.buffer());
 }

@@ -50,6 +50,9 @@ pub struct Link {
     pub limits: Arc<SessionLimits>,
 }
 
+/// Bytes of advice in a CONNACK; a client whose Maximum Packet Size leaves no room for so much gets none.
+pub const ADVICE_MAX: usize = 256;
+
 /// The answer to [`crate::Effects::authenticate`].
 #[derive(Debug)]
 pub enum Verdict {
@@ -59,6 +62,8 @@ pub enum Verdict {
         principal: Box<ClientPrincipal>,
         /// Authentication Data of the last step, if the method has one.
         data: Option<Vec<u8>>,
+        /// What the client should know, for the Reason String of CONNACK (5.0); at most [`ADVICE_MAX`] bytes are sent.
+        advice: Option<Box<str>>,
     },
     /// The exchange goes on: send AUTH 0x18 with this data.
     Continue {
@@ -87,6 +92,8 @@ pub struct Handover {
     pub assigned: bool,
     /// Authentication Data for CONNACK.
     pub data: Option<Vec<u8>>,
+    /// The Reason String of CONNACK.
+    pub advice: Option<Box<str>>,
 }
 
 /// Why a connection is gone, or is to go.

@@ -50,8 +50,8 @@ pub use durable::{Numbers, Transit};
 pub use effect::{Effects, LoadRequest, Question};
 pub use exchange::{Exchange, SHARDS_MAX, ShardMask, ShardMessage};
 pub use input::{
-    Arrival, CloseCause, CommitResult, ConnId, Expelled, Handover, Input, LimitsOf, Link, Loaded, Now,
-    Reload, ShardId, StillValid, Verdict,
+    ADVICE_MAX, Arrival, CloseCause, CommitResult, ConnId, Expelled, Handover, Input, LimitsOf, Link, Loaded,
+    Now, Reload, ShardId, StillValid, Verdict,
 };
 pub use memory::{Memory, Pressure};
 pub use output::{Output, SHARED_BYTES_MIN};

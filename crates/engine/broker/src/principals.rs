@@ -53,6 +53,7 @@ pub(crate) fn from_record(record: &PrincipalRecord) -> Option<Principal> {
                 _ => return None,
             },
             address: record.address.as_ref().and_then(|address| address.parse().ok()),
+            credential: 0,
         }),
         1 => Principal::Bridge { name: name() },
         2 => Principal::Operator { name: name() },

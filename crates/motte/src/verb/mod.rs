@@ -18,6 +18,7 @@ pub(crate) mod serve;
 mod store;
 mod subscribe;
 mod up;
+mod user;
 mod vault;
 
 use std::process::ExitCode;
@@ -76,6 +77,7 @@ pub(crate) fn run(verb: Verb) -> Result<ExitCode, Fault> {
         Verb::Bench(args) => bench::run(&args),
         Verb::Device(args) => device::run(&args),
         Verb::Passwd(args) => passwd::run(&args),
+        Verb::User(args) => user::run(&args),
         Verb::Harden(args) => harden::run(&args),
         Verb::Import(args) => import::run(&args),
         Verb::Explain(args) => explain::run(&args),

@@ -1,91 +1,72 @@
-//! `motte passwd`: the password file.
+//! `motte passwd`: passwords generated and judged, and the older words for accounts.
 
-use std::path::Path;
+use motte_identity::Purpose;
+use motte_seal::SecretString;
 
-use motte_identity::PasswordFile;
-use motte_seal::{HashParameters, PasswordHash, SecretString};
-
-use crate::cli::{PasswdAction, PasswdArgs};
-use crate::state::write_atomic;
+use crate::accounts::{Candidate, load};
+use crate::cli::{AccountsArgs, GenFormat, PasswdAction, PasswdArgs};
 use crate::verb::Fault;
 use crate::verb::connecting::{prompt, read_secret};
+use crate::verb::user::{self, place};
 
-/// Fewest characters of a password that a person chooses.
-const LENGTH_MIN: usize = 15;
+/// Bits of a generated password.
+const GENERATED: u32 = 130;
 
 pub(crate) fn run(args: &PasswdArgs) -> Result<(), Fault> {
+    let accounts = &args.accounts;
     match &args.action {
-        PasswdAction::Set { identity, file, password_file, generate } => {
-            let password = if *generate {
-                SecretString::generate().map_err(|error| Fault::new(format!("no randomness: {error}")))?
-            } else {
-                chosen(identity, password_file.as_deref())?
+        PasswdAction::Gen { entropy: true, .. } => {
+            println!("{GENERATED}");
+            Ok(())
+        }
+        PasswdAction::Gen { count, format, identity, .. } => generate(*count, *format, identity),
+        PasswdAction::Check { password_file, identity, second_factor } => {
+            let password = match password_file {
+                Some(path) => read_secret(path)?,
+                None => prompt("password to check: ")?,
             };
-            let mut passwords = load(file, true)?;
-            let hash = PasswordHash::create(password.expose().as_bytes(), HashParameters::DEFAULT)
-                .map_err(|error| Fault::new(error.to_string()))?;
-            if !passwords.set(identity, hash) {
-                let what = format!("`{identity}` cannot be an identity");
-                return Err(Fault::with_remedy(
-                    what,
-                    "use a name without `:`, `+`, `#` and control characters",
-                ));
-            }
-            write_atomic(file, passwords.to_string().as_bytes(), 0o600)?;
-            if *generate {
-                println!("{}", password.expose());
-            }
-            eprintln!("set the password of {identity}; a running broker takes it with a reload (kill -HUP)");
+            let purpose = Purpose { identity: identity.as_deref(), second_factor: *second_factor };
+            check(accounts, &password, purpose)
         }
-        PasswdAction::Remove { identity, file } => {
-            let mut passwords = load(file, false)?;
-            if !passwords.remove(identity) {
-                let what = format!("there is no identity `{identity}` in {}", file.display());
-                return Err(Fault::with_remedy(what, "`motte passwd list` shows those there are"));
-            }
-            write_atomic(file, passwords.to_string().as_bytes(), 0o600)?;
-            eprintln!("removed {identity}; a running broker disconnects it with a reload (kill -HUP)");
+        PasswdAction::Expose { identities, leaked } => user::expose(accounts, identities, leaked.as_deref()),
+        PasswdAction::Set { identity, password } => user::set(accounts, identity, password),
+        PasswdAction::Remove { identity } => user::delete(accounts, identity),
+        PasswdAction::List => {
+            let (path, _) = place(accounts)?;
+            load(&path, false)?.identities().for_each(|identity| println!("{identity}"));
+            Ok(())
         }
-        PasswdAction::List { file } => {
-            load(file, false)?.identities().for_each(|identity| println!("{identity}"));
+    }
+}
+
+fn generate(count: u32, format: GenFormat, identity: &str) -> Result<(), Fault> {
+    if format == GenFormat::KeepassxcCsv {
+        println!("\"Group\",\"Title\",\"Username\",\"Password\",\"URL\",\"Notes\"");
+    }
+    for number in 1..=count {
+        let Candidate { password, .. } = Candidate::generate()?;
+        let name = if count == 1 { identity.to_owned() } else { format!("{identity}-{number}") };
+        match format {
+            GenFormat::Plain => println!("{}", password.expose()),
+            GenFormat::KeepassxcCsv => {
+                let name = name.replace('"', "\"\"");
+                println!("\"MQTT\",\"{name}\",\"{name}\",\"{}\",\"\",\"\"", password.expose());
+            }
+            GenFormat::Json => {
+                println!("{}", serde_json::json!({ "identity": name, "password": password.expose() }));
+            }
         }
     }
     Ok(())
 }
 
-fn chosen(identity: &str, from: Option<&Path>) -> Result<SecretString, Fault> {
-    let password = match from {
-        Some(path) => read_secret(path)?,
-        None => {
-            let first = prompt(&format!("new password for {identity}: "))?;
-            if prompt("the same again: ")?.expose() != first.expose() {
-                return Err(Fault::with_remedy("the passwords differ", "try again"));
-            }
-            first
-        }
+fn check(accounts: &AccountsArgs, password: &SecretString, purpose: Purpose<'_>) -> Result<(), Fault> {
+    let rules = user::rules(accounts)?;
+    let weaknesses = rules.policy().weaknesses(password.expose(), purpose);
+    let Some(first) = weaknesses.first() else {
+        println!("good");
+        return Ok(());
     };
-    let length = password.expose().chars().count();
-    if length < LENGTH_MIN {
-        let what = format!("a password of {length} characters is too short");
-        return Err(Fault::with_remedy(what, "use at least 15 characters, or --generate"));
-    }
-    if password.expose().to_lowercase().contains(&identity.to_lowercase()) {
-        return Err(Fault::with_remedy(
-            "the password holds the identity's name",
-            "choose another, or --generate",
-        ));
-    }
-    Ok(password)
-}
-
-fn load(file: &Path, may_be_missing: bool) -> Result<PasswordFile, Fault> {
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if may_be_missing && error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => {
-            let what = format!("cannot read {}: {error}", file.display());
-            return Err(Fault::with_remedy(what, "name the password file with --file"));
-        }
-    };
-    PasswordFile::parse(&text).map_err(|error| Fault::new(format!("{}: {error}", file.display())))
+    let all: Vec<&str> = weaknesses.iter().map(|weakness| weakness.what.as_str()).collect();
+    Err(Fault::with_remedy(format!("this password will not do: {}", all.join("; ")), &first.remedy))
 }

@@ -8,3 +8,4 @@ mod bench_trouble;
 mod kept;
 mod killed;
 mod site;
+mod user;

@@ -13,6 +13,7 @@ mod listeners;
 mod lists;
 mod messages;
 mod outward;
+mod passwords;
 mod reload;
 mod restart;
 mod secured;

@@ -10,4 +10,7 @@ events! { "device":
     identity_created "MOTTE-D-0003" Notice (identity: &str = "the identity", role: &str = "its role")
         "An identity with a credential of its own was made."
         "Copy the credential to its device over a channel you trust, and nowhere else.";
+    password_exposed "MOTTE-D-0041" Warning (identity: &str = "the identity")
+        "The password of an identity became known to others (`motte user expose`). Nobody comes in with it, whoever had come in goes, and the account is closed until it has another password."
+        "Give it another password with `motte user passwd` and reload.";
 }

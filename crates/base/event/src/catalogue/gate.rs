@@ -12,7 +12,7 @@ events! { "gate":
         "Read the cause. Many refusals from one address are someone guessing: restrict the listener's addresses.";
     login_failed "MOTTE-G-0004" Warning (identity: &str = "the name that was tried", client_id: &str = "Client Identifier", address: &str = "peer address", listener: &str = "listener", cause: &str = "what was wrong")
         "Credentials were presented and are not valid. The answer to the client is the same for an unknown name and a wrong password."
-        "If it is your device, give it the right password with `motte passwd set`. If you do not know the address, block it.";
+        "If it is your device, give it the right password with `motte user passwd`. If you do not know the address, block it.";
     login_queue_full "MOTTE-G-0005" Warning (waiting: u64 = "password checks that wait")
         "More password checks were asked for than the pool may queue; the newest were refused as 'server busy'."
         "After a restart of a large fleet this passes by itself. Otherwise raise auth.hash_queue or find out who floods the listener.";
@@ -94,4 +94,7 @@ events! { "gate":
     client_id_contended "MOTTE-G-0045" Warning (identity: &str = "the identity", client_id: &str = "Client Identifier")
         "A Session was taken over five times within a minute: two clients with one identifier take it from each other."
         "Give each device its own identifier. If there is only one device, somebody else has its credential: revoke it.";
+    password_ageing "MOTTE-G-0081" Warning (identity: &str = "the identity", client_id: &str = "Client Identifier", days: u64 = "days until the password is not taken any more")
+        "A client came in with a password that is older than auth.passwords.max_age_days. It was let in, and told so in CONNACK (5.0)."
+        "Give it another password with `motte user passwd` or `motte user rotate` before the days are over.";
 }

@@ -385,6 +385,7 @@ impl<'a> Builder<'a> {
             listener: Arc::from(listener.name.as_str()),
             security,
             address: Some(address),
+            credential: 0,
         };
         let mut ids = self.client_ids(identity, &listener.name);
         let probe = |id: &String| {

@@ -34,6 +34,8 @@ impl ListenerFacts {
                 Methods::CERTIFICATE,
                 Methods::PASSWORD,
                 Methods::CERTIFICATE.and(Methods::PASSWORD),
+                Methods::PASSWORD.and(Methods::TOTP),
+                Methods::CERTIFICATE.and(Methods::PASSWORD).and(Methods::TOTP),
                 Methods::ANONYMOUS,
             ],
             identity_is_cn: true,

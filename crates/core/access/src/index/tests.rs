@@ -96,6 +96,7 @@ fn principals() -> impl Strategy<Value = Principal> {
                 listener: Arc::from("main"),
                 security: Security::Tls,
                 address: None,
+                credential: 0,
             })
         });
     prop_oneof![9 => client, 1 => Just(Principal::Bridge { name: Arc::from("up") })]

@@ -52,6 +52,7 @@ pub(crate) fn client(identity: &str, client_id: &str) -> ClientPrincipal {
         listener: Arc::from("main"),
         security: Security::Tls,
         address: Some(IpAddr::from([192, 0, 2, 1])),
+        credential: 0,
     }
 }
 

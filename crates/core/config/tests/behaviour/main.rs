@@ -157,6 +157,26 @@ fn each_fault_is_named_with_its_place_and_remedy() {
             &["delay_max_ms is below delay_base_ms", "smaller than the address"],
         ),
         (format!("{}[auth.attempts]\nfrree = 8", listener(tcp)), &["did you mean `free`?"]),
+        (
+            format!("{}[auth]\nhash_memory_mib = 0", listener(tcp)),
+            &["hash_memory_mib is out of bounds", "MiB from 1"],
+        ),
+        (
+            listener(&format!("{tcp}\n[listener.auth]\nmethods = [\"totp\"]")),
+            &["totp proves nobody by itself", "all_of = [\"password\", \"totp\"]"],
+        ),
+        (
+            format!("{}[auth.passwords]\nprofile = \"easy\"", listener(tcp)),
+            &["password profile easy is not known", "use nist or classic"],
+        ),
+        (
+            format!("{}[auth.passwords]\nmax_age_days = 9", listener(tcp)),
+            &["max_age_days beside profile = \"nist\"", "profile = \"classic\""],
+        ),
+        (
+            format!("{}[auth.passwords]\nprofile = \"classic\"\nhistory = 99", listener(tcp)),
+            &["history = 99 is out of bounds", "from 0 to 24"],
+        ),
     ];
     for (text, expected) in cases {
         let told = read(text).unwrap_err().to_string();

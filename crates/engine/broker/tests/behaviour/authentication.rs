@@ -124,6 +124,7 @@ fn identity(name: &str) -> ClientPrincipal {
         listener: Arc::from("main"),
         security: Security::Tls,
         address: None,
+        credential: 0,
     }
 }
 
@@ -164,7 +165,7 @@ fn verdict(broker: &mut Broker, world: &mut World, verdict: Verdict) {
 }
 
 fn accepted(name: &str) -> Verdict {
-    Verdict::Accepted { principal: Box::new(identity(name)), data: Some(b"last".to_vec()) }
+    Verdict::Accepted { principal: Box::new(identity(name)), data: Some(b"last".to_vec()), advice: None }
 }
 
 // MQTT-4.12.0-2@5.0 MQTT-4.12.0-5@5.0

@@ -200,8 +200,12 @@ impl Shard {
             listener: Arc::from("main"),
             security: Security::Tls,
             address: None,
+            credential: 0,
         });
-        self.input(Input::Verdict { conn, verdict: Verdict::Accepted { principal, data: None } });
+        self.input(Input::Verdict {
+            conn,
+            verdict: Verdict::Accepted { principal, data: None, advice: None },
+        });
         self.slots
     }
 

@@ -78,6 +78,7 @@ fn client(args: &AclExplainArgs, world: &World) -> Result<ClientPrincipal, Fault
         listener: Arc::from(listener.name.as_str()),
         security: listener.security.first().copied().unwrap_or(Security::Tls),
         address: args.from,
+        credential: 0,
     })
 }
 

@@ -88,7 +88,7 @@ fn of_state(dir: &Path, texts: &Texts) -> Result<World, Unreadable> {
     let listener = ListenerFacts {
         name: "tls".into(),
         security: vec![Security::Tls],
-        methods: vec![Methods::CERTIFICATE, Methods::PASSWORD],
+        methods: vec![Methods::CERTIFICATE, Methods::PASSWORD, Methods::PASSWORD.and(Methods::TOTP)],
         identity_is_cn: true,
     };
     let mut world = World::new(compile_with(&[policy], &[], texts)?, vec![listener]);
@@ -148,6 +148,13 @@ fn methods(listener: &Listener) -> Vec<Methods> {
     if takes(AuthMethod::Password) && !demands(AuthMethod::Certificate) {
         found.push(Methods::PASSWORD);
     }
+    // An account with a second factor gives it wherever a password is taken.
+    let with_code: Vec<Methods> =
+        found.iter().filter(|one| one.has(Methods::PASSWORD)).map(|one| one.and(Methods::TOTP)).collect();
+    if demands(AuthMethod::Totp) {
+        found.clear();
+    }
+    found.extend(with_code);
     found
 }
 

@@ -147,6 +147,7 @@ fn client(
         listener: Arc::from(listener),
         security: Security::Tls,
         address: Some(IpAddr::from([192, 0, 2, 1])),
+        credential: 0,
     }
 }
 

@@ -1,0 +1,33 @@
+//! Methods of authentication, by their names.
+
+/// A method of authentication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// Client certificate.
+    Certificate,
+    /// User name and password.
+    Password,
+    /// A code beside a password; only where all of several are wanted.
+    Totp,
+    /// The word of the service of `[auth.http]`.
+    Http,
+}
+
+impl AuthMethod {
+    const ALL: [Self; 4] = [Self::Certificate, Self::Password, Self::Totp, Self::Http];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Password => "password",
+            Self::Totp => "totp",
+            Self::Http => "http",
+        }
+    }
+
+    /// The method of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
+}
