@@ -70,6 +70,18 @@ impl Faults<'_> {
     }
 }
 
+/// Reads everything for the first time.
+pub(crate) fn begin(
+    config: &Config,
+    workers: usize,
+    policy: Result<Arc<CompiledPolicy>, PolicyGeneration>,
+    keyring: &mut Keyring,
+    open: &mut OpenFile,
+    outward: Option<&OutwardClient>,
+) -> Result<Assembled, AssembleError> {
+    assemble(config, workers, policy, keyring, open, outward, None)
+}
+
 /// Reads everything; `former` are the rules that these will replace.
 pub(crate) fn assemble(
     config: &Config,

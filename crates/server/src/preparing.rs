@@ -70,15 +70,8 @@ impl Gathered {
         let policy = options.policy.take().map(Arc::new).ok_or(PolicyGeneration(1));
         let mut keyring = Keyring::new(options.keys.take(), options.ask_passphrase.take());
         let mut open = options.open.take().unwrap_or_else(assemble::from_disk);
-        let Assembled { rules, mut events, keys, certificates } = assemble::assemble(
-            config,
-            workers,
-            policy,
-            &mut keyring,
-            &mut open,
-            options.outward.as_ref(),
-            None,
-        )?;
+        let Assembled { rules, mut events, keys, certificates } =
+            assemble::begin(config, workers, policy, &mut keyring, &mut open, options.outward.as_ref())?;
         keyring.in_force(keys);
         events.insert(0, life::started(env!("CARGO_PKG_VERSION"), workers as u64));
         events.extend(raise_open_files(config));

@@ -329,16 +329,8 @@ impl Server {
 /// All faults, each with file, place and remedy.
 pub fn check(config: &Config, ask_passphrase: Option<AskPassphrase>) -> Result<Vec<Event>, AssembleError> {
     let mut keyring = Keyring::new(None, ask_passphrase);
-    assemble::assemble(
-        config,
-        1,
-        Err(PolicyGeneration(1)),
-        &mut keyring,
-        &mut assemble::from_disk(),
-        None,
-        None,
-    )
-    .map(|assembled| assembled.events)
+    assemble::begin(config, 1, Err(PolicyGeneration(1)), &mut keyring, &mut assemble::from_disk(), None)
+        .map(|assembled| assembled.events)
 }
 
 /// Starts a server and waits until it ends.

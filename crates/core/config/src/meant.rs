@@ -270,7 +270,7 @@ impl Config {
     pub fn store_key_file(&self) -> Option<PathBuf> {
         match &self.store_key {
             StoreKey::File(path) => Some(path.clone()),
-            StoreKey::Beside => self.state_dir.as_deref().map(beside),
+            StoreKey::Beside => self.state_dir.as_deref().map(crate::store::beside),
             StoreKey::Credential(_)
             | StoreKey::PassphraseFile(_)
             | StoreKey::PassphrasePrompt
@@ -396,13 +396,6 @@ impl Listener {
             "[listener.auth]\nmethods = {methods}\nall_of = {all_of}\ncertificate_identity = \"{identity}\"\n"
         )
     }
-}
-
-/// The key file that belongs to a state directory.
-fn beside(state: &Path) -> PathBuf {
-    let mut name = state.file_name().unwrap_or_default().to_owned();
-    name.push(".key");
-    state.with_file_name(name)
 }
 
 pub(crate) fn quoted(text: &str) -> String {

@@ -208,3 +208,10 @@ impl StoreKey {
         format!("\n[store.key]\n{keys}")
     }
 }
+
+/// The key file that belongs to a state directory.
+pub(crate) fn beside(state: &Path) -> PathBuf {
+    let mut name = state.file_name().unwrap_or_default().to_owned();
+    name.push(".key");
+    state.with_file_name(name)
+}

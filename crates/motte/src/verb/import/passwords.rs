@@ -1,4 +1,4 @@
-//! A mosquitto `password_file`: hashes are taken as they are, and exchanged for stronger ones at the first login.
+//! A mosquitto `password_file`: hashes are taken and verified as they are; `motte user list` names them as weak.
 
 use std::fmt::Write as _;
 
@@ -26,11 +26,11 @@ impl Passwords {
             };
             if !(hash.starts_with("$6$") || hash.starts_with("$7$")) {
                 report.add(About::Insecure, &place, format!("the password of `{name}` is not hashed"));
-                report.add(About::ToDo, &place, format!("give `{name}` a new password: `motte passwd set`"));
+                report.add(About::ToDo, &place, format!("give `{name}` a new password: `motte user passwd`"));
                 continue;
             }
             if hash.starts_with("$6$") {
-                let what = "a salted SHA-512 ($6$), which is guessed a billion times a second; the first login exchanges it";
+                let what = "a salted SHA-512 ($6$), which is guessed a billion times a second: set these passwords anew with `motte user passwd`";
                 report.add(About::Insecure, file, what);
             }
             match self.entries.iter().find(|(one, _)| one == name) {
