@@ -236,6 +236,8 @@ fn decide_and_deliver(
         let Some(kept) = Admit::keep(&permitted, &name).map(Arc::new) else {
             return Some(ReasonCode::UNSPECIFIED_ERROR);
         };
+        // A client whose Session ends with its connection has a key for what it retains all the same.
+        let group = if group == 0 && is_retained { fx.group(&kept.get().source) } else { group };
         if !core.retain(&kept, (durability, Group(group)), now, fx) {
             return Some(ReasonCode::QUOTA_EXCEEDED);
         }
