@@ -17,3 +17,4 @@ mod sealed;
 mod site;
 mod tls;
 mod tokens;
+mod vault;
