@@ -17,7 +17,9 @@ fn telltales(path: &Path) -> Vec<PathBuf> {
         let path = entry.expect("it is ours").path();
         if path.is_dir() {
             found.extend(telltales(&path));
-        } else if std::fs::read(&path).expect("it is ours").windows(6).any(|part| part == CANARY.as_bytes()) {
+        } else if path.is_file()
+            && std::fs::read(&path).expect("it is ours").windows(6).any(|part| part == CANARY.as_bytes())
+        {
             found.push(path);
         }
     }
