@@ -165,8 +165,8 @@ fn what_is_good_is_said_to_be_good_and_measured() {
         stats["free_bytes"].as_u64() > Some(0) && stats["space_amplification"].as_f64() >= Some(1.0),
         "{stats}"
     );
-    let status = site.json(&["vault", "status"]);
-    assert_eq!((&status["configured_key_opens"], &status["groups"]), (&Value::Bool(true), &Value::from(3)));
+    let opened = site.json(&["vault", "status"]);
+    assert_eq!((&opened["configured_key_opens"], &opened["groups"]), (&Value::Bool(true), &Value::from(3)));
     assert_eq!(telltales(site.dir.path()), Vec::<PathBuf>::new());
 }
 

@@ -87,12 +87,12 @@ fn what_is_exported_is_taken_back_as_it_was() {
         }
     }
     taker.close().unwrap();
-    let (taken, recovery) = Journal::open(other.killed(), None, OPTIONS).unwrap();
+    let (reopened, recovery) = Journal::open(other.killed(), None, OPTIONS).unwrap();
     assert!(recovery.is_whole());
-    assert_eq!(export(&taken).0, all);
-    assert_eq!(taken.inbound(SessionId(3)), [7]);
+    assert_eq!(export(&reopened).0, all);
+    assert_eq!(reopened.inbound(SessionId(3)), [7]);
     assert_eq!(
-        taken.deliveries(SessionId(1), 0, 100).unwrap(),
+        reopened.deliveries(SessionId(1), 0, 100).unwrap(),
         journal.deliveries(SessionId(1), 0, 100).unwrap()
     );
 }
