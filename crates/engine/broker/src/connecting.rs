@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use motte_access::{ClientPrincipal, Methods, Principal, assigned_client_id};
 use motte_session::{ConnectRequest, Durability, Outbound, OutboundAliases, SessionLimits};
-use motte_wire::{Auth, ConnAck, Connect, Disconnect, ProtocolVersion, QoS, ReasonCode};
+use motte_wire::{Auth, ConnAck, Connect, Disconnect, ProtocolVersion, ReasonCode};
 
 use crate::broker::Broker;
+use crate::connack::{Known, send_connack};
 use crate::connections::{Asked, Contention, Live, Stage};
 use crate::effect::{Effects, Question};
 use crate::ending::{put_will, remove_will};
-use crate::input::{ADVICE_MAX, CloseCause, ConnId, Handover, Link, Now, Verdict};
+use crate::input::{CloseCause, ConnId, Handover, Link, Now, Verdict};
 use crate::memory::Pressure;
 use crate::notice;
 use crate::publication::Delivery;
@@ -461,45 +462,4 @@ fn send_auth(conn: ConnId, reason: ReasonCode, method: &str, data: &[u8], fx: &m
     if let Some(output) = fx.output(conn) {
         Auth::new(reason, Some(method), Some(data)).encode(ProtocolVersion::V5, output.buffer());
     }
-}
-
-/// CONNACK with everything the client must know of the limits (5.0 section 3.2.2.3).
-/// What CONNACK says beside the limits.
-struct Known<'a> {
-    assigned: bool,
-    present: bool,
-    data: Option<&'a [u8]>,
-    advice: Option<&'a str>,
-}
-
-fn send_connack(
-    conn: ConnId,
-    limits: &SessionLimits,
-    request: &ConnectRequest,
-    known: &Known<'_>,
-    fx: &mut impl Effects,
-) {
-    let Known { assigned, present, data, advice } = *known;
-    let Some(output) = fx.output(conn) else { return };
-    let mut ack = ConnAck::accepted(present);
-    let properties = &mut ack.properties;
-    properties.session_expiry_s = request.expiry_lowered.then(|| request.expiry.seconds());
-    properties.receive_maximum = (limits.receive_maximum != u16::MAX)
-        .then_some(limits.receive_maximum)
-        .and_then(std::num::NonZeroU16::new);
-    properties.maximum_qos = (limits.maximum_qos != QoS::ExactlyOnce).then_some(limits.maximum_qos);
-    properties.retain_available = limits.retain_available;
-    properties.maximum_packet_size = std::num::NonZeroU32::new(limits.packet_bytes_max);
-    properties.assigned_client_id = assigned.then_some(request.client_id.as_str());
-    properties.topic_alias_maximum = limits.topic_alias_maximum;
-    properties.wildcard_available = limits.wildcard_available;
-    properties.subscription_identifiers_available = limits.subscription_identifiers_available;
-    properties.shared_available = limits.shared_available;
-    properties.server_keep_alive_s = request.keep_alive.announced();
-    properties.authentication_method = request.authentication_method.as_deref();
-    properties.authentication_data = data;
-    // MQTT-3.2.2-19: not where it would make the packet larger than the client takes.
-    let has_room = request.maximum_packet_size as usize >= ADVICE_MAX * 4;
-    properties.reason_string = advice.filter(|text| has_room && text.len() <= ADVICE_MAX);
-    ack.encode(request.version, output.buffer());
 }

@@ -10,6 +10,7 @@ mod acks;
 mod administering;
 mod admit;
 mod broker;
+mod connack;
 mod connecting;
 mod connections;
 mod core;
