@@ -57,9 +57,6 @@ impl Core {
         let Some(session) = self.sessions.by_key(key) else { return };
         session.conn = None;
         session.set_online(false);
-        let before = session.outbound.held_bytes();
-        session.spill_all_but(QUEUED_WHILE_AWAY);
-        self.ledger.change(before, session.outbound.held_bytes(), self.exchange.memory());
         session.aliases = motte_session::OutboundAliases::default();
         session.pending_retained.clear();
         if let Some(expiry) = parting.expiry {
@@ -90,7 +87,13 @@ impl Core {
         if self.sessions.by_key(key).is_some_and(|s| s.will_due_ms.is_some_and(|due| due <= now.mono_ms)) {
             self.fire_will(key, now, fx);
         }
-        let number = self.sessions.by_key(key).map_or(0, |session| session.number);
+        let mut number = 0;
+        if let Some(session) = self.sessions.by_key(key) {
+            number = session.number;
+            let before = session.outbound.held_bytes();
+            session.spill_all_but(QUEUED_WHILE_AWAY);
+            self.ledger.change(before, session.outbound.held_bytes(), self.exchange.memory());
+        }
         self.redistribute(to_move, number, now, fx);
         if !stays {
             self.end(key, now, fx);

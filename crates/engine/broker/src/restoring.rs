@@ -4,7 +4,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use motte_access::{AccessDecision, Origin, Principal};
-use motte_session::{Durability, Inbound, Outbound, QueueLimits, SessionExpiry, SessionLimits, Will};
+use motte_session::{
+    Durability, Inbound, Letter as _, Outbound, QueueLimits, SessionExpiry, SessionLimits, Will,
+};
 use motte_store::{PublicationRecord, SessionId, SessionRecord, SubscriptionRecord, WillRecord};
 use motte_topic::{ShareName, TopicFilter, TopicName};
 use motte_wire::{PacketId, ProtocolVersion, QoS};
@@ -107,6 +109,9 @@ impl Core {
                 continue;
             };
             let before = session.outbound.held_bytes();
+            if let Some(spilled) = &mut session.spilled {
+                spilled.bytes = spilled.bytes.saturating_sub(delivery.bytes());
+            }
             let _ = session.outbound.enqueue(delivery, UNBOUNDED);
             self.ledger.change(before, session.outbound.held_bytes(), self.exchange.memory());
         }

@@ -29,7 +29,7 @@ fn a_thousand_seeds_break_no_promise() {
 #[test]
 fn what_was_acknowledged_outlives_the_power() {
     let (mut power_cuts, mut arrived) = (0, 0);
-    for seed in 0..1_000 {
+    for seed in 0..400 {
         let setup = Setup {
             seed,
             clients: 3 + (seed % 8) as usize,
@@ -45,7 +45,7 @@ fn what_was_acknowledged_outlives_the_power() {
             Err(violation) => panic!("seed {seed}, step {}: {}", violation.step, violation.what),
         }
     }
-    assert!(power_cuts > 4_000 && arrived > 10_000, "power cuts {power_cuts}, arrived {arrived}");
+    assert!(power_cuts > 1_500 && arrived > 4_000, "power cuts {power_cuts}, arrived {arrived}");
 }
 
 #[test]
