@@ -6,6 +6,11 @@
 
 use std::sync::mpsc::SyncSender;
 
+use motte_broker::{ConnId, Input};
+
+use crate::connection::Phase;
+use crate::worker::Worker;
+
 /// Time for the last bytes to leave, in milliseconds.
 pub(crate) const FINISH_MS: u64 = 5_000;
 /// Rounds of settling: one for messages that were under way, one for Shared Subscriptions that had to look elsewhere.
@@ -31,5 +36,55 @@ impl Step {
     /// Says that the step is done; a supervisor that is gone does not wait for it.
     pub(crate) fn acknowledge(&self) {
         let _ = self.done.try_send(());
+    }
+}
+
+impl Worker {
+    /// Takes a step of the clean stop.
+    pub(crate) fn stop(&mut self, step: Step) {
+        match &step.what {
+            What::Goodbye => {
+                for door in &mut self.doors {
+                    door.deregister(self.poll.registry());
+                }
+                self.doors.clear();
+                self.stopping = true;
+                self.system_topics = None;
+                self.input(Input::Shutdown);
+                let waiting: Vec<ConnId> = self
+                    .world
+                    .connections
+                    .iter_mut()
+                    .filter(|c| c.phase == Phase::Opening)
+                    .map(|c| c.id)
+                    .collect();
+                for id in waiting {
+                    self.remove(id);
+                }
+                self.hand_over_changes();
+                self.world.post();
+                step.acknowledge();
+            }
+            What::Settle => {
+                self.hand_over_changes();
+                self.world.post();
+                step.acknowledge();
+            }
+            What::Finish => self.finishing = Some((step, self.world.now.mono_ms + FINISH_MS)),
+            What::Leave => {
+                self.over = true;
+                step.acknowledge();
+            }
+        }
+    }
+
+    /// Acknowledges the finishing step once all is written, or its time is up.
+    pub(crate) fn finish_step(&mut self) {
+        let Some((step, until_ms)) = &self.finishing else { return };
+        let unwritten = self.world.connections.iter_mut().any(|c| c.phase != Phase::Lingering);
+        if !unwritten && self.broker.is_settled() || self.world.now.mono_ms >= *until_ms {
+            step.acknowledge();
+            self.finishing = None;
+        }
     }
 }

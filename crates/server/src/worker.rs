@@ -23,7 +23,7 @@ use crate::metrics::{Report, Reports};
 use crate::moving::Moved;
 use crate::notice;
 use crate::rules::Rules;
-use crate::shutdown::{FINISH_MS, Step, What};
+use crate::shutdown::Step;
 use crate::system_topics::SystemTopics;
 use crate::world::World;
 
@@ -69,14 +69,14 @@ pub(crate) struct Worker {
     pub(crate) scratch: Vec<u8>,
     pub(crate) backlog_max: usize,
     paused_since_ms: Option<u64>,
-    system_topics: Option<SystemTopics>,
+    pub(crate) system_topics: Option<SystemTopics>,
     exchange: Exchange,
     /// The rules of the last reload, if there was one.
     rules: Option<Arc<Rules>>,
     /// The step that waits for connections to be gone, and until when.
-    finishing: Option<(Step, u64)>,
+    pub(crate) finishing: Option<(Step, u64)>,
     pub(crate) stopping: bool,
-    over: bool,
+    pub(crate) over: bool,
     /// Blocks of the journal that were read.
     cache: BlockCache,
 }
@@ -201,7 +201,7 @@ impl Worker {
         self.reports.publish(usize::from(self.world.shard.0), report);
     }
 
-    fn hand_over_changes(&mut self) {
+    pub(crate) fn hand_over_changes(&mut self) {
         if self.world.store.is_some() {
             self.input(Input::TurnOver);
         }
@@ -467,53 +467,6 @@ impl Worker {
             }
         }
         distrusted
-    }
-
-    fn stop(&mut self, step: Step) {
-        match &step.what {
-            What::Goodbye => {
-                for door in &mut self.doors {
-                    door.deregister(self.poll.registry());
-                }
-                self.doors.clear();
-                self.stopping = true;
-                self.system_topics = None;
-                self.input(Input::Shutdown);
-                let waiting: Vec<ConnId> = self
-                    .world
-                    .connections
-                    .iter_mut()
-                    .filter(|c| c.phase == Phase::Opening)
-                    .map(|c| c.id)
-                    .collect();
-                for id in waiting {
-                    self.remove(id);
-                }
-                self.hand_over_changes();
-                self.world.post();
-                step.acknowledge();
-            }
-            What::Settle => {
-                self.hand_over_changes();
-                self.world.post();
-                step.acknowledge();
-            }
-            What::Finish => self.finishing = Some((step, self.world.now.mono_ms + FINISH_MS)),
-            What::Leave => {
-                self.over = true;
-                step.acknowledge();
-            }
-        }
-    }
-
-    /// Acknowledges the finishing step once all is written, or its time is up.
-    fn finish_step(&mut self) {
-        let Some((step, until_ms)) = &self.finishing else { return };
-        let unwritten = self.world.connections.iter_mut().any(|c| c.phase != Phase::Lingering);
-        if !unwritten && self.broker.is_settled() || self.world.now.mono_ms >= *until_ms {
-            step.acknowledge();
-            self.finishing = None;
-        }
     }
 
     /// Which shard this is.

@@ -198,6 +198,22 @@ impl LimitsWritten {
 }
 
 impl Limits {
+    /// These limits with what is written at a listener changed.
+    pub(crate) fn of_listener(
+        &self,
+        written: Option<&LimitsWritten>,
+        durability: Option<&toml::Spanned<String>>,
+        faults: &mut crate::error::Faults<'_>,
+    ) -> Self {
+        let mut limits = self.clone();
+        if let Some(written) = written {
+            written.refuse_process_wide(faults);
+            limits = self.with(written, faults);
+        }
+        limits.durability = Durability::from_written(durability, faults).unwrap_or(self.durability);
+        limits
+    }
+
     /// The bounds of Retained Messages.
     pub fn retained(&self) -> RetainedBounds {
         RetainedBounds {

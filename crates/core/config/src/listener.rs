@@ -12,7 +12,6 @@ use crate::error::Faults;
 use crate::limits::Limits;
 use crate::listener_tls::{StaleList, tls};
 use crate::method::AuthMethod;
-use crate::store::Durability;
 use crate::url::Url;
 use crate::written::{ListenerAuthWritten, ListenerWritten};
 
@@ -315,18 +314,7 @@ impl Listener {
             allow: ranges(&body.allow, faults),
             deny: ranges(&body.deny, faults),
             plaintext_until,
-            limits: {
-                let mut limits = body.limits.as_ref().map_or_else(
-                    || defaults.clone(),
-                    |written| {
-                        written.refuse_process_wide(faults);
-                        defaults.with(written, faults)
-                    },
-                );
-                let own = Durability::from_written(body.durability.as_ref(), faults);
-                limits.durability = own.unwrap_or(defaults.durability);
-                limits
-            },
+            limits: defaults.of_listener(body.limits.as_ref(), body.durability.as_ref(), faults),
         })
     }
 }
