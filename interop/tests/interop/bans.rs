@@ -19,7 +19,7 @@ fn listed(dir: &Path) -> Vec<Value> {
     let (good, text) = motte(dir, &["bans", "list", "--json"]);
     assert!(good, "{text}");
     let all: Value = serde_json::from_str(&text).expect("JSON");
-    all["bans"].as_array().expect("a list").clone()
+    all.pointer("/bans").and_then(Value::as_array).expect("a list").clone()
 }
 
 fn site() -> Site {

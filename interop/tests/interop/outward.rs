@@ -125,16 +125,19 @@ fn serve_logins(dir: Arc<Mutex<Option<PathBuf>>>) -> (SocketAddr, Arc<Mutex<Vec<
             let (mut asked, mut room) = (String::new(), [0; 4_096]);
             while !asked.contains("\"certificate\":") {
                 match tls.read(&mut room) {
-                    Ok(count) if count > 0 => asked += &String::from_utf8_lossy(&room[..count]),
+                    Ok(count) if count > 0 => {
+                        asked += &String::from_utf8_lossy(room.get(..count).expect("as many as were read"));
+                    }
                     Ok(_) | Err(_) => break,
                 }
             }
             let result = if asked.contains("\"password\":\"far\"") { "allow" } else { "deny" };
             log.lock().expect("no panic").push(asked);
             let body = format!("{{\"result\":\"{result}\"}}");
-            let head =
-                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
-            let _ = tls.write_all(format!("{head}{body}").as_bytes());
+            let length = body.len();
+            let answer =
+                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+            let _ = tls.write_all(answer.as_bytes());
         }
     });
     (address, heard)
