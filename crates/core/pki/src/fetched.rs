@@ -92,7 +92,7 @@ mod tests {
         assert!(is_signed_by_one(&first, &root));
         assert!(!is_signed_by_one(&first, &other), "of the same name");
         assert!(!is_signed_by_one(b"list", &root));
-        assert_eq!(revocation_lists(&first), [first.clone()], "in DER");
+        assert_eq!(revocation_lists(&first), std::slice::from_ref(&first), "in DER");
         assert!(revocation_lists(b"<html>").is_empty());
         let facts = |der: &[u8]| list_facts(der).unwrap();
         assert_eq!(facts(&first).scope, facts(&second).scope);
@@ -100,8 +100,8 @@ mod tests {
         assert!(facts(&first).may_replace(&facts(&first)));
         assert!(!facts(&first).is_over(now) && facts(&first).is_over(now + 4_000 * 86_400));
         let mut damaged = first.to_vec();
-        let last = damaged.len() - 1;
-        damaged[last] ^= 1;
+        let end = damaged.len() - 1;
+        damaged[end] ^= 1;
         assert!(!is_signed_by_one(&damaged, &root));
     }
 }
