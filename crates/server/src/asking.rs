@@ -66,7 +66,7 @@ pub(crate) fn ask(
         Question::Connect(connect) => {
             let exchange = Exchange {
                 client_id: connect.client_id.to_owned(),
-                credentials: credentials(connection, connect),
+                credentials: credentials(connection, connect, now_s),
             };
             match connect.properties.authentication_method {
                 None => exchange,
@@ -149,12 +149,12 @@ fn ask_service(rules: &ListenerRules, question: RemoteQuestion, attempt: Attempt
     Asked::Remote(lane, Box::new(work))
 }
 
-fn credentials(connection: &Connection, connect: &Connect<'_>) -> Credentials {
-    let shown = connection.stream.tls_facts().and_then(|tls| tls.certificates.into_iter().next());
+fn credentials(connection: &Connection, connect: &Connect<'_>, now_s: u64) -> Credentials {
+    let shown = connection.certificate_facts(now_s);
     Credentials {
         user_name: connect.user_name.map(str::to_owned),
         password: connect.password.map(|password| SecretBytes::new(password.to_vec())),
-        certificate: shown.and_then(|leaf| motte_identity::facts(&leaf)).map(Arc::new),
+        certificate: shown.map(Arc::new),
         listener: Arc::clone(&connection.rules.name),
         security: connection.rules.security(),
         address: connection.stream.peer().map(|peer| peer.ip()),

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use motte_access::{CompiledPolicy, Methods, Policy, PolicyGeneration};
 use motte_config::{
-    AuthMethod, CertificateIdentity, ClientCertificates, Config, Listener, ListenerTls, PasswordProfile,
-    Places, StaleList, TlsVersion,
+    AuthMethod, ClientCertificates, Config, Listener, ListenerTls, PasswordProfile, Places, StaleList,
+    TlsVersion,
 };
 use motte_event::{Event, life};
-use motte_identity::{Ageing, Authenticator, CertificateName, Learned, PasswordFile, Requirements};
+use motte_identity::{Ageing, Authenticator, CertificateRules, Learned, PasswordFile, Requirements};
 use motte_roles::{CertificateStatus, KeyId, OutwardClient, read_open};
 use motte_transport::{ClientAuth, Revocation, ServerTls, Stages, TlsOptions, WebSocketOptions};
 use rustls_pki_types::CertificateDer;
@@ -50,7 +50,7 @@ pub(crate) fn from_disk() -> OpenFile {
 }
 
 /// What is wrong so far, and the way to files.
-struct Faults<'c> {
+pub(crate) struct Faults<'c> {
     places: &'c Places,
     open: &'c mut OpenFile,
     found: Vec<String>,
@@ -59,12 +59,12 @@ struct Faults<'c> {
 }
 
 impl Faults<'_> {
-    fn push(&mut self, fault: String) {
+    pub(crate) fn push(&mut self, fault: String) {
         self.found.push(fault);
     }
 
     /// About a file: said with the place where the configuration names it.
-    fn about(&mut self, path: &Path, fault: &str) {
+    pub(crate) fn about(&mut self, path: &Path, fault: &str) {
         let place = self.places.of_path(path).map(|place| format!("{place}: ")).unwrap_or_default();
         self.found.push(format!("{place}{fault}"));
     }
@@ -109,7 +109,9 @@ pub(crate) fn assemble(
     // What logins taught is about people, not about rules.
     let learned = former.and_then(|rules| rules.listeners.first()).map(|first| first.authenticator.learned());
     let learned = learned.unwrap_or_else(|| Arc::new(Learned::nothing(unix_ms() / 1_000)));
-    let authenticator = Authenticator::new(Arc::new(passwords), learned).with_ageing(ageing(config));
+    let tokens = crate::tokens::read(config, policy.as_deref(), &mut faults);
+    let authenticator =
+        Authenticator::new(Arc::new(passwords), learned).with_ageing(ageing(config)).with_tokens(tokens);
     let hook = HookService::new(config, outward.cloned());
     let hook = hook.unwrap_or_else(|error| {
         faults.push(format!("the system has no random bytes: {error}"));
@@ -120,6 +122,7 @@ pub(crate) fn assemble(
         if let Some(until) = listener.plaintext_until {
             events.push(life::plaintext_exception(&listener.name, &until.to_string()));
         }
+        let Some(certificates) = crate::certificate_rules::read(listener, &mut faults) else { continue };
         if let Some(stages) = stages(listener, &mut keys, &mut events, &mut faults) {
             let (stages, lists) = stages;
             let uses =
@@ -128,7 +131,7 @@ pub(crate) fn assemble(
             listeners.push(Arc::new(ListenerRules {
                 lists,
                 hook,
-                ..listener_rules(listener, stages, &authenticator)
+                ..listener_rules(listener, stages, &authenticator, certificates)
             }));
         }
     }
@@ -168,12 +171,17 @@ fn backlog_max(memory_bytes_max: u64, workers: usize) -> usize {
     usize::try_from(memory_bytes_max / 4).unwrap_or(usize::MAX) / workers.max(1)
 }
 
-fn listener_rules(listener: &Listener, stages: Stages, authenticator: &Authenticator) -> ListenerRules {
+fn listener_rules(
+    listener: &Listener,
+    stages: Stages,
+    authenticator: &Authenticator,
+    certificates: CertificateRules,
+) -> ListenerRules {
     ListenerRules {
         name: Arc::from(listener.name.as_str()),
         limits: Arc::new(crate::limits::session_limits(&listener.limits)),
         stages: Arc::new(stages),
-        requirements: requirements(listener),
+        requirements: requirements(listener, certificates),
         authenticator: authenticator.clone(),
         connect_timeout_ms: u64::from(listener.limits.connect_timeout_s) * 1_000,
         lists: Vec::new(),
@@ -182,7 +190,7 @@ fn listener_rules(listener: &Listener, stages: Stages, authenticator: &Authentic
     }
 }
 
-fn requirements(listener: &Listener) -> Requirements {
+fn requirements(listener: &Listener, certificates: CertificateRules) -> Requirements {
     if listener.anonymous {
         return Requirements::anonymous();
     }
@@ -193,17 +201,14 @@ fn requirements(listener: &Listener) -> Requirements {
                 AuthMethod::Password => Methods::PASSWORD,
                 AuthMethod::Http => Methods::HTTP,
                 AuthMethod::Totp => Methods::TOTP,
+                AuthMethod::Jwt => Methods::TOKEN,
             })
         })
     };
     Requirements {
         any_of: methods(&listener.methods),
         all_of: methods(&listener.all_of),
-        certificate_name: match listener.certificate_identity {
-            CertificateIdentity::Cn => CertificateName::CommonName,
-            CertificateIdentity::SanDns => CertificateName::DnsName,
-            CertificateIdentity::SanUri => CertificateName::Uri,
-        },
+        certificates: Arc::new(certificates),
     }
 }
 
@@ -314,6 +319,11 @@ fn tls(
         .collect();
     let client_ca =
         written.client_ca.iter().filter_map(|path| certificates(path, faults)).flatten().collect();
+    let authorities = written
+        .authorities
+        .iter()
+        .filter_map(|one| Some((one.name.clone(), certificates(&one.file, faults)?)))
+        .collect();
     let lists: Vec<List> =
         written.crl.iter().filter_map(|path| lists(path, events, faults)).flatten().collect();
     if faults.found.len() > before {
@@ -331,6 +341,7 @@ fn tls(
             ClientCertificates::Required => ClientAuth::Required,
         },
         client_ca,
+        authorities,
         crls: newest(lists.iter().cloned()),
         revocation: Revocation {
             is_expected: !written.crl_url.is_empty() || !written.crl.is_empty(),
@@ -407,7 +418,7 @@ fn expiry(leaf: &CertificateDer<'_>, path: &Path, faults: &mut Faults<'_>) -> Op
 }
 
 /// The text of a file, within bounds.
-fn text(path: &Path, what: &str, faults: &mut Faults<'_>) -> Option<String> {
+pub(crate) fn text(path: &Path, what: &str, faults: &mut Faults<'_>) -> Option<String> {
     let opened = (faults.open)(path);
     read_open(opened, path, what).map_err(|fault| faults.about(path, &fault)).ok()
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use motte_access::CertificateFacts;
 use motte_broker::{ConnId, Handover, Output, ShardId};
 use motte_transport::Stream;
 use motte_wire::{DecodeRules, Direction, ProtocolVersion};
@@ -140,6 +141,16 @@ impl Connection {
             return Err("a certificate is required now".to_owned());
         }
         tls.still_trusted(&chain, now_s)
+    }
+
+    /// What the certificate says that the peer showed, and which authorities vouch for it by its listener as it is now.
+    pub(crate) fn certificate_facts(&self, now_s: u64) -> Option<CertificateFacts> {
+        let chain = self.stream.tls_facts()?.certificates;
+        let mut facts = motte_identity::facts(chain.first()?)?;
+        if let Some(tls) = &self.rules.stages.tls {
+            facts.authorities = tls.authorities_of(&chain, now_s);
+        }
+        Some(facts)
     }
 
     /// How its packets are read.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use motte_access::{ClientPrincipal, CompiledPolicy, Methods, Security};
+use motte_access::{CertificateFacts, ClientPrincipal, CompiledPolicy, Methods, Security};
 use motte_broker::{Link, Reload};
 use motte_config::{Kind, Listener};
 use motte_identity::{Authenticator, Requirements};
@@ -113,6 +113,25 @@ impl Rules {
             return Err("its listener does not admit its address any more".to_owned());
         }
         listener.authenticator.still_valid(client, unix_ms() / 1_000)
+    }
+
+    /// Whether the certificate that a live client came in with gives it the same identity by these rules; `shown` is what it
+    /// showed, with the authorities that vouch for it now.
+    pub(crate) fn still_certified(
+        &self,
+        client: &ClientPrincipal,
+        shown: &CertificateFacts,
+    ) -> Result<(), String> {
+        let Some(listener) =
+            self.listener(&client.listener).filter(|_| client.methods.has(Methods::CERTIFICATE))
+        else {
+            return Ok(());
+        };
+        match listener.requirements.certificates.identity(shown) {
+            Ok(identity) if identity == *client.identity => Ok(()),
+            Ok(_) => Err("its certificate gives it another identity now".to_owned()),
+            Err((cause, _)) => Err(cause.to_owned()),
+        }
     }
 
     /// These rules as a shard takes them; `distrust` knows what only the worker knows of its connections.

@@ -11,7 +11,7 @@ use motte_event::keep;
 use motte_store::BlockCache;
 use motte_wire::ReasonCode;
 
-use motte_access::ClientPrincipal;
+use motte_access::{CertificateFacts, ClientPrincipal};
 use rustc_hash::FxHashMap;
 
 use crate::admission::Admission;
@@ -246,7 +246,9 @@ impl Worker {
         if by == Some(self.world.rules_number) {
             return verdict;
         }
-        match rules.still_valid(principal).and_then(|()| connection.still_trusted(now_s)) {
+        let certified = connection.certificate_facts(now_s);
+        let certified = certified.map_or(Ok(()), |facts| rules.still_certified(principal, &facts));
+        match rules.still_valid(principal).and(connection.still_trusted(now_s)).and(certified) {
             Ok(()) => verdict,
             Err(cause) => motte_broker::Verdict::Refused { reason: ReasonCode::NOT_AUTHORIZED, cause },
         }
@@ -361,7 +363,10 @@ impl Worker {
         {
             connection.rules = Arc::clone(current);
             let trusted = connection.still_trusted(self.world.now.unix_ms / 1_000);
-            let valid = handover.principal.client().map_or(Ok(()), |client| rules.still_valid(client));
+            let shown = connection.certificate_facts(self.world.now.unix_ms / 1_000);
+            let certified = |client| shown.map_or(Ok(()), |facts| rules.still_certified(client, &facts));
+            let client = handover.principal.client();
+            let valid = client.map_or(Ok(()), |client| rules.still_valid(client).and(certified(client)));
             if let Err(cause) = trusted.and(valid) {
                 let id = &handover.request.client_id;
                 let event = notice::no_longer_welcome(&connection.rules, &connection.stream, id, &cause);
@@ -419,12 +424,14 @@ impl Worker {
         self.rules = Some(Arc::clone(rules));
         self.world.rules_number += 1;
         self.close_distrusted();
-        let distrusted = self.distrusted(rules);
+        let shown = self.shown(rules);
+        let by = Arc::clone(rules);
         let distrust = Arc::new(move |client: &ClientPrincipal| {
-            let shown = client.certificate.as_ref().map(|facts| facts.fingerprint.as_str());
-            match shown.and_then(|fingerprint| distrusted.get(fingerprint)) {
-                Some(cause) => Err(format!("its certificate is not trusted any more: {cause}")),
-                None => Ok(()),
+            let own = client.certificate.as_ref().map(|facts| facts.fingerprint.as_str());
+            match own.and_then(|fingerprint| shown.get(fingerprint)) {
+                Some(Err(cause)) => Err(format!("its certificate is not trusted any more: {cause}")),
+                Some(Ok(facts)) => by.still_certified(client, facts),
+                None => Ok(()), // Whoever is away shows it again when it comes.
             }
         });
         self.input(Input::Reload(rules.reload(distrust)));
@@ -450,23 +457,18 @@ impl Worker {
         }
     }
 
-    /// Certificates of live clients that the new rules do not trust, by fingerprint.
-    fn distrusted(&mut self, rules: &Rules) -> FxHashMap<String, String> {
+    /// Certificates of live clients as the new rules see them, by fingerprint: trusted, or why not.
+    fn shown(&mut self, rules: &Rules) -> FxHashMap<String, Result<CertificateFacts, String>> {
         let now_s = self.world.now.unix_ms / 1_000;
-        let mut distrusted = FxHashMap::default();
+        let mut shown = FxHashMap::default();
         for connection in self.world.connections.iter_mut() {
-            let Some(tls) = rules.listener(&connection.rules.name).and_then(|new| new.stages.tls.as_ref())
-            else {
-                continue;
-            };
-            let chain = connection.stream.tls_facts().map(|facts| facts.certificates).unwrap_or_default();
-            if let Err(cause) = tls.still_trusted(&chain, now_s)
-                && let Some(facts) = chain.first().and_then(|leaf| motte_identity::facts(leaf))
+            if rules.listener(&connection.rules.name).is_some()
+                && let Some(facts) = connection.certificate_facts(now_s)
             {
-                distrusted.insert(facts.fingerprint, cause);
+                shown.insert(facts.fingerprint.clone(), connection.still_trusted(now_s).map(|()| facts));
             }
         }
-        distrusted
+        shown
     }
 
     /// Which shard this is.

@@ -114,6 +114,7 @@ fn gate(rules: u32) -> (Gate, Arc<Principal>) {
         identity: Arc::from("device"),
         client_id: Arc::from("device"),
         user_name: None,
+        token: None,
         certificate: None,
         methods: Methods::PASSWORD,
         listener: Arc::from("main"),

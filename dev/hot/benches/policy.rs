@@ -71,6 +71,7 @@ fn device() -> Arc<Principal> {
         identity: Arc::from("device"),
         client_id: Arc::from("device"),
         user_name: None,
+        token: None,
         certificate: None,
         credential: 0,
         methods: Methods::PASSWORD,

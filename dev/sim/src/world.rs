@@ -184,6 +184,7 @@ impl World {
                 identity: Arc::from("anonymous"),
                 client_id: Arc::from(""),
                 user_name: None,
+                token: None,
                 certificate: None,
                 methods: Methods::ANONYMOUS,
                 listener: Arc::from("simulation"),

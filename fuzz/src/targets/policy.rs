@@ -66,6 +66,7 @@ fn principals() -> [Principal; 4] {
             identity: identity.into(),
             client_id: "press".into(),
             user_name: Some(identity.into()),
+            token: None,
             certificate: None,
             methods,
             listener: "main".into(),

@@ -30,5 +30,5 @@ pub use explain::Explanation;
 pub use gate::{AccessDecision, Authorized, Gate, Grant, Subject, Target};
 pub use permissive::{Leniency, PermissiveRole, PermissiveUntil};
 pub use policy::{CompiledPolicy, Policy, PolicyGeneration, RuleId, RulePlace};
-pub use principal::{CertificateFacts, ClientPrincipal, Methods, Principal, Security};
+pub use principal::{CertificateFacts, ClientPrincipal, Methods, Principal, Security, TokenFacts};
 pub use standing::Standing;

@@ -294,6 +294,8 @@ pub(crate) struct Assignments {
     pub(crate) authenticated: CompiledHolder,
     pub(crate) anonymous: CompiledHolder,
     pub(crate) certificates: Vec<CompiledCertificate>,
+    /// All roles by name: tokens name theirs.
+    pub(crate) roles: FxHashMap<String, u32>,
 }
 
 /// A policy in force.
@@ -434,6 +436,11 @@ impl CompiledPolicy {
         self.rules.get(*self.by_id.get(&id)? as usize)
     }
 
+    /// Whether clients of a listener can have a role of this name.
+    pub fn knows_role(&self, listener: &str, name: &str) -> bool {
+        self.development || self.assignments(listener).roles.contains_key(name)
+    }
+
     /// Whether an identity is named in the policy.
     pub fn knows_identity(&self, identity: &str) -> bool {
         let all = std::iter::once(&self.everywhere).chain(self.by_listener.values());
@@ -462,6 +469,7 @@ fn assignments(policy: &Policy, numbers: &FxHashMap<&str, u32>) -> Assignments {
         authenticated: holder(&policy.authenticated),
         anonymous: holder(&policy.anonymous),
         certificates: certificates.collect(),
+        roles: numbers.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect(),
     }
 }
 

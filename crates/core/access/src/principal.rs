@@ -57,6 +57,8 @@ pub struct ClientPrincipal {
     pub user_name: Option<Arc<str>>,
     /// Facts of its certificate, if it showed one that was verified.
     pub certificate: Option<Arc<CertificateFacts>>,
+    /// What its token says, if it showed one that was verified.
+    pub token: Option<Arc<TokenFacts>>,
     /// What proved the identity.
     pub methods: Methods,
     /// Name of the listener it came by.
@@ -86,6 +88,23 @@ pub struct CertificateFacts {
     pub serial: String,
     /// SHA-256 of the certificate in lower-case hexadecimal.
     pub fingerprint: String,
+    /// Names of the authorities that vouch for it; empty where the listener names none.
+    pub authorities: Vec<String>,
+}
+
+/// What a verified token says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TokenFacts {
+    /// Who issued it.
+    pub issuer: String,
+    /// The fingerprint of the key that signed it.
+    pub key: String,
+    /// Its number (`jti`), if it has one.
+    pub id: Option<String>,
+    /// Roles that it grants: only such as tokens may grant.
+    pub roles: Vec<String>,
+    /// When it ends, in seconds since 1970; the connection ends then.
+    pub ends_s: u64,
 }
 
 /// The methods that proved an identity, as a set.
@@ -103,6 +122,8 @@ impl Methods {
     pub const HTTP: Self = Self(64);
     /// A code of a second factor, beside a password.
     pub const TOTP: Self = Self(8);
+    /// A signed token.
+    pub const TOKEN: Self = Self(32);
 
     /// Both sets together.
     #[must_use]
@@ -123,6 +144,7 @@ impl Methods {
             (Self::PASSWORD, "password"),
             (Self::HTTP, "http"),
             (Self::TOTP, "totp"),
+            (Self::TOKEN, "token"),
         ];
         let names: Vec<&str> = all.iter().filter(|(m, _)| self.has(*m)).map(|(_, name)| *name).collect();
         names.join("+")

@@ -171,12 +171,13 @@ impl Reader<'_> {
                     "password" => Methods::PASSWORD,
                     "totp" => Methods::TOTP,
                     "anonymous" => Methods::ANONYMOUS,
+                    "token" => Methods::TOKEN,
                     other => {
                         let what = format!("method `{other}` is not known");
                         return Err(self.fault(
                             word.span().start,
                             what,
-                            "use certificate, password, totp or anonymous",
+                            "use certificate, password, totp, token or anonymous",
                         ));
                     }
                 });

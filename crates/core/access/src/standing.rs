@@ -143,6 +143,10 @@ fn roles_of(principal: &Principal, policy: &CompiledPolicy) -> (Vec<u32>, Vec<St
                     roles.extend_from_slice(&one.roles);
                 }
             }
+            if let Some(facts) = client.token.as_deref().filter(|_| client.methods.has(Methods::TOKEN)) {
+                let known = &policy.assignments(&client.listener).roles;
+                roles.extend(facts.roles.iter().filter_map(|name| known.get(name)));
+            }
             roles.sort_unstable();
             roles.dedup();
             (roles, groups)

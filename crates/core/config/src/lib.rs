@@ -4,11 +4,13 @@
 //! Never here: reading files by itself, clocks. Files that a configuration names are opened by the server.
 
 mod attempts;
+mod certificate_identity;
 mod checks;
 mod control;
 mod duration;
 mod error;
 mod hook;
+mod jwt;
 mod limits;
 mod listener;
 mod listener_tls;
@@ -25,15 +27,17 @@ mod url;
 mod written;
 
 pub use attempts::{HeldAnswer, LoginAttempts};
+pub use certificate_identity::{CertificateField, CertificateIdentity, IdentityPiece};
 pub use control::{CONTROL_SOCKET, Control};
 pub use error::{ConfigError, ConfigErrors};
 pub use hook::Hook;
+pub use jwt::Tokens;
 pub use limits::{Limits, RetainedBounds};
 pub use listener::{
-    Certificate, CertificateIdentity, ClientCertificates, Endpoint, Kind, Listener, ListenerTls,
-    ProxyProtocol, TlsVersion, WebSocket,
+    Certificate, ClientCertificates, Endpoint, Kind, Listener, ListenerTls, ProxyProtocol, TlsVersion,
+    WebSocket,
 };
-pub use listener_tls::{StaleList, is_list_name};
+pub use listener_tls::{ClientAuthority, StaleList, is_list_name};
 pub use meant::{Config, KeyPlace, LogFormat, parse, parse_development};
 pub use method::AuthMethod;
 pub use outward::{Egress, OUTWARD_MAX, Outward, Purpose};

@@ -7,10 +7,11 @@ use ipnet::IpNet;
 use jiff::civil::Date;
 use toml::Spanned;
 
+use crate::certificate_identity::CertificateIdentity;
 use crate::duration::date;
 use crate::error::Faults;
 use crate::limits::Limits;
-use crate::listener_tls::{StaleList, tls};
+use crate::listener_tls::{ClientAuthority, StaleList, tls};
 use crate::method::AuthMethod;
 use crate::url::Url;
 use crate::written::{ListenerAuthWritten, ListenerWritten};
@@ -133,6 +134,8 @@ pub struct ListenerTls {
     pub client_certificates: ClientCertificates,
     /// PEM files of authorities that client certificates come from.
     pub client_ca: Vec<PathBuf>,
+    /// Authorities of client certificates that may speak for some identities only.
+    pub authorities: Vec<ClientAuthority>,
     /// PEM files with revocation lists, or directories of such files.
     pub crl: Vec<PathBuf>,
     /// Addresses that revocation lists are fetched from.
@@ -141,17 +144,6 @@ pub struct ListenerTls {
     pub crl_stale: StaleList,
     /// How often lists are fetched at least, in seconds.
     pub crl_refresh_s: u32,
-}
-
-/// Which name of a certificate is the identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CertificateIdentity {
-    /// Common Name.
-    Cn,
-    /// First DNS alternative name.
-    SanDns,
-    /// First URI alternative name.
-    SanUri,
 }
 
 /// WebSocket of a listener.
@@ -187,6 +179,8 @@ pub struct Listener {
     pub all_of: Vec<AuthMethod>,
     /// Which name of a certificate is the identity.
     pub certificate_identity: CertificateIdentity,
+    /// File with the certificates that identities are pinned to.
+    pub certificate_pins: Option<PathBuf>,
     /// Nobody is asked who they are; on local endpoints only.
     pub anonymous: bool,
     /// Policy files of this listener alone, in place of the general ones; `None`: the general ones.
@@ -230,6 +224,7 @@ impl Listener {
             methods: vec![AuthMethod::Password],
             all_of: Vec::new(),
             certificate_identity: CertificateIdentity::Cn,
+            certificate_pins: None,
             anonymous: false,
             policy_files: None,
             websocket: None,
@@ -248,13 +243,14 @@ impl Listener {
                 each(path);
             }
         }
-        self.policy_files.iter_mut().flatten().for_each(&mut each);
+        self.policy_files.iter_mut().flatten().chain(&mut self.certificate_pins).for_each(&mut each);
         let Some(tls) = &mut self.tls else { return };
         for certificate in &mut tls.certificates {
             each(&mut certificate.chain);
             each(&mut certificate.key);
             certificate.passphrase_file.iter_mut().for_each(&mut each);
         }
+        tls.authorities.iter_mut().map(|one| &mut one.file).for_each(&mut each);
         tls.client_ca.iter_mut().chain(&mut tls.crl).for_each(each);
     }
 
@@ -304,6 +300,7 @@ impl Listener {
             methods,
             all_of,
             certificate_identity,
+            certificate_pins: body.auth.as_ref().and_then(|auth| auth.certificate_pins.clone()),
             anonymous,
             policy_files: body.policy.as_ref().map(|policy| policy.files.clone()),
             websocket,
@@ -365,27 +362,15 @@ fn auth(written: Option<&ListenerAuthWritten>, kind: Kind, faults: &mut Faults<'
                 Some(method) => found.push(method),
                 None => {
                     let what = format!("method `{}` is not known", word.get_ref());
-                    faults.add(word.span().start, what, "use certificate, password, totp or http");
+                    faults.add(word.span().start, what, "use certificate, password, totp, http or jwt");
                 }
             }
         }
         found
     };
     let (methods, all_of) = (parse(&written.methods), parse(&written.all_of));
-    let certificate_identity = match written
-        .certificate_identity
-        .as_ref()
-        .map(|word| (word.get_ref().as_str(), word.span().start))
-    {
-        None | Some(("cn", _)) => CertificateIdentity::Cn,
-        Some(("san_dns", _)) => CertificateIdentity::SanDns,
-        Some(("san_uri", _)) => CertificateIdentity::SanUri,
-        Some((other, at)) => {
-            let what = format!("certificate_identity = \"{other}\" is not known");
-            faults.add(at, what, "use cn, san_dns or san_uri");
-            CertificateIdentity::Cn
-        }
-    };
+    let certificate_identity =
+        CertificateIdentity::from_written(written.certificate_identity.as_ref(), faults);
     let anonymous = written.anonymous.as_ref().is_some_and(|anonymous| *anonymous.get_ref());
     let methods = if methods.is_empty() && !anonymous { usual } else { methods };
     (methods, all_of, certificate_identity, anonymous)

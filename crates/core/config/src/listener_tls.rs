@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use toml::Spanned;
 
 use crate::error::Faults;
@@ -9,7 +10,7 @@ use crate::listener::{Certificate, ClientCertificates, Kind, ListenerTls, TlsVer
 use crate::meant::{list, quoted};
 use crate::outward::url;
 use crate::url::Url;
-use crate::written::TlsWritten;
+use crate::written::{CertificateWritten, TlsWritten};
 
 /// How often revocation lists are fetched, where nothing is said.
 const REFRESH_S: u32 = 3_600;
@@ -22,6 +23,26 @@ pub enum StaleList {
     Refuse,
     /// They are taken, unless the list that is there names them.
     Accept,
+}
+
+/// An authority as written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClientAuthorityWritten {
+    name: Option<String>,
+    file: PathBuf,
+    identities: Vec<Spanned<String>>,
+}
+
+/// An authority of client certificates, and for whom it may speak.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientAuthority {
+    /// Its name, unique in its listener; it stands in the log, and policies can ask for it.
+    pub name: String,
+    /// PEM file with its certificates.
+    pub file: PathBuf,
+    /// The identities that it may speak for; `*` stands for any text.
+    pub identities: Vec<String>,
 }
 
 /// Whether a file of a directory of revocation lists is one, by its name: `.pem` or `.crl`.
@@ -60,7 +81,9 @@ pub(crate) fn tls(
     }
     let versions = versions(body, faults);
     let client_certificates = client_certificates(body, faults);
-    if client_certificates != ClientCertificates::None && body.client_ca.is_empty() {
+    let authorities = authorities(&body.authority, faults);
+    if client_certificates != ClientCertificates::None && body.client_ca.is_empty() && authorities.is_empty()
+    {
         faults.add(
             at,
             "client certificates without an authority to check them",
@@ -82,28 +105,62 @@ pub(crate) fn tls(
         faults.add(at, "a key with several sources of its passphrase", "keep one of them");
     }
     Some(ListenerTls {
-        certificates: body
-            .certificates
-            .iter()
-            .map(|one| Certificate {
-                chain: one.chain.clone(),
-                key: one.key.clone(),
-                passphrase_file: one.passphrase_file.clone(),
-                passphrase_credential: one.passphrase_credential.clone(),
-                passphrase_fd: one.passphrase_fd,
-                passphrase_prompt: one.passphrase_prompt,
-            })
-            .collect(),
+        certificates: body.certificates.iter().map(certificate).collect(),
         versions,
         suites: body.suites.iter().flatten().map(|suite| suite.get_ref().clone()).collect(),
         groups: body.groups.iter().flatten().map(|group| group.get_ref().clone()).collect(),
         client_certificates,
         client_ca: body.client_ca.clone(),
+        authorities,
         crl: body.crl.clone(),
         crl_url: crl_url(body, faults),
         crl_stale: crl_stale(body, faults),
         crl_refresh_s: crl_refresh_s(body, faults),
     })
+}
+
+fn certificate(written: &CertificateWritten) -> Certificate {
+    Certificate {
+        chain: written.chain.clone(),
+        key: written.key.clone(),
+        passphrase_file: written.passphrase_file.clone(),
+        passphrase_credential: written.passphrase_credential.clone(),
+        passphrase_fd: written.passphrase_fd,
+        passphrase_prompt: written.passphrase_prompt,
+    }
+}
+
+/// The name under which authorities stand that may speak for everybody.
+const UNLIMITED: &str = "client_ca";
+
+fn authorities(written: &[Spanned<ClientAuthorityWritten>], faults: &mut Faults<'_>) -> Vec<ClientAuthority> {
+    let mut found: Vec<ClientAuthority> = Vec::new();
+    for one in written {
+        let (at, body) = (one.span().start, one.get_ref());
+        let of_file = || body.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = body.name.clone().unwrap_or_else(of_file);
+        if name.is_empty() || name == UNLIMITED || found.iter().any(|known| known.name == name) {
+            let what = format!("an authority cannot be called `{name}`, or two of them are");
+            faults.add(at, what, "give each a name of its own");
+        }
+        if body.identities.is_empty() {
+            let remedy = "write identities = [\"site-a-*\"], or name its file in client_ca if it may speak for everybody";
+            faults.add(at, "an authority that may speak for nobody", remedy);
+        }
+        for pattern in &body.identities {
+            if pattern.get_ref().is_empty() || pattern.get_ref().contains(['+', '#']) {
+                let what = format!("`{}` is no pattern of identities", pattern.get_ref());
+                faults.add(
+                    pattern.span().start,
+                    what,
+                    "`*` stands for any text; `+` and `#` are in no identity",
+                );
+            }
+        }
+        let identities = body.identities.iter().map(|pattern| pattern.get_ref().clone()).collect();
+        found.push(ClientAuthority { name, file: body.file.clone(), identities });
+    }
+    found
 }
 
 fn crl_url(body: &TlsWritten, faults: &mut Faults<'_>) -> Vec<Url> {
@@ -178,7 +235,20 @@ impl ListenerTls {
                 out.push_str(&format!("{key} = {}\n", list(names.iter().cloned())));
             }
         }
+        out.push_str(&self.authorities_to_toml());
         out
+    }
+
+    pub(crate) fn authorities_to_toml(&self) -> String {
+        let one = |authority: &ClientAuthority| {
+            format!(
+                "[[listener.tls.authority]]\nname = {}\nfile = {}\nidentities = {}\n",
+                quoted(&authority.name),
+                quoted(&authority.file.display().to_string()),
+                list(authority.identities.iter().cloned())
+            )
+        };
+        self.authorities.iter().map(one).collect()
     }
 
     pub(crate) fn revocation_to_toml(&self) -> String {

@@ -10,6 +10,7 @@ use crate::checks::{check_hook, check_names, workers};
 use crate::control::Control;
 use crate::error::{ConfigErrors, Faults};
 use crate::hook::Hook;
+use crate::jwt::Tokens;
 use crate::limits::Limits;
 use crate::listener::{Endpoint, Listener};
 use crate::method::AuthMethod;
@@ -86,6 +87,8 @@ pub struct Config {
     pub egress: Egress,
     /// The service that is asked who a client is.
     pub auth_http: Option<Hook>,
+    /// Whose tokens are taken.
+    pub tokens: Option<Tokens>,
     /// Where operators ask, and who may.
     pub control: Control,
     /// Where the configuration names its files.
@@ -117,6 +120,7 @@ impl Default for Config {
             keys: KeyPlace::Process,
             egress: Egress::default(),
             auth_http: None,
+            tokens: None,
             control: Control::default(),
             places: Places::default(),
         }
@@ -160,6 +164,7 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
     config.egress = Egress::from_written(written.egress, &mut faults);
     config.auth_http = written.auth.http.as_ref().and_then(|hook| Hook::from_written(hook, &mut faults));
     check_hook(&written.listener, &config, &mut faults);
+    config.tokens = Tokens::read(&written.auth, &written.listener, &config, &mut faults);
     config.check_outward(&mut faults);
     config.control = Control::from_written(&written.control, config.keys, &mut faults);
     faults.finish()?;
@@ -259,6 +264,7 @@ impl Config {
         for listener in &mut self.listeners {
             listener.for_each_path(resolve);
         }
+        self.tokens.iter_mut().flat_map(Tokens::files_mut).for_each(resolve);
         self.egress.ca.iter_mut().for_each(resolve);
         if let Some(hook) = &mut self.auth_http {
             hook.ca.iter_mut().chain(&mut hook.headers_file).for_each(resolve);
@@ -312,6 +318,9 @@ impl Config {
         line(format!("hash_memory_mib = {}", self.hash_memory_mib));
         if let Some(hook) = &self.auth_http {
             line(hook.to_toml());
+        }
+        if let Some(tokens) = &self.tokens {
+            line(tokens.to_toml());
         }
         line(self.attempts.to_toml());
         line(self.passwords.to_toml());
@@ -381,19 +390,16 @@ impl Listener {
     }
 
     fn auth_to_toml(&self) -> String {
-        use crate::listener::CertificateIdentity;
         if self.anonymous {
             return "[listener.auth]\nanonymous = true\n".into();
         }
         let names = |methods: &[AuthMethod]| list(methods.iter().map(|method| method.name().to_owned()));
-        let identity = match self.certificate_identity {
-            CertificateIdentity::Cn => "cn",
-            CertificateIdentity::SanDns => "san_dns",
-            CertificateIdentity::SanUri => "san_uri",
-        };
+        let identity = quoted(&self.certificate_identity.written());
         let (methods, all_of) = (names(&self.methods), names(&self.all_of));
+        let pins = self.certificate_pins.as_ref().map(|path| quoted(&path.display().to_string()));
+        let pins = pins.map(|path| format!("certificate_pins = {path}\n")).unwrap_or_default();
         format!(
-            "[listener.auth]\nmethods = {methods}\nall_of = {all_of}\ncertificate_identity = \"{identity}\"\n"
+            "[listener.auth]\nmethods = {methods}\nall_of = {all_of}\ncertificate_identity = {identity}\n{pins}"
         )
     }
 }

@@ -11,10 +11,12 @@ pub enum AuthMethod {
     Totp,
     /// The word of the service of `[auth.http]`.
     Http,
+    /// A token of the issuer of `[auth.jwt]`.
+    Jwt,
 }
 
 impl AuthMethod {
-    const ALL: [Self; 4] = [Self::Certificate, Self::Password, Self::Totp, Self::Http];
+    const ALL: [Self; 5] = [Self::Certificate, Self::Password, Self::Totp, Self::Http, Self::Jwt];
 
     /// As it is written.
     pub fn name(self) -> &'static str {
@@ -23,6 +25,7 @@ impl AuthMethod {
             Self::Password => "password",
             Self::Totp => "totp",
             Self::Http => "http",
+            Self::Jwt => "jwt",
         }
     }
 

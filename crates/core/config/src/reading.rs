@@ -13,7 +13,7 @@ use crate::error::{Faults, line_and_column};
 const FAULTS_MAX: usize = 20;
 
 /// Keys whose values are paths of files that must be there.
-const PATH_KEYS: [&str; 13] = [
+const PATH_KEYS: [&str; 16] = [
     "ca",
     "chain",
     "key",
@@ -27,6 +27,9 @@ const PATH_KEYS: [&str; 13] = [
     "state_dir",
     "file",
     "pin_file",
+    "certificate_pins",
+    "jwks_file",
+    "revoked_file",
 ];
 
 /// Reads `text`, noting what cannot be taken: an entry with a fault is left out and reading goes on, so that each further

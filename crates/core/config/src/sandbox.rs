@@ -92,11 +92,14 @@ impl Config {
     /// The same without private keys and their passphrases.
     pub fn files_without_secrets(&self) -> Vec<&Path> {
         let mut files: Vec<&Path> = self.password_file.iter().map(AsRef::as_ref).collect();
+        files.extend(self.tokens.iter().flat_map(crate::Tokens::files).map(AsRef::<Path>::as_ref));
         files.extend(self.policy_files.iter().map(AsRef::<Path>::as_ref));
         for listener in &self.listeners {
             files.extend(listener.policy_files.iter().flatten().map(AsRef::<Path>::as_ref));
+            files.extend(listener.certificate_pins.as_deref());
             if let Some(tls) = &listener.tls {
                 files.extend(tls.client_ca.iter().chain(&tls.crl).map(AsRef::<Path>::as_ref));
+                files.extend(tls.authorities.iter().map(|one| one.file.as_path()));
                 files.extend(tls.certificates.iter().map(|certificate| certificate.chain.as_path()));
             }
         }

@@ -8,7 +8,9 @@ use toml::Spanned;
 use crate::attempts::AttemptsWritten;
 use crate::control::ControlWritten;
 use crate::hook::HookWritten;
+use crate::jwt::TokensWritten;
 use crate::limits::LimitsWritten;
+use crate::listener_tls::ClientAuthorityWritten;
 use crate::outward::EgressWritten;
 use crate::passwords::PasswordsWritten;
 use crate::policy::GeneralPolicyWritten;
@@ -69,6 +71,7 @@ pub(crate) struct AuthWritten {
     #[serde(default)]
     pub(crate) attempts: AttemptsWritten,
     pub(crate) hash_memory_mib: Option<Spanned<u32>>,
+    pub(crate) jwt: Option<TokensWritten>,
     #[serde(default)]
     pub(crate) passwords: PasswordsWritten,
 }
@@ -137,6 +140,8 @@ pub(crate) struct TlsWritten {
     #[serde(default)]
     pub(crate) client_ca: Vec<PathBuf>,
     #[serde(default)]
+    pub(crate) authority: Vec<Spanned<ClientAuthorityWritten>>,
+    #[serde(default)]
     pub(crate) crl: Vec<PathBuf>,
     #[serde(default)]
     pub(crate) crl_url: Vec<Spanned<String>>,
@@ -164,6 +169,7 @@ pub(crate) struct ListenerAuthWritten {
     #[serde(default)]
     pub(crate) all_of: Vec<Spanned<String>>,
     pub(crate) certificate_identity: Option<Spanned<String>>,
+    pub(crate) certificate_pins: Option<PathBuf>,
     pub(crate) anonymous: Option<Spanned<bool>>,
 }
 

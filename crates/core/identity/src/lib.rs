@@ -1,4 +1,4 @@
-//! Credentials to Principal: the password file, client certificates, and the verdict; login attempts and bans.
+//! Credentials to Principal: the password file, client certificates, tokens, and the verdict; login attempts and bans.
 //!
 //! Nothing here waits: checking a password is slow, so it is a question that the caller answers on a thread of its own.
 
@@ -7,6 +7,7 @@ pub mod attempts;
 pub mod bans;
 mod breaker;
 mod certificate;
+mod certificate_rules;
 mod learned;
 mod password_file;
 mod password_policy;
@@ -14,11 +15,15 @@ mod question;
 mod remembered;
 mod remote;
 mod second_factor;
+mod token;
 mod verdict;
 
 pub use account::{Account, Ageing, Closed, EXPOSED_MAX, FORMER_MAX, Origin, Password, ReuseMark};
 pub use breaker::Breaker;
-pub use certificate::{CertificateName, facts};
+pub use certificate::facts;
+pub use certificate_rules::{
+    CertificateName, CertificateRules, NameField, NamePiece, Pins, PinsError, SpeaksFor,
+};
 pub use learned::{Journal, Learned};
 pub use password_file::{PasswordFile, PasswordFileError};
 pub use password_policy::{
@@ -28,4 +33,5 @@ pub use question::{PasswordAnswer, PasswordQuestion};
 pub use remembered::{QuestionTag, Remembered};
 pub use remote::{Answerer, RemoteAnswer, RemoteQuestion, answerer};
 pub use second_factor::{RECOVERY_CODES, SecondFactor, TotpSecret};
+pub use token::{KeySet, KeySetError, TOKEN_BYTES_MAX, TokenIdentity, TokenRules, revoked_tokens};
 pub use verdict::{Authenticator, Credentials, Refusal, Requirements, Step, Verdict};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use motte_access::{CertificateFacts, ClientPrincipal, Methods};
 use serde::{Deserialize, Serialize};
 
-use crate::certificate::{identity, is_name};
+use crate::certificate::is_name;
+use crate::token::is_token;
 use crate::verdict::{Credentials, Refusal, Requirements, Verdict};
 
 /// Who answers for a client.
@@ -97,8 +98,8 @@ enum Outcome {
     Deny,
 }
 
-/// Who answers for these credentials. A certificate that is enough, and a name that the password file has, are not the
-/// service's affair.
+/// Who answers for these credentials. A certificate that is enough, a token, and a name that the password file has, are not
+/// the service's affair.
 pub fn answerer(
     credentials: Credentials,
     client_id: &str,
@@ -112,9 +113,9 @@ pub fn answerer(
     }
     let shown = credentials.certificate.as_deref();
     let certified = if all && wanted.all_of.has(Methods::CERTIFICATE) {
-        match shown.map(|facts| identity(facts, wanted.certificate_name)) {
-            Some(Some(name)) => Some(name.to_owned()),
-            Some(None) => return refused(&credentials, "the certificate has no usable name"),
+        match shown.map(|facts| wanted.certificates.identity(facts)) {
+            Some(Ok(name)) => Some(name),
+            Some(Err((cause, _))) => return refused(&credentials, cause),
             None => return refused(&credentials, "no client certificate was presented"),
         }
     } else {
@@ -124,7 +125,9 @@ pub fn answerer(
         let by_certificate = shown.is_some() && wanted.any_of.has(Methods::CERTIFICATE);
         let by_file =
             wanted.any_of.has(Methods::PASSWORD) && credentials.user_name.as_deref().is_some_and(is_in_file);
-        if by_certificate || by_file {
+        let given = credentials.password.as_ref().map(motte_seal::SecretBytes::expose);
+        let by_token = wanted.any_of.has(Methods::TOKEN) && given.is_some_and(is_token);
+        if by_certificate || by_file || by_token {
             return Answerer::Local(credentials);
         }
     }
@@ -192,6 +195,7 @@ impl RemoteQuestion {
             client_id: Arc::from(""),
             user_name: credentials.user_name.map(Arc::from),
             certificate: credentials.certificate,
+            token: None,
             methods,
             listener: credentials.listener,
             security: credentials.security,
@@ -224,7 +228,6 @@ mod tests {
     use motte_seal::SecretBytes;
 
     use super::*;
-    use crate::certificate::CertificateName;
 
     fn credentials(user: Option<&str>, password: Option<&[u8]>, cn: Option<&str>) -> Credentials {
         Credentials {
@@ -239,7 +242,7 @@ mod tests {
     }
 
     fn wanted(any_of: Methods, all_of: Methods) -> Requirements {
-        Requirements { any_of, all_of, certificate_name: CertificateName::CommonName }
+        Requirements { any_of, all_of, certificates: Arc::default() }
     }
 
     fn ask(

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use motte_access::{CertificateFacts, ClientPrincipal, Methods, Security};
+use motte_access::{CertificateFacts, ClientPrincipal, Methods, Security, TokenFacts};
 use motte_seal::{KeyedHash, SecretBytes, StoredHash};
 
 use crate::account::{Account, Ageing, Password};
-use crate::certificate::{CertificateName, identity, is_name};
+use crate::certificate::is_name;
+use crate::certificate_rules::CertificateRules;
 use crate::learned::{Journal, Learned};
 use crate::password_file::PasswordFile;
 use crate::question::{PasswordAnswer, PasswordQuestion, RefusalCost};
+use crate::token::{TokenRules, is_token};
 
 /// What a listener takes as proof.
 #[derive(Debug, Clone)]
@@ -18,18 +20,14 @@ pub struct Requirements {
     pub any_of: Methods,
     /// Methods that must all prove the same identity; empty: `any_of` is enough.
     pub all_of: Methods,
-    /// Which name of a certificate is the identity.
-    pub certificate_name: CertificateName,
+    /// How a certificate becomes an identity.
+    pub certificates: Arc<CertificateRules>,
 }
 
 impl Requirements {
     /// Nobody is asked anything. For development on this machine.
     pub fn anonymous() -> Self {
-        Self {
-            any_of: Methods::ANONYMOUS,
-            all_of: Methods::default(),
-            certificate_name: CertificateName::default(),
-        }
+        Self { any_of: Methods::ANONYMOUS, all_of: Methods::default(), certificates: Arc::default() }
     }
 }
 
@@ -38,9 +36,9 @@ impl Requirements {
     pub fn satisfied_by(&self, proved: Methods) -> bool {
         let one_of = |method| self.any_of.has(method) && proved.has(method);
         if self.all_of == Methods::default() {
-            [Methods::ANONYMOUS, Methods::CERTIFICATE, Methods::PASSWORD, Methods::HTTP]
-                .into_iter()
-                .any(one_of)
+            let all =
+                [Methods::ANONYMOUS, Methods::CERTIFICATE, Methods::PASSWORD, Methods::TOKEN, Methods::HTTP];
+            all.into_iter().any(one_of)
         } else {
             proved.has(self.all_of)
         }
@@ -111,6 +109,7 @@ pub enum Step {
 #[derive(Debug, Clone)]
 pub struct Authenticator {
     passwords: Arc<PasswordFile>,
+    tokens: Option<Arc<TokenRules>>,
     refusal: RefusalCost,
     ageing: Option<Ageing>,
     learned: Arc<Learned>,
@@ -120,12 +119,18 @@ impl Authenticator {
     /// By this password file, and what was learned from logins before.
     pub fn new(passwords: Arc<PasswordFile>, learned: Arc<Learned>) -> Self {
         let refusal = RefusalCost::of(&passwords);
-        Self { passwords, refusal, ageing: None, learned }
+        Self { passwords, tokens: None, refusal, ageing: None, learned }
     }
 
     /// Whether the password file has an entry of this name.
     pub fn knows(&self, identity: &str) -> bool {
         self.passwords.account(identity).is_some()
+    }
+
+    /// The same where tokens are taken, by these rules.
+    #[must_use]
+    pub fn with_tokens(self, tokens: Option<Arc<TokenRules>>) -> Self {
+        Self { tokens, ..self }
     }
 
     /// The same where passwords age.
@@ -167,14 +172,18 @@ impl Authenticator {
             .certificate
             .as_deref()
             .filter(|_| both.has(Methods::CERTIFICATE))
-            .map(|facts| identity(facts, wanted.certificate_name).map(str::to_owned));
+            .map(|facts| wanted.certificates.identity(facts));
         let proved = match by_certificate {
-            Some(Some(name)) => Some(name),
-            Some(None) => {
-                return refuse(credentials, Refusal::NotAuthorized, "the certificate has no usable name");
+            Some(Ok(name)) => Some(name),
+            Some(Err((cause, name))) => {
+                let name = if name.is_empty() { credentials.user_name.unwrap_or_default() } else { name };
+                return Step::Done(Verdict::Refused { refusal: Refusal::NotAuthorized, name, cause });
             }
             None => None,
         };
+        if is_by_token(&credentials, wanted, proved.is_some()) {
+            return self.by_token(credentials, proved.as_deref(), now_s);
+        }
         let asked = Asked { now_s, second_factor: wanted.all_of.has(Methods::TOTP) };
         let needs_password = wanted.all_of.has(Methods::PASSWORD);
         match proved {
@@ -216,6 +225,11 @@ impl Authenticator {
     /// # Errors
     /// Why not.
     pub fn still_valid(&self, client: &ClientPrincipal, now_s: u64) -> Result<(), String> {
+        if client.methods.has(Methods::TOKEN) {
+            let rules = self.tokens.as_ref().ok_or("tokens are not taken any more")?;
+            let facts = client.token.as_ref().ok_or("nothing is known of its token")?;
+            rules.still_good(facts, now_s)?;
+        }
         if !client.methods.has(Methods::PASSWORD) {
             return Ok(());
         }
@@ -232,6 +246,32 @@ impl Authenticator {
             return Err("the password that it came in with is of an account that is gone".into());
         }
         Ok(())
+    }
+
+    /// Ends with a token. A signature is checked in some ten microseconds, so nobody else is asked.
+    fn by_token(&self, mut credentials: Credentials, proved: Option<&str>, now_s: u64) -> Step {
+        let (Some(rules), Some(token)) = (&self.tokens, credentials.password.take()) else {
+            return refuse(credentials, Refusal::NotAuthorized, "no token was presented");
+        };
+        let verified = match rules.judge(token.expose(), now_s) {
+            Ok(verified) => verified,
+            Err(cause) => return refuse(credentials, Refusal::BadCredentials, cause),
+        };
+        if proved.is_some_and(|name| name != verified.identity) {
+            return refuse(
+                credentials,
+                Refusal::BadCredentials,
+                "certificate and token name different identities",
+            );
+        }
+        // Clients of MQTT 3 cannot send a password without a user name: it may be empty, but never somebody else's.
+        if credentials.user_name.as_deref().is_some_and(|user| !user.is_empty() && user != verified.identity)
+        {
+            return refuse(credentials, Refusal::BadCredentials, "token and user name differ");
+        }
+        let by_certificate = if proved.is_some() { Methods::CERTIFICATE } else { Methods::default() };
+        let verdict = accept(credentials, verified.identity, by_certificate.and(Methods::TOKEN), 0);
+        Step::Done(with_token(verdict, verified.facts))
     }
 
     /// A generated password is checked here and now. Everything else, and every refusal, is a question.
@@ -307,6 +347,17 @@ struct Asked {
     second_factor: bool,
 }
 
+/// Whether the Password field is to be judged as a token. Where passwords are taken as well, its form says which it is.
+fn is_by_token(credentials: &Credentials, wanted: &Requirements, has_certificate: bool) -> bool {
+    if wanted.all_of.has(Methods::TOKEN) {
+        return has_certificate || !wanted.all_of.has(Methods::CERTIFICATE);
+    }
+    let takes = wanted.any_of.has(Methods::TOKEN) && wanted.all_of == Methods::default();
+    let passwords = wanted.any_of.has(Methods::PASSWORD);
+    let given = credentials.password.as_ref().map(SecretBytes::expose);
+    takes && !has_certificate && given.is_some_and(|given| !passwords || is_token(given))
+}
+
 fn accept(credentials: Credentials, identity: String, methods: Methods, credential: u64) -> Verdict {
     let certificate = credentials.certificate.filter(|_| methods.has(Methods::CERTIFICATE));
     Verdict::Accepted(Box::new(ClientPrincipal {
@@ -314,12 +365,22 @@ fn accept(credentials: Credentials, identity: String, methods: Methods, credenti
         client_id: Arc::from(""),
         user_name: credentials.user_name.map(Arc::from),
         certificate,
+        token: None,
         methods,
         listener: credentials.listener,
         security: credentials.security,
         address: credentials.address,
         credential,
     }))
+}
+
+fn with_token(verdict: Verdict, facts: TokenFacts) -> Verdict {
+    match verdict {
+        Verdict::Accepted(client) => {
+            Verdict::Accepted(Box::new(ClientPrincipal { token: Some(Arc::new(facts)), ..*client }))
+        }
+        refused @ Verdict::Refused { .. } => refused,
+    }
 }
 
 fn refuse(credentials: Credentials, refusal: Refusal, cause: &'static str) -> Step {

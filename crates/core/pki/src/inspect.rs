@@ -15,6 +15,8 @@ pub struct Facts {
     pub server_auth: bool,
     /// For clients.
     pub client_auth: bool,
+    /// It may sign handshakes: its key usage, if it has one, says so.
+    pub signs: bool,
     /// It may sign certificates.
     pub is_authority: bool,
 }
@@ -50,6 +52,9 @@ pub fn inspect(der: &[u8]) -> Option<Facts> {
         dns_names: dns_names.collect(),
         server_auth: usage.as_ref().is_none_or(|usage| usage.value.server_auth || usage.value.any),
         client_auth: usage.as_ref().is_none_or(|usage| usage.value.client_auth || usage.value.any),
+        signs: certificate
+            .key_usage()
+            .is_ok_and(|usage| usage.is_none_or(|usage| usage.value.digital_signature())),
         is_authority: certificate.is_ca(),
     })
 }

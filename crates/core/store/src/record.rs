@@ -21,7 +21,7 @@ pub struct PrincipalRecord {
     pub security: u8,
     /// Peer address in text form.
     pub address: Option<String>,
-    /// Certificate facts, as name and value in a fixed order of names.
+    /// Facts of certificate and token, as name and value in a fixed order of names.
     pub certificate: Option<Vec<(String, String)>>,
 }
 

@@ -12,6 +12,9 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 
 use crate::tls::{ClientAuth, Makings, TlsError};
 
+/// What decides whether an authority vouches for a certificate, by the authority's name.
+pub(crate) type Authorities = Vec<(String, Arc<dyn ClientCertVerifier>)>;
+
 /// What decides about the certificates of clients, if they are asked for any.
 pub(crate) fn verifier(
     makings: &Makings,
@@ -20,9 +23,26 @@ pub(crate) fn verifier(
     if makings.client_auth == ClientAuth::None {
         return Ok(None);
     }
+    trusting(&makings.client_ca, makings, lists).map(Some)
+}
+
+/// What decides for each authority; empty where they are not told apart.
+pub(crate) fn authorities(
+    makings: &Makings,
+    lists: &[CertificateRevocationListDer<'static>],
+) -> Result<Authorities, TlsError> {
+    let each = makings.authorities.iter();
+    each.map(|(name, roots)| Ok((name.clone(), trusting(roots, makings, lists)?))).collect()
+}
+
+fn trusting(
+    authorities: &[CertificateDer<'static>],
+    makings: &Makings,
+    lists: &[CertificateRevocationListDer<'static>],
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let fault = |error: &dyn std::fmt::Display| TlsError::Verifier(error.to_string());
     let mut roots = RootCertStore::empty();
-    for authority in &makings.client_ca {
+    for authority in authorities {
         roots.add(authority.clone()).map_err(|error| fault(&error))?;
     }
     let mut builder =
@@ -39,24 +59,28 @@ pub(crate) fn verifier(
     }
     let verifier = builder.build().map_err(|error| fault(&error))?;
     let is_blind = lists.is_empty() && makings.revocation.is_expected && !makings.revocation.accepts_stale;
-    Ok(Some(if is_blind { Arc::new(Blind(verifier)) } else { verifier }))
+    Ok(Arc::new(Strict { verifier, is_blind }))
 }
 
-/// While there is none of the revocation lists that are to be there, nobody's status is known.
+/// What is wanted beyond a chain and its purpose: a key that may sign a handshake, and a status that can be known.
 #[derive(Debug)]
-struct Blind(Arc<dyn ClientCertVerifier>);
+struct Strict {
+    verifier: Arc<dyn ClientCertVerifier>,
+    /// There is none of the revocation lists that are to be there, so nobody's status is known.
+    is_blind: bool,
+}
 
-impl ClientCertVerifier for Blind {
+impl ClientCertVerifier for Strict {
     fn offer_client_auth(&self) -> bool {
-        self.0.offer_client_auth()
+        self.verifier.offer_client_auth()
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        self.0.client_auth_mandatory()
+        self.verifier.client_auth_mandatory()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
+        self.verifier.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -65,8 +89,14 @@ impl ClientCertVerifier for Blind {
         rest: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.0.verify_client_cert(leaf, rest, now)?;
-        Err(CertificateError::UnknownRevocationStatus.into())
+        let verified = self.verifier.verify_client_cert(leaf, rest, now)?;
+        if !motte_pki::inspect(leaf).is_some_and(|facts| facts.signs) {
+            return Err(CertificateError::InvalidPurpose.into());
+        }
+        if self.is_blind {
+            return Err(CertificateError::UnknownRevocationStatus.into());
+        }
+        Ok(verified)
     }
 
     fn verify_tls12_signature(
@@ -75,7 +105,7 @@ impl ClientCertVerifier for Blind {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
+        self.verifier.verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -84,10 +114,10 @@ impl ClientCertVerifier for Blind {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
+        self.verifier.verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.verifier.supported_verify_schemes()
     }
 }

@@ -21,5 +21,5 @@ pub use rustls::sign::SigningKey;
 pub use rustls_pki_types::PrivateKeyDer;
 pub use socket::Socket;
 pub use stream::{Progress, Refusal, Stages, Stream, TlsFacts};
-pub use tls::{ClientAuth, Revocation, ServerTls, TlsError, TlsOptions};
+pub use tls::{ClientAuth, Revocation, ServerTls, TlsError, TlsOptions, UNLIMITED};
 pub use websocket::{Upgrade, UpgradeAnswer, WebSocketBytes, WebSocketOptions};

@@ -10,7 +10,10 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 
-use crate::client_certificates::verifier;
+use crate::client_certificates::{Authorities, authorities, verifier};
+
+/// The name of the authorities that have none of their own.
+pub const UNLIMITED: &str = "client_ca";
 
 /// Whether clients show certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub struct TlsOptions {
     pub client_auth: ClientAuth,
     /// Authorities of client certificates.
     pub client_ca: Vec<CertificateDer<'static>>,
+    /// Further ones that are told apart by their names.
+    pub authorities: Vec<(String, Vec<CertificateDer<'static>>)>,
     /// Revocation lists; where there is one, a certificate whose status is not known is refused.
     pub crls: Vec<CertificateRevocationListDer<'static>>,
     /// What is wanted of revocation lists.
@@ -93,6 +98,7 @@ pub enum TlsError {
 pub struct ServerTls {
     pub(crate) config: Arc<ServerConfig>,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
+    authorities: Authorities,
     makings: Arc<Makings>,
 }
 
@@ -102,7 +108,10 @@ pub(crate) struct Makings {
     versions: Vec<&'static SupportedProtocolVersion>,
     resolver: Arc<Names>,
     pub(crate) client_auth: ClientAuth,
+    /// All authorities of client certificates.
     pub(crate) client_ca: Vec<CertificateDer<'static>>,
+    /// The same by their names, where they are told apart.
+    pub(crate) authorities: Vec<(String, Vec<CertificateDer<'static>>)>,
     pub(crate) revocation: Revocation,
 }
 
@@ -127,9 +136,22 @@ impl ServerTls {
             versions.push(&rustls::version::TLS12);
         }
         let resolver = Arc::new(Names::new(options.certificates)?);
-        let TlsOptions { client_auth, client_ca, revocation, crls, .. } = options;
+        let TlsOptions { client_auth, mut client_ca, mut authorities, revocation, crls, .. } = options;
+        let limited: Vec<_> = authorities.iter().flat_map(|(_, roots)| roots).cloned().collect();
+        if !authorities.is_empty() && !client_ca.is_empty() {
+            authorities.push((UNLIMITED.to_owned(), client_ca.clone()));
+        }
+        client_ca.extend(limited);
         Self::make(
-            Arc::new(Makings { provider, versions, resolver, client_auth, client_ca, revocation }),
+            Arc::new(Makings {
+                provider,
+                versions,
+                resolver,
+                client_auth,
+                client_ca,
+                authorities,
+                revocation,
+            }),
             &crls,
         )
     }
@@ -152,6 +174,7 @@ impl ServerTls {
         lists: &[CertificateRevocationListDer<'static>],
     ) -> Result<Self, TlsError> {
         let verifier = verifier(&makings, lists)?;
+        let authorities = authorities(&makings, lists)?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&makings.provider))
             .with_protocol_versions(&makings.versions)
             .map_err(TlsError::Nothing)?;
@@ -171,12 +194,28 @@ impl ServerTls {
         } else {
             config.send_tls13_tickets = 0;
         }
-        Ok(Self { config: Arc::new(config), verifier, makings })
+        Ok(Self { config: Arc::new(config), verifier, authorities, makings })
     }
 
     /// Whether a client must show a certificate.
     pub fn requires_certificate(&self) -> bool {
         self.verifier.as_ref().is_some_and(|verifier| verifier.client_auth_mandatory())
+    }
+
+    /// Names of the authorities that vouch for certificates that were verified; [`UNLIMITED`] for those without a name of
+    /// their own. None where authorities are not told apart.
+    pub fn authorities_of(&self, chain: &[CertificateDer<'static>], now_s: u64) -> Vec<String> {
+        let Some((leaf, rest)) = chain.split_first() else { return Vec::new() };
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now_s));
+        let vouches =
+            |verifier: &dyn ClientCertVerifier| verifier.verify_client_cert(leaf, rest, now).is_ok();
+        let found = self.authorities.iter().filter(|(_, verifier)| vouches(&**verifier));
+        found.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether authorities are told apart.
+    pub fn tells_authorities_apart(&self) -> bool {
+        !self.authorities.is_empty()
     }
 
     /// Whether the certificates that a live client showed would still be taken now.

@@ -239,6 +239,7 @@ impl Broker {
         if let Some(silence_ms) = live.silence_ms {
             self.core.timers.set(now.mono_ms + u64::from(silence_ms), Timer::KeepAlive(conn));
         }
+        self.core.watch_credential(conn, &principal, now);
         self.connections.insert(conn, Stage::Live(Box::new(live)));
         fx.established(conn, request.version, link.limits.packet_bytes_max);
         // Whether there is a Session has to be true after a crash, too: also that there is none any more. While the disk

@@ -243,6 +243,7 @@ impl Core {
         while let Some(timer) = self.timers.pop_due(now.mono_ms) {
             match timer {
                 Timer::KeepAlive(conn) => self.check_silence(connections, conn, now, fx),
+                Timer::CredentialEnd(conn) => self.check_credential(connections, conn, now, fx),
                 Timer::SessionEnd(key) => {
                     let due = self.sessions.by_key(key).and_then(|s| s.ends_ms);
                     if due.is_some_and(|due| due <= now.mono_ms) {
@@ -272,7 +273,7 @@ impl Core {
         if self.timers.len() > 1_024 + 4 * live {
             let Self { timers, sessions, .. } = self;
             timers.compact(|at_ms, timer| match timer {
-                Timer::KeepAlive(conn) => connections.live(conn).is_some(),
+                Timer::KeepAlive(conn) | Timer::CredentialEnd(conn) => connections.live(conn).is_some(),
                 Timer::SessionEnd(key) => sessions.by_key(key).is_some_and(|s| s.ends_ms == Some(at_ms)),
                 Timer::WillDue(key) => sessions.by_key(key).is_some_and(|s| s.will_due_ms == Some(at_ms)),
                 Timer::Load(key) => sessions.by_key(key).is_some_and(|s| s.spilled.is_some()),

@@ -15,6 +15,7 @@ mod connecting;
 mod connections;
 mod core;
 mod counters;
+mod credential;
 mod deliver;
 mod durable;
 mod effect;

@@ -105,6 +105,10 @@ pub(crate) fn keep_alive_timeout(principal: &Principal, silence_ms: u64, fx: &mu
     fx.event(gate::keep_alive_timeout(principal.name(), client_id(principal), silence_ms));
 }
 
+pub(crate) fn credential_ended(principal: &Principal, fx: &mut impl Effects) {
+    fx.event(gate::credential_ended(principal.name(), client_id(principal)));
+}
+
 pub(crate) fn protocol_error(stage: &Stage, cause: &str, fx: &mut impl Effects) {
     let (client_id, address) = party(stage);
     fx.event(gate::protocol_error(&client_id, &address, cause));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use motte_access::{CertificateFacts, ClientPrincipal, Methods, Principal, Security};
+use motte_access::{CertificateFacts, ClientPrincipal, Methods, Principal, Security, TokenFacts};
 use motte_store::PrincipalRecord;
 
 /// The record of a principal.
@@ -26,7 +26,7 @@ pub(crate) fn to_record(principal: &Principal) -> PrincipalRecord {
                 Security::Local => 2,
             },
             address: client.address.map(|address| address.to_string()),
-            certificate: client.certificate.as_deref().map(facts_to_record),
+            certificate: facts_to_record(client),
         },
         Principal::Bridge { name } => named(1, name),
         Principal::Operator { name } => named(2, name),
@@ -43,7 +43,8 @@ pub(crate) fn from_record(record: &PrincipalRecord) -> Option<Principal> {
             identity: name(),
             client_id: Arc::from(record.client_id.as_str()),
             user_name: record.user_name.as_deref().map(Arc::from),
-            certificate: record.certificate.as_deref().map(|pairs| Arc::new(facts_from_record(pairs))),
+            token: token_from_record(record).map(Arc::new),
+            certificate: facts_from_record(record).map(Arc::new),
             methods: Methods(record.methods),
             listener: Arc::from(record.listener.as_str()),
             security: match record.security {
@@ -63,25 +64,38 @@ pub(crate) fn from_record(record: &PrincipalRecord) -> Option<Principal> {
     })
 }
 
-fn facts_to_record(facts: &CertificateFacts) -> Vec<(String, String)> {
+/// What begins the names of a token's facts.
+const TOKEN: &str = "token.";
+
+fn facts_to_record(client: &ClientPrincipal) -> Option<Vec<(String, String)>> {
     let mut pairs = Vec::new();
     let mut put = |name: &str, value: &str| pairs.push((name.to_owned(), value.to_owned()));
-    for (name, value) in [("cn", &facts.cn), ("ou", &facts.ou), ("o", &facts.o)] {
-        if let Some(value) = value {
-            put(name, value);
+    if let Some(facts) = &client.certificate {
+        for (name, value) in [("cn", &facts.cn), ("ou", &facts.ou), ("o", &facts.o)] {
+            if let Some(value) = value {
+                put(name, value);
+            }
         }
+        facts.dns_names.iter().for_each(|value| put("dns", value));
+        facts.uris.iter().for_each(|value| put("uri", value));
+        put("serial", &facts.serial);
+        put("fingerprint", &facts.fingerprint);
+        facts.authorities.iter().for_each(|value| put("authority", value));
     }
-    facts.dns_names.iter().for_each(|value| put("dns", value));
-    facts.uris.iter().for_each(|value| put("uri", value));
-    put("serial", &facts.serial);
-    put("fingerprint", &facts.fingerprint);
-    pairs
+    if let Some(facts) = &client.token {
+        put("token.iss", &facts.issuer);
+        put("token.key", &facts.key);
+        facts.id.iter().for_each(|value| put("token.jti", value));
+        facts.roles.iter().for_each(|value| put("token.role", value));
+        put("token.exp", &facts.ends_s.to_string());
+    }
+    (!pairs.is_empty()).then_some(pairs)
 }
 
-fn facts_from_record(pairs: &[(String, String)]) -> CertificateFacts {
-    let mut facts = CertificateFacts::default();
-    for (name, value) in pairs {
-        let value = value.clone();
+fn facts_from_record(record: &PrincipalRecord) -> Option<CertificateFacts> {
+    let mut found = None;
+    for (name, value) in record.certificate.iter().flatten().filter(|(name, _)| !name.starts_with(TOKEN)) {
+        let (value, facts) = (value.clone(), found.get_or_insert_with(CertificateFacts::default));
         match name.as_str() {
             "cn" => facts.cn = Some(value),
             "ou" => facts.ou = Some(value),
@@ -90,8 +104,26 @@ fn facts_from_record(pairs: &[(String, String)]) -> CertificateFacts {
             "uri" => facts.uris.push(value),
             "serial" => facts.serial = value,
             "fingerprint" => facts.fingerprint = value,
+            "authority" => facts.authorities.push(value),
             _ => {}
         }
     }
-    facts
+    found
+}
+
+fn token_from_record(record: &PrincipalRecord) -> Option<TokenFacts> {
+    let mut found = None;
+    for (name, value) in record.certificate.iter().flatten() {
+        let Some(name) = name.strip_prefix(TOKEN) else { continue };
+        let (value, facts) = (value.clone(), found.get_or_insert_with(TokenFacts::default));
+        match name {
+            "iss" => facts.issuer = value,
+            "key" => facts.key = value,
+            "jti" => facts.id = Some(value),
+            "role" => facts.roles.push(value),
+            "exp" => facts.ends_s = value.parse().unwrap_or(0),
+            _ => {}
+        }
+    }
+    found
 }

@@ -11,6 +11,8 @@ use crate::sessions::SessionKey;
 pub enum Timer {
     /// Look whether a connection was silent for too long.
     KeepAlive(ConnId),
+    /// Look whether what a client proved itself with has ended.
+    CredentialEnd(ConnId),
     /// A Session without connection ends.
     SessionEnd(SessionKey),
     /// A delayed Will is to be published.

@@ -66,6 +66,7 @@ fn config(args: &UpArgs, state: &State) -> Config {
         groups: Vec::new(),
         client_certificates: ClientCertificates::Optional,
         client_ca: vec![state.path("ca.pem")],
+        authorities: Vec::new(),
         crl: vec![state.path("crl.pem")],
         crl_url: Vec::new(),
         crl_stale: StaleList::default(),

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod authorization;
+mod certificates;
 mod client_ids;
 mod events;
 mod harness;
@@ -17,3 +18,4 @@ mod passwords;
 mod reload;
 mod restart;
 mod secured;
+mod tokens;

@@ -97,4 +97,7 @@ events! { "gate":
     password_ageing "MOTTE-G-0081" Warning (identity: &str = "the identity", client_id: &str = "Client Identifier", days: u64 = "days until the password is not taken any more")
         "A client came in with a password that is older than auth.passwords.max_age_days. It was let in, and told so in CONNACK (5.0)."
         "Give it another password with `motte user passwd` or `motte user rotate` before the days are over.";
+    credential_ended "MOTTE-G-0050" Notice (identity: &str = "the identity", client_id: &str = "Client Identifier")
+        "The token that a client came in with has ended, and its connection with it. Its Session stays as long as it would after any lost connection."
+        "Nothing, if the client comes back with a new token. Otherwise let it fetch one before the old one ends.";
 }

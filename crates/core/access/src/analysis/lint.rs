@@ -212,6 +212,10 @@ impl World {
             held.extend(holders.flat_map(|holder| &holder.roles));
             held.extend(assigned.certificates.iter().flat_map(|one| &one.roles));
         }
+        for listener in &self.listeners {
+            let known = &policy.assignments(&listener.name).roles;
+            held.extend(listener.token_roles.iter().filter_map(|name| known.get(name)));
+        }
         held.into_iter().map(|number| number as usize).collect()
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::analysis::values::Values;
 use crate::analysis::world::{ListenerFacts, World, addresses};
-use crate::principal::{CertificateFacts, ClientPrincipal, Methods, Principal, Security};
+use crate::principal::{CertificateFacts, ClientPrincipal, Methods, Principal, Security, TokenFacts};
 use crate::standing::{Standing, client_id_fits};
 use crate::template::{Placeholder, Template, is_safe};
 
@@ -227,6 +227,9 @@ impl<'a> Builder<'a> {
                 facts.methods.iter().filter(|one| !merged.methods.contains(one)).copied().collect::<Vec<_>>(),
             );
             merged.identity_is_cn &= facts.identity_is_cn;
+            merged.token_roles.extend(facts.token_roles.iter().cloned());
+            merged.token_roles.sort_unstable();
+            merged.token_roles.dedup();
         }
         for listener in listeners.values() {
             for methods in &listener.methods {
@@ -380,6 +383,7 @@ impl<'a> Builder<'a> {
             identity: Arc::from(identity),
             client_id: Arc::from(client_id),
             user_name: methods.has(Methods::PASSWORD).then(|| Arc::from(identity)),
+            token: None,
             certificate: certificate.cloned().map(Arc::new),
             methods,
             listener: Arc::from(listener.name.as_str()),
@@ -403,6 +407,7 @@ impl<'a> Builder<'a> {
                 ids = vec![id];
             }
         }
+        let tokens = tokens(listener, methods);
         for id in &ids {
             for security in security {
                 // Certificates come by TLS.
@@ -410,8 +415,13 @@ impl<'a> Builder<'a> {
                     continue;
                 }
                 for address in &self.addresses {
-                    let principal = Arc::new(Principal::Client(make(id, *security, *address)));
-                    self.found.push(Candidate { who: who.clone(), principal, further: None });
+                    let client = make(id, *security, *address);
+                    let with = |token: &Option<Arc<TokenFacts>>| {
+                        let client = ClientPrincipal { token: token.clone(), ..client.clone() };
+                        let principal = Arc::new(Principal::Client(client));
+                        Candidate { who: who.clone(), principal, further: None }
+                    };
+                    self.found.extend(tokens.iter().map(with));
                 }
             }
         }
@@ -437,4 +447,21 @@ impl<'a> Builder<'a> {
         ids.retain(|id| seen.insert(id.clone()));
         ids
     }
+}
+
+/// Tokens that differ in what they grant: nothing, one role, all of them. One role is enough to reach whatever roles reach by
+/// themselves, and each further one can only deny more of it; together they can cover a filter that none covers alone.
+fn tokens(listener: &ListenerFacts, methods: Methods) -> Vec<Option<Arc<TokenFacts>>> {
+    if !methods.has(Methods::TOKEN) {
+        return vec![None];
+    }
+    let token =
+        |roles: &[String]| Some(Arc::new(TokenFacts { roles: roles.to_vec(), ..TokenFacts::default() }));
+    let all = &listener.token_roles;
+    let mut found = vec![token(&[])];
+    found.extend(all.iter().map(std::slice::from_ref).map(token));
+    if all.len() > 1 {
+        found.push(token(all));
+    }
+    found
 }

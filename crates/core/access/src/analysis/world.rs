@@ -22,6 +22,8 @@ pub struct ListenerFacts {
     pub methods: Vec<Methods>,
     /// Whether the identity of a certificate is its Common Name; if not, the Common Name can be anything.
     pub identity_is_cn: bool,
+    /// Roles that tokens may grant there.
+    pub token_roles: Vec<String>,
 }
 
 impl ListenerFacts {
@@ -37,8 +39,10 @@ impl ListenerFacts {
                 Methods::PASSWORD.and(Methods::TOTP),
                 Methods::CERTIFICATE.and(Methods::PASSWORD).and(Methods::TOTP),
                 Methods::ANONYMOUS,
+                Methods::TOKEN,
             ],
             identity_is_cn: true,
+            token_roles: Vec::new(),
         }
     }
 }

@@ -88,6 +88,7 @@ fn principals() -> impl Strategy<Value = Principal> {
                 identity: Arc::from(identity),
                 client_id: Arc::from(client_id),
                 user_name: by_password.then(|| Arc::from(identity)),
+                token: None,
                 certificate: Some(Arc::new(CertificateFacts {
                     ou: unit.map(str::to_owned),
                     ..CertificateFacts::default()

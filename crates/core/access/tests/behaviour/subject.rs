@@ -44,6 +44,7 @@ pub(crate) fn client(identity: &str, client_id: &str) -> ClientPrincipal {
         identity: Arc::from(identity),
         client_id: Arc::from(client_id),
         user_name: Some(Arc::from(identity)),
+        token: None,
         certificate: Some(Arc::new(CertificateFacts {
             cn: Some(identity.into()),
             ..CertificateFacts::default()

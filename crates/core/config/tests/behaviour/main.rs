@@ -33,6 +33,25 @@ fn the_printed_configuration_gives_itself_again() {
     assert_eq!(read(&config.to_toml()).unwrap(), config);
 }
 
+const TLS: &str = "kind = \"tls\"\nbind = [\"127.0.0.1:1\"]\n[listener.tls]\ncertificates = [{chain=\"c\",key=\"k\"}]\nclient_certificates = \"required\"\n";
+
+#[test]
+fn names_of_certificates_and_their_authorities_are_printed_as_they_were_written() {
+    for identity in ["cn", "san_dns", "san_uri", "spiffe", "{cn}@{o}", "device-{serial}", "{dns}"] {
+        let text = listener(&format!(
+            "{TLS}[[listener.tls.authority]]\nfile = \"a.pem\"\nidentities = [\"site-a-*\"]\n[listener.auth]\nmethods = [\"certificate\"]\ncertificate_identity = \"{identity}\"\ncertificate_pins = \"pins\""
+        ));
+        let config = read(&text).unwrap();
+        assert_eq!(config.listeners[0].certificate_identity.written(), identity);
+        assert_eq!(read(&config.to_toml()).unwrap(), config, "{identity}");
+        assert_eq!(config.files_without_secrets().len(), 3, "chain, authority and pins");
+    }
+}
+
+fn jwt(more: &str) -> String {
+    format!("[auth.jwt]\nissuer = \"i\"\naudience = [\"a\"]\njwks_file = \"keys.json\"\n{more}\n")
+}
+
 fn listener(more: &str) -> String {
     format!("[[listener]]\nname = \"a\"\n{more}\n")
 }
@@ -176,6 +195,72 @@ fn each_fault_is_named_with_its_place_and_remedy() {
         (
             format!("{}[auth.passwords]\nprofile = \"classic\"\nhistory = 99", listener(tcp)),
             &["history = 99 is out of bounds", "from 0 to 24"],
+        ),
+        (
+            listener(&format!("{tcp}\n[listener.auth]\ncertificate_identity = \"{{cn}}{{o}}\"")),
+            &["motte.toml:6:24: certificate_identity: two placeholders touch", "write a text between them"],
+        ),
+        (
+            listener(&format!("{tcp}\n[listener.auth]\ncertificate_identity = \"{{nick}}\"")),
+            &["`{nick}` is no name of a certificate", "use one of {cn}, {ou}"],
+        ),
+        (
+            listener(&format!("{tcp}\n[listener.auth]\ncertificate_identity = \"{{cn\"")),
+            &["a placeholder is opened and not closed"],
+        ),
+        (
+            listener(&format!("{tcp}\n[listener.auth]\ncertificate_identity = \"a+{{cn}}\"")),
+            &["the text around the placeholders cannot be in an identity"],
+        ),
+        (
+            listener(&format!("{tcp}\n[listener.auth]\ncertificate_identity = \"dn\"")),
+            &["certificate_identity = \"dn\" is not known", "a template such as {cn}@{o}"],
+        ),
+        (
+            listener(&format!("{TLS}[[listener.tls.authority]]\nfile = \"a.pem\"\nidentities = []")),
+            &["an authority that may speak for nobody", "identities = [\"site-a-*\"]"],
+        ),
+        (
+            listener(&format!(
+                "{TLS}[[listener.tls.authority]]\nfile = \"a.pem\"\nidentities = [\"a/#\"]\n[[listener.tls.authority]]\nfile = \"b/a.pem\"\nidentities = [\"*\"]"
+            )),
+            &["`a/#` is no pattern of identities", "an authority cannot be called `a`, or two of them are"],
+        ),
+        (
+            listener(&format!("{tcp}\n[listener.auth]\nmethods = [\"jwt\"]")),
+            &["motte.toml:2:8: listener a takes method jwt, and no issuer is named", "add [auth.jwt]"],
+        ),
+        (
+            format!(
+                "{}{}",
+                listener(&format!("{tcp}\n[listener.auth]\nall_of = [\"jwt\", \"password\"]")),
+                jwt("")
+            ),
+            &[
+                "wants a token and a password, and both come in one field",
+                "all_of = [\"certificate\", \"jwt\"]",
+            ],
+        ),
+        (
+            format!("{}{}", listener(tcp), jwt("roles_claim = \"roles\"")),
+            &["roles_claim, and no role that a token may grant", "list in roles"],
+        ),
+        (
+            format!("{}{}", listener(tcp), jwt("roles = [\"a\"]")),
+            &["roles for tokens, and no claim that names them"],
+        ),
+        (
+            format!("{}{}", listener(tcp), jwt("leeway_s = 301")),
+            &["leeway_s is out of bounds", "from 0 to 300"],
+        ),
+        (
+            format!("{}{}", listener(tcp), jwt("lifetime_s_max = 1")),
+            &["lifetime_s_max is out of bounds", "from 60 to 31622400"],
+        ),
+        (format!("{}{}", listener(tcp), jwt("identity_claim = \"\"")), &["identity_claim is empty"]),
+        (
+            format!("{}[auth.jwt]\nissuer = \"\"\naudience = []\njwks_file = \"a\"", listener(tcp)),
+            &["issuer is empty", "audience is empty", "a token for another service must not open it"],
         ),
     ];
     for (text, expected) in cases {

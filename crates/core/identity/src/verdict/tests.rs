@@ -26,7 +26,7 @@ fn credentials(user: Option<&str>, password: Option<&str>, cn: Option<&str>) -> 
 }
 
 fn wanted(any_of: Methods, all_of: Methods) -> Requirements {
-    Requirements { any_of, all_of, certificate_name: CertificateName::CommonName }
+    Requirements { any_of, all_of, certificates: Arc::default() }
 }
 
 fn verdict(step: Step) -> Result<(String, Methods), &'static str> {

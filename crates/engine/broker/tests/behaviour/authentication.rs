@@ -119,6 +119,7 @@ fn identity(name: &str) -> ClientPrincipal {
         identity: Arc::from(name),
         client_id: Arc::from(""),
         user_name: None,
+        token: None,
         certificate: None,
         methods: Methods::PASSWORD,
         listener: Arc::from("main"),

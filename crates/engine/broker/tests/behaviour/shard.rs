@@ -195,6 +195,7 @@ impl Shard {
             identity: Arc::from(identity),
             client_id: Arc::from(client_id),
             user_name: None,
+            token: None,
             certificate: None,
             methods: Methods::PASSWORD,
             listener: Arc::from("main"),

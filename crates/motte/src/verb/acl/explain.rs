@@ -73,6 +73,7 @@ fn client(args: &AclExplainArgs, world: &World) -> Result<ClientPrincipal, Fault
         identity: Arc::from(args.identity.as_str()),
         client_id: Arc::from(args.client_id.as_deref().unwrap_or(&args.identity)),
         user_name: methods.has(Methods::PASSWORD).then(|| Arc::from(args.identity.as_str())),
+        token: None,
         certificate: methods.has(Methods::CERTIFICATE).then(|| Arc::new(certificate.unwrap_or_else(own))),
         methods,
         listener: Arc::from(listener.name.as_str()),

@@ -90,6 +90,7 @@ fn of_state(dir: &Path, texts: &Texts) -> Result<World, Unreadable> {
         security: vec![Security::Tls],
         methods: vec![Methods::CERTIFICATE, Methods::PASSWORD, Methods::PASSWORD.and(Methods::TOTP)],
         identity_is_cn: true,
+        token_roles: Vec::new(),
     };
     let mut world = World::new(compile_with(&[policy], &[], texts)?, vec![listener]);
     know_certificates(&mut world, &state);
@@ -117,10 +118,13 @@ fn of_config_with(config: &Config, texts: &Texts) -> Result<World, Unreadable> {
 
 /// What the analyzer must know of a configuration's listeners.
 pub(super) fn listeners(config: &Config) -> Vec<ListenerFacts> {
-    config.listeners.iter().map(listener_facts).collect()
+    let roles = config.tokens.as_ref().map_or(&[][..], |tokens| tokens.roles.as_slice());
+    config.listeners.iter().map(|listener| listener_facts(listener, roles)).collect()
 }
 
-fn listener_facts(listener: &Listener) -> ListenerFacts {
+fn listener_facts(listener: &Listener, roles: &[String]) -> ListenerFacts {
+    let methods = methods(listener);
+    let by_token = methods.iter().any(|methods| methods.has(Methods::TOKEN));
     ListenerFacts {
         name: listener.name.clone(),
         security: vec![match listener.kind {
@@ -128,8 +132,9 @@ fn listener_facts(listener: &Listener) -> ListenerFacts {
             Kind::Tls | Kind::Wss => Security::Tls,
             Kind::Tcp | Kind::Ws => Security::Plain,
         }],
-        methods: methods(listener),
+        methods,
         identity_is_cn: listener.certificate_identity == CertificateIdentity::Cn,
+        token_roles: if by_token { roles.to_vec() } else { Vec::new() },
     }
 }
 
@@ -142,7 +147,7 @@ fn methods(listener: &Listener) -> Vec<Methods> {
     let takes = |method| listener.methods.contains(&method) || demands(method);
     let both = Methods::CERTIFICATE.and(Methods::PASSWORD);
     let mut found = Vec::new();
-    if takes(AuthMethod::Certificate) {
+    if takes(AuthMethod::Certificate) && !demands(AuthMethod::Jwt) {
         found.push(if demands(AuthMethod::Password) { both } else { Methods::CERTIFICATE });
     }
     if takes(AuthMethod::Password) && !demands(AuthMethod::Certificate) {
@@ -155,6 +160,11 @@ fn methods(listener: &Listener) -> Vec<Methods> {
         found.clear();
     }
     found.extend(with_code);
+    if takes(AuthMethod::Jwt) {
+        let certificate =
+            if demands(AuthMethod::Certificate) { Methods::CERTIFICATE } else { Methods::default() };
+        found.push(Methods::TOKEN.and(certificate));
+    }
     found
 }
 

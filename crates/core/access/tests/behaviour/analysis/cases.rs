@@ -99,6 +99,7 @@ fn a_common_name_that_is_not_the_identity_can_be_any() {
         security: vec![Security::Tls],
         methods: vec![Methods::CERTIFICATE],
         identity_is_cn,
+        token_roles: Vec::new(),
     };
     for (identity_is_cn, expected) in [(true, true), (false, false)] {
         let world = World::new(compile(policy), vec![listener(identity_is_cn)]);
@@ -115,6 +116,7 @@ fn what_a_listener_does_not_take_does_not_count() {
         security: vec![Security::Tls],
         methods: vec![Methods::CERTIFICATE],
         identity_is_cn: true,
+        token_roles: Vec::new(),
     };
     let world = World::new(compile(policy), vec![main]);
     for (statement, expected) in [
@@ -124,6 +126,30 @@ fn what_a_listener_does_not_take_does_not_count() {
         ("anonymous cannot publish n", true),
     ] {
         assert_eq!(is_proved(&world, statement), expected, "{statement}");
+    }
+}
+
+#[test]
+fn a_role_that_tokens_may_grant_can_be_anybodys() {
+    let policy = "version = 1\n[role.r]\nrules = [{ allow = [\"publish\"], topics = [\"a\"], method = [\"token\"] }]\n[role.quiet]\nrules = [{ deny = [\"publish\"], topics = [\"#\"] }]\n[role.s]\nrules = [{ allow = [\"publish\"], topics = [\"b\"] }]\n";
+    let listener = |method, roles: &[&str]| ListenerFacts {
+        name: "main".into(),
+        security: vec![Security::Tls],
+        methods: vec![method],
+        identity_is_cn: true,
+        token_roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+    };
+    for (method, roles, a, b) in [
+        (Methods::TOKEN, &["r", "quiet"][..], false, true),
+        (Methods::TOKEN, &["quiet", "r", "s"], false, false),
+        (Methods::TOKEN, &[], true, true),
+        (Methods::PASSWORD, &["r", "s"], true, true),
+    ] {
+        let world = World::new(compile(policy), vec![listener(method, roles)]);
+        assert_eq!(is_proved(&world, "anybody cannot publish a"), a, "{roles:?}");
+        assert_eq!(is_proved(&world, "anybody cannot publish b"), b, "{roles:?}");
+        let unused = world.lint().unwrap().iter().filter(|one| one.what.contains("nobody has")).count();
+        assert_eq!(unused, 3 - roles.len().min(3), "{roles:?}");
     }
 }
 

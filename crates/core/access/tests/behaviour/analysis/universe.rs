@@ -142,6 +142,7 @@ fn client(
         identity: Arc::from(identity),
         client_id: Arc::from(client_id),
         user_name: methods.has(Methods::PASSWORD).then(|| Arc::from(identity)),
+        token: None,
         certificate: methods.has(Methods::CERTIFICATE).then(|| Arc::new(facts)),
         methods,
         listener: Arc::from(listener),

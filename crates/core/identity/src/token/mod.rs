@@ -1,0 +1,239 @@
+//! Tokens (RFC 7519) in the Password field: who signed it decides how it is checked, and nothing that the token says of that.
+//!
+//! The header names a key, and that key's own algorithm is the one that must be written beside it (RFC 8725 section 3.1).
+//! Keys in headers, their addresses, and extensions are never looked at; a header that must be understood is refused.
+
+mod key_set;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use motte_access::TokenFacts;
+use serde::Deserialize;
+use serde::de::{self, IgnoredAny, MapAccess, Visitor};
+use serde_json::{Map, Value};
+
+pub use key_set::{KeySet, KeySetError};
+
+use crate::certificate::is_name;
+
+/// Bytes of a token. CONNECT as a whole is not longer before the client is known.
+pub const TOKEN_BYTES_MAX: usize = 4_096;
+/// Roles of one token that are looked at.
+const ROLES_MAX: usize = 64;
+
+/// What is taken as a token.
+#[derive(Debug, Clone)]
+pub struct TokenRules {
+    /// Who must have issued it (`iss`).
+    pub issuer: String,
+    /// Whom it must be for: one of these (`aud`).
+    pub audience: Vec<String>,
+    /// The claim that is the identity: its name, or a path that begins with `/` (RFC 6901).
+    pub identity_claim: String,
+    /// The claim with roles; `None`: tokens grant none.
+    pub roles_claim: Option<String>,
+    /// Roles that tokens may grant; others in a token are passed over.
+    pub roles: BTreeSet<String>,
+    /// How far ahead the issuer's clock may be, in seconds.
+    pub leeway_s: u64,
+    /// How long a token may be good from its issue to its end, in seconds.
+    pub lifetime_s_max: u64,
+    /// The issuer's keys.
+    pub keys: KeySet,
+    /// Numbers (`jti`) of tokens that are not good any more.
+    pub revoked: BTreeSet<String>,
+}
+
+/// Who a token says somebody is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenIdentity {
+    /// The identity.
+    pub identity: String,
+    /// What else it says.
+    pub facts: TokenFacts,
+}
+
+/// Whether a password has the form of a token: three parts, the first of them a JSON object.
+pub(crate) fn is_token(password: &[u8]) -> bool {
+    password.starts_with(b"eyJ")
+        && password.split(|byte| *byte == b'.').count() == 3
+        && password.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+}
+
+impl TokenRules {
+    /// Judges a token at `now_s`, in seconds since 1970.
+    ///
+    /// # Errors
+    /// Which rule it breaks, for the log.
+    pub fn judge(&self, token: &[u8], now_s: u64) -> Result<TokenIdentity, &'static str> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err("the token is longer than 4096 bytes");
+        }
+        let (signed, signature) = split_last(token).ok_or("this is no token")?;
+        let (header, payload) = split_last(signed).ok_or("this is no token")?;
+        let header: Header = json(header).ok_or("the header of the token cannot be read")?;
+        if header.crit.is_some() {
+            return Err("the token wants an extension understood");
+        }
+        if let Some(kind) = &header.typ
+            && !["jwt", "at+jwt", "application/at+jwt"].contains(&kind.to_ascii_lowercase().as_str())
+        {
+            return Err("the token is of a kind that is not for access");
+        }
+        let Some(key) = self.keys.find(header.kid.as_deref()) else {
+            return Err("the token names a key that is not in the key set, or none of several");
+        };
+        if header.alg != key.algorithm() {
+            return Err("the token's algorithm is not that of its key");
+        }
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "the token is damaged")?;
+        if !key.verifies(signed, &signature) {
+            return Err("the token's signature is wrong");
+        }
+        let Claims(claims) = json(payload).ok_or("the claims of the token cannot be read")?;
+        self.judge_claims(&Value::Object(claims), key.fingerprint(), now_s)
+    }
+
+    /// The claims of a token whose signature is right.
+    fn judge_claims(&self, claims: &Value, key: &str, now_s: u64) -> Result<TokenIdentity, &'static str> {
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        if text("iss") != Some(&self.issuer) {
+            return Err("the token is of another issuer");
+        }
+        if !words(claims.get("aud"), false).iter().any(|one| self.audience.iter().any(|own| own == one)) {
+            return Err("the token is for somebody else (`aud`)");
+        }
+        let ends_s = time(claims, "exp")?.ok_or("the token has no end (`exp`)")?;
+        if ends_s <= now_s {
+            return Err("the token has ended");
+        }
+        let latest_s = now_s.saturating_add(self.leeway_s);
+        if time(claims, "nbf")?.is_some_and(|from_s| from_s > latest_s) {
+            return Err("the token is not good yet (`nbf`)");
+        }
+        let issued_s = time(claims, "iat")?.unwrap_or(now_s);
+        if issued_s > latest_s {
+            return Err("the token was issued in the future (`iat`)");
+        }
+        if ends_s - issued_s.min(ends_s) > self.lifetime_s_max {
+            return Err("the token is good for longer than lifetime_s_max permits");
+        }
+        let id = text("jti").map(str::to_owned);
+        if claims.get("jti").is_some() && id.is_none() {
+            return Err("the token's number (`jti`) is no text");
+        }
+        if id.as_ref().is_some_and(|id| self.revoked.contains(id)) {
+            return Err("the token was revoked");
+        }
+        let identity = claim(claims, &self.identity_claim).and_then(Value::as_str);
+        let Some(identity) = identity.filter(|name| is_name(name)) else {
+            return Err("the token has no usable identity");
+        };
+        let stated = self.roles_claim.as_deref().and_then(|name| claim(claims, name));
+        let mut roles = words(stated, true);
+        roles.retain(|role| self.roles.contains(role));
+        let facts = TokenFacts { issuer: self.issuer.clone(), key: key.to_owned(), id, roles, ends_s };
+        Ok(TokenIdentity { identity: identity.to_owned(), facts })
+    }
+
+    /// Whether a token that was good is still taken by these rules. One that has ended meanwhile vouches for no connection, so
+    /// it matters no more that it was revoked or its key is gone; a Session may outlive it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn still_good(&self, facts: &TokenFacts, now_s: u64) -> Result<(), &'static str> {
+        if facts.issuer != self.issuer {
+            return Err("tokens of its issuer are not taken any more");
+        }
+        if !facts.roles.iter().all(|role| self.roles.contains(role)) {
+            return Err("its token granted a role that tokens may not grant any more");
+        }
+        if facts.ends_s > now_s && !self.keys.has(&facts.key) {
+            return Err("the key that signed its token is gone from the key set");
+        }
+        if facts.ends_s > now_s && facts.id.as_ref().is_some_and(|id| self.revoked.contains(id)) {
+            return Err("its token was revoked");
+        }
+        Ok(())
+    }
+}
+
+/// Numbers of revoked tokens: one a line; empty lines and lines that begin with `#` are skipped.
+pub fn revoked_tokens(text: &str) -> BTreeSet<String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(str::to_owned).collect()
+}
+
+/// The header, as far as it matters. A field that stands twice is a fault.
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    typ: Option<String>,
+    crit: Option<IgnoredAny>,
+}
+
+/// Claims, none of which stands twice: whoever signed and whoever reads must mean the same one.
+struct Claims(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Claims {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Once;
+        impl<'de> Visitor<'de> for Once {
+            type Value = Claims;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with claims")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut all: A) -> Result<Claims, A::Error> {
+                let mut claims = Map::new();
+                while let Some((name, value)) = all.next_entry::<String, Value>()? {
+                    if claims.insert(name, value).is_some() {
+                        return Err(de::Error::custom("a claim stands twice"));
+                    }
+                }
+                Ok(Claims(claims))
+            }
+        }
+        deserializer.deserialize_map(Once)
+    }
+}
+
+fn split_last(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = bytes.iter().rposition(|byte| *byte == b'.')?;
+    Some((bytes.get(..at)?, bytes.get(at + 1..)?))
+}
+
+fn json<T: de::DeserializeOwned>(part: &[u8]) -> Option<T> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+}
+
+/// A claim by its name, or by its path.
+fn claim<'c>(claims: &'c Value, name: &str) -> Option<&'c Value> {
+    if name.starts_with('/') { claims.pointer(name) } else { claims.get(name) }
+}
+
+/// A text or a list of texts; `split`: a text is several, with spaces between (RFC 8693 section 4.2).
+fn words(value: Option<&Value>, split: bool) -> Vec<String> {
+    match value {
+        Some(Value::String(text)) if split => {
+            text.split(' ').filter(|word| !word.is_empty()).take(ROLES_MAX).map(str::to_owned).collect()
+        }
+        Some(Value::String(text)) => vec![text.clone()],
+        Some(Value::Array(list)) => {
+            list.iter().filter_map(Value::as_str).take(ROLES_MAX).map(str::to_owned).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A time in whole seconds since 1970; a part of a second is cut off.
+fn time(claims: &Value, name: &str) -> Result<Option<u64>, &'static str> {
+    let Some(value) = claims.get(name) else { return Ok(None) };
+    let whole = value.as_u64().or_else(|| value.to_string().split_once('.')?.0.parse().ok());
+    whole.map(Some).ok_or("a time in the token is no number of seconds")
+}

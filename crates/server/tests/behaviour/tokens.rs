@@ -1,0 +1,186 @@
+//! Tokens in the Password field, from CONNECT to the end of the token.
+
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use motte_server::Options;
+
+use crate::harness::*;
+
+const POLICY: &str = "version = 1\n[role.reader]\nrules = [{ allow = [\"subscribe\"], topics = [\"news/#\"], method = [\"token\"] }]\n";
+
+/// An issuer with one key, and a broker that takes its tokens.
+struct Issuer {
+    key: EcdsaKeyPair,
+}
+
+fn encode(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn now_s() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+impl Issuer {
+    fn new() -> Self {
+        Self { key: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap() }
+    }
+
+    fn publish(&self, file: &Path, kid: &str) {
+        let point = self.key.public_key().as_ref();
+        let (x, y) = (encode(&point[1..33]), encode(&point[33..]));
+        let keys = format!(
+            "{{\"keys\":[{{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"{kid}\",\"x\":\"{x}\",\"y\":\"{y}\"}}]}}"
+        );
+        std::fs::write(file, keys).unwrap();
+    }
+
+    /// A token of `dev-1` that ends in so many seconds.
+    fn token(&self, kid: &str, seconds: i64, more: &str) -> String {
+        let (now, header) = (now_s(), format!("{{\"alg\":\"ES256\",\"kid\":\"{kid}\"}}"));
+        let ends = now.saturating_add_signed(seconds);
+        let claims = format!(
+            "{{\"iss\":\"test\",\"aud\":\"motte\",\"sub\":\"dev-1\",\"roles\":[\"reader\"],\"exp\":{ends}{more}}}"
+        );
+        let message = format!("{}.{}", encode(header), encode(claims));
+        let signature = self.key.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
+        format!("{message}.{}", encode(signature.as_ref()))
+    }
+}
+
+fn start_with_issuer(directory: &Path) -> (Running, Issuer, PathBuf) {
+    let issuer = Issuer::new();
+    let keys = directory.join("keys.json");
+    issuer.publish(&keys, "k1");
+    std::fs::write(directory.join("policy.toml"), POLICY).unwrap();
+    std::fs::write(directory.join("revoked"), "").unwrap();
+    let path = |name: &str| directory.join(name).display().to_string();
+    let text = format!(
+        "[[listener]]\nname = \"main\"\nkind = \"tcp\"\nbind = [\"127.0.0.1:0\"]\n[listener.auth]\nmethods = [\"jwt\", \"password\"]\n[policy]\nfiles = [\"{}\"]\n[auth.jwt]\nissuer = \"test\"\naudience = [\"motte\"]\njwks_file = \"{}\"\nrevoked_file = \"{}\"\nroles_claim = \"roles\"\nroles = [\"reader\"]\n",
+        path("policy.toml"),
+        path("keys.json"),
+        path("revoked"),
+    );
+    let mut config = motte_config::parse(&text, "test.toml", jiff::civil::date(2026, 1, 1)).unwrap();
+    // What guesses cost is tested elsewhere.
+    config.attempts.free = 1_000;
+    (start_with(config, Options::default()), issuer, keys)
+}
+
+/// CONNECT with 5.0 and a token; gives the Reason Code.
+fn connect_5(client: &mut Client, client_id: &str, user: &str, token: &str) -> u8 {
+    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 5, 0xc2, 0, 60, 0];
+    for text in [client_id, user, token] {
+        body.extend(string(text));
+    }
+    client.send(&packet(0x10, &body));
+    let (first, body) = client.packet();
+    assert_eq!(first, 0x20);
+    body[1]
+}
+
+#[test]
+fn a_token_says_who_it_is_and_which_roles_it_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let (running, issuer, _) = start_with_issuer(directory.path());
+    let token = issuer.token("k1", 600, "");
+    for user in ["", "dev-1"] {
+        let mut client = running.client();
+        assert_eq!(client.connect_as("dev-1", true, Some((user, &token))), (false, 0), "`{user}`");
+        assert_eq!(client.subscribe("news/today", 0), 0, "by a role of the token, with a rule for tokens");
+        assert_eq!(client.subscribe("else", 0), 0x80);
+    }
+    running.lines.expect("method=token");
+    assert_eq!(connect_5(&mut running.client(), "dev-1", "", &token), 0);
+    assert_eq!(connect_5(&mut running.client(), "dev-2", "", &token), 0x85, "its identifiers are its own");
+    running.stop();
+}
+
+#[test]
+fn a_token_that_is_not_good_is_a_wrong_password_to_the_client_and_told_to_the_operator() {
+    let directory = tempfile::tempdir().unwrap();
+    let (running, issuer, _) = start_with_issuer(directory.path());
+    let refused = [
+        ("", issuer.token("k1", -5, ""), "the token has ended"),
+        ("", issuer.token("k9", 600, ""), "not in the key set"),
+        ("", Issuer::new().token("k1", 600, ""), "signature is wrong"),
+        ("dev-2", issuer.token("k1", 600, ""), "token and user name differ"),
+        ("", issuer.token("k1", 600, ",\"nbf\":99999999999"), "not good yet"),
+        ("", issuer.token("k1", 90_000, ""), "lifetime_s_max"),
+        ("", format!("{}.{}.", encode("{\"alg\":\"none\"}"), encode("{}")), "not in the key set, or none"),
+    ];
+    for (user, token, cause) in refused {
+        let expected = if cause.contains("key set, or") { "names a key" } else { cause };
+        assert_eq!(connect_5(&mut running.client(), "dev-1", user, &token), 0x86, "{cause}");
+        assert_eq!(running.client().connect_as("dev-1", true, Some((user, &token))), (false, 4));
+        running.lines.expect("gate.login_failed");
+        running.lines.expect(expected);
+    }
+    // What has no form of a token is a password, and there is no such identity.
+    assert_eq!(connect_5(&mut running.client(), "dev-1", "dev-1", "hunter2"), 0x86);
+    running.lines.expect("there is no such identity");
+    // Longer than what a stranger may send.
+    let mut client = running.client();
+    let long = issuer.token("k1", 600, &format!(",\"pad\":\"{}\"", "x".repeat(5_000)));
+    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 0xc2, 0, 60];
+    for text in ["dev-1", "", &long] {
+        body.extend(string(text));
+    }
+    client.send(&packet(0x10, &body));
+    assert!(client.is_closed());
+    running.lines.expect("gate.packet_too_large");
+    running.stop();
+}
+
+#[test]
+fn the_connection_ends_when_the_token_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let (running, issuer, _) = start_with_issuer(directory.path());
+    let ends_s = now_s() + 2;
+    let token = issuer.token("k1", 2, "");
+    let (mut old, mut new) = (running.client(), running.client());
+    assert_eq!(old.connect_as("dev-1-old", true, Some(("", &token))), (false, 0));
+    assert_eq!(connect_5(&mut new, "dev-1-new", "", &token), 0);
+    let (first, body) = new.packet();
+    assert_eq!((first, body[0]), (0xe0, 0x87));
+    assert!(String::from_utf8_lossy(&body).contains("the token has ended"));
+    assert!(new.is_closed() && old.is_closed());
+    assert!((ends_s..=ends_s + 2).contains(&now_s()), "within a second of its end");
+    running.lines.expect("gate.credential_ended");
+    running.stop();
+}
+
+#[test]
+fn keys_are_rotated_and_tokens_revoked_by_a_reload() {
+    let directory = tempfile::tempdir().unwrap();
+    let (running, issuer, keys) = start_with_issuer(directory.path());
+    let mut revoked = running.client();
+    let numbered = issuer.token("k1", 600, ",\"jti\":\"t-1\"");
+    assert_eq!(revoked.connect_as("dev-1-a", true, Some(("", &numbered))), (false, 0));
+    let mut client = running.client();
+    let token = issuer.token("k1", 600, "");
+    assert_eq!(client.connect_as("dev-1-b", true, Some(("", &token))), (false, 0));
+    std::fs::write(directory.path().join("revoked"), "t-1\n").unwrap();
+    running.server.handle().reload().unwrap();
+    assert!(revoked.is_closed());
+    client.send(&[0xc0, 0]);
+    assert_eq!(client.packet(), (0xd0, vec![]), "another token is not touched");
+    assert_eq!(connect_5(&mut running.client(), "dev-1", "", &numbered), 0x86);
+
+    let next = Issuer::new();
+    std::fs::write(&keys, "{\"keys\":[{\"kty\":\"oct\",\"k\":\"AA\"}]}").unwrap();
+    assert!(running.server.handle().reload().unwrap_err().to_string().contains("shared secret"));
+    client.send(&[0xc0, 0]);
+    assert_eq!(client.packet(), (0xd0, vec![]), "a bad file changes nothing");
+    next.publish(&keys, "k2");
+    running.server.handle().reload().unwrap();
+    assert!(client.is_closed());
+    running.lines.expect("the key that signed its token is gone");
+    assert_eq!(connect_5(&mut running.client(), "dev-1", "", &token), 0x86);
+    assert_eq!(connect_5(&mut running.client(), "dev-1", "", &next.token("k2", 600, "")), 0);
+    running.stop();
+}
