@@ -177,8 +177,9 @@ impl Worker {
     /// Everything between two waits.
     fn turn(&mut self) {
         self.world.tally.turns += 1;
-        self.accept();
+        // Rules that came are for whoever is accepted next.
         self.read_mail();
+        self.accept();
         self.world.wake_resting();
         if self.may_read() {
             for slot in std::mem::take(&mut self.world.queued) {
