@@ -213,11 +213,6 @@ impl ServerTls {
         found.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Whether authorities are told apart.
-    pub fn tells_authorities_apart(&self) -> bool {
-        !self.authorities.is_empty()
-    }
-
     /// Whether the certificates that a live client showed would still be taken now.
     ///
     /// # Errors

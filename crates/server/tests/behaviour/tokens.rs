@@ -184,3 +184,34 @@ fn keys_are_rotated_and_tokens_revoked_by_a_reload() {
     assert_eq!(connect_5(&mut running.client(), "dev-1", "", &next.token("k2", 600, "")), 0);
     running.stop();
 }
+
+#[test]
+fn a_token_that_openssl_signed_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let (running, _, keys) = start_with_issuer(directory.path());
+    let ends = now_s() + 600;
+    let claims = format!("{{\"iss\":\"test\",\"aud\":[\"motte\"],\"sub\":\"dev-1\",\"exp\":{ends}}}");
+    let message =
+        format!("{}.{}", encode("{\"alg\":\"RS256\",\"kid\":\"r1\",\"typ\":\"JWT\"}"), encode(claims));
+    std::fs::write(directory.path().join("message"), &message).unwrap();
+    let script = "umask 077; openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out r.key 2>/dev/null && openssl dgst -sha256 -sign r.key -out signature message && openssl rsa -in r.key -noout -modulus";
+    let made =
+        std::process::Command::new("sh").args(["-c", script]).current_dir(directory.path()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let told = String::from_utf8(made.stdout).unwrap();
+    let digits = told.trim().strip_prefix("Modulus=").unwrap();
+    let modulus: Vec<u8> = (0..digits.len() / 2)
+        .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap())
+        .collect();
+    let set = format!(
+        "{{\"keys\":[{{\"kty\":\"RSA\",\"use\":\"sig\",\"kid\":\"r1\",\"n\":\"{}\",\"e\":\"AQAB\"}}]}}",
+        encode(modulus)
+    );
+    std::fs::write(&keys, set).unwrap();
+    running.server.handle().reload().unwrap();
+    let signature = std::fs::read(directory.path().join("signature")).unwrap();
+    let token = format!("{message}.{}", encode(signature));
+    assert_eq!(connect_5(&mut running.client(), "dev-1", "", &token), 0);
+    assert_eq!(connect_5(&mut running.client(), "dev-1", "", &token[..token.len() - 4]), 0x86);
+    running.stop();
+}
