@@ -359,7 +359,8 @@ fn is_by_token(credentials: &Credentials, wanted: &Requirements, has_certificate
 }
 
 fn accept(credentials: Credentials, identity: String, methods: Methods, credential: u64) -> Verdict {
-    let certificate = credentials.certificate.filter(|_| methods.has(Methods::CERTIFICATE));
+    // Kept also where it proved nothing: a connection that showed it ends when it is revoked.
+    let certificate = credentials.certificate;
     Verdict::Accepted(Box::new(ClientPrincipal {
         identity: Arc::from(identity),
         client_id: Arc::from(""),

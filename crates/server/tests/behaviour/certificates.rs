@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::harness::*;
+use crate::tokens::Issuer;
 
 /// Two sites with an authority each; the first one has intermediates below it: a good one, one whose certificates are limited
 /// to names of its site, and one below which there is one too many.
@@ -231,4 +232,37 @@ fn the_identity_is_the_name_that_the_configuration_says() {
         assert_eq!(connect(&mut dial(&running, directory.path(), "plain"), "y") == Some(0), name == "cn");
         running.stop();
     }
+}
+
+#[test]
+fn a_certificate_that_only_opens_the_door_is_looked_at_again_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    chains(directory.path());
+    let issuer = Issuer::new();
+    issuer.publish(&directory.path().join("keys.json"), "k1");
+    let tls = "client_ca = [\"site-a.pem\"]";
+    let jwt = "[auth.jwt]\nissuer = \"test\"\naudience = [\"motte\"]\njwks_file = \"keys.json\"\n";
+    let text = text(tls, jwt).replace("methods = [\"certificate\"]", "methods = [\"jwt\"]");
+    let mut config = motte_config::parse(&text, "test.toml", jiff::civil::date(2026, 1, 1)).unwrap();
+    config.resolve_paths(directory.path());
+    let running = start_with(config, Options::default());
+    let mut device = dial(&running, directory.path(), "good");
+    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 0xc2, 0, 60];
+    for text in ["dev-1", "", &issuer.token("k1", 600, "")] {
+        body.extend(string(text));
+    }
+    device.write_all(&packet(0x10, &body)).unwrap();
+    let mut answer = [0; 4];
+    device.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, [0x20, 2, 0, 0], "the token says who it is");
+    running.server.handle().reload().unwrap();
+    device.write_all(&[0xc0, 0]).unwrap();
+    device.read_exact(&mut answer[..2]).unwrap();
+    assert_eq!(answer[..2], [0xd0, 0], "it showed a certificate, as its listener wants");
+    let revoke = "openssl ca -config ca.cnf -revoke good.pem -keyfile line.key -cert line.pem && openssl ca -config ca.cnf -gencrl -keyfile line.key -cert line.pem -crldays 9 -out line.crl && cat a.crl b.crl limited.crl last.crl below.crl line.crl > all.crl";
+    let made = Command::new("sh").args(["-c", revoke]).current_dir(directory.path()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    running.server.handle().reload().unwrap();
+    assert_eq!(device.read(&mut [0; 64]).unwrap_or(0), 0, "revoked, it opens nothing any more");
+    running.stop();
 }

@@ -13,7 +13,7 @@ use crate::harness::*;
 const POLICY: &str = "version = 1\n[role.reader]\nrules = [{ allow = [\"subscribe\"], topics = [\"news/#\"], method = [\"token\"] }]\n";
 
 /// An issuer with one key, and a broker that takes its tokens.
-struct Issuer {
+pub(crate) struct Issuer {
     key: EcdsaKeyPair,
 }
 
@@ -26,11 +26,11 @@ fn now_s() -> u64 {
 }
 
 impl Issuer {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { key: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap() }
     }
 
-    fn publish(&self, file: &Path, kid: &str) {
+    pub(crate) fn publish(&self, file: &Path, kid: &str) {
         let point = self.key.public_key().as_ref();
         let (x, y) = (encode(&point[1..33]), encode(&point[33..]));
         let keys = format!(
@@ -40,7 +40,7 @@ impl Issuer {
     }
 
     /// A token of `dev-1` that ends in so many seconds.
-    fn token(&self, kid: &str, seconds: i64, more: &str) -> String {
+    pub(crate) fn token(&self, kid: &str, seconds: i64, more: &str) -> String {
         let (now, header) = (now_s(), format!("{{\"alg\":\"ES256\",\"kid\":\"{kid}\"}}"));
         let ends = now.saturating_add_signed(seconds);
         let claims = format!(
