@@ -1,7 +1,7 @@
 //! Configurations as people write them: the good ones, and what each bad one is told.
 
 use jiff::civil::date;
-use motte_config::{Config, ConfigErrors, parse, parse_development};
+use motte_config::{Config, ConfigErrors, Durability, parse, parse_development};
 
 const EXAMPLE: &str = include_str!("../../../../../examples/configs/motte.toml");
 
@@ -340,6 +340,25 @@ fn the_key_of_the_store_is_beside_the_state_directory_unless_it_is_named() {
         let config = read(&format!("{base}[store.key]\n{source}\n")).unwrap();
         assert_eq!(read(&config.to_toml()).unwrap(), config, "{source}");
         assert_eq!(config.store_key_file().is_some(), source.starts_with("file"), "{source}");
+    }
+}
+
+#[test]
+fn durability_is_that_of_the_store_unless_a_listener_has_its_own() {
+    let listener = "[[listener]]\nname = \"a\"\nkind = \"tcp\"\nbind = [\"127.0.0.1:1\"]\n";
+    let of = |head: &str, own: &str| read(&format!("{head}{listener}{own}")).unwrap();
+    assert_eq!(of("", "").durability(), Durability::Memory, "there is nowhere to keep it");
+    let config = of("state_dir = \"/state\"\n", "");
+    assert_eq!(config.durability(), Durability::Disk);
+    let config = of("state_dir = \"/state\"\nstore.durability = \"memory\"\n", "durability = \"os\"\n");
+    assert_eq!(config.durability(), Durability::Os);
+    assert_eq!(config.listeners[0].limits.durability, Durability::Os);
+    assert_eq!(read(&config.to_toml()).unwrap(), config);
+    for (head, own, place) in
+        [("store.durability = \"tape\"\n", "", ":1:20:"), ("", "durability = 'tape'\n", ":5:14:")]
+    {
+        let error = read(&format!("{head}{listener}{own}")).unwrap_err().to_string();
+        assert!(error.contains(place) && error.contains("write \"disk\", \"os\" or \"memory\""), "{error}");
     }
 }
 
