@@ -302,6 +302,8 @@ impl Broker {
         let mut contention = Contention::default();
         let Some(session) = self.core.sessions.get(slot) else { return contention };
         let key = session.key;
+        // Over, and nobody noticed yet: it must not be taken up (MQTT-3.1.2-23).
+        let is_over = session.conn.is_none() && session.ends_ms.is_some_and(|at| at <= now.mono_ms);
         if let Some(old) = session.conn {
             notice::taken_over(&session.principal, fx);
             self.core.counters.takeovers += 1;
@@ -343,13 +345,14 @@ impl Broker {
             }
         } else if let Some(session) = self.core.sessions.by_key(key)
             && !request.clean_start
+            && !is_over
         {
             if session.will.take().is_some() {
                 remove_will(&mut self.core.durable, session);
             }
             session.will_due_ms = None;
         }
-        if request.clean_start {
+        if request.clean_start || is_over {
             self.core.end(key, now, fx);
         }
         contention

@@ -190,8 +190,9 @@ impl Core {
         let expiry = SessionExpiry::from_interval(record.expiry_s, u32::MAX);
         // Who was connected when the process ended has been away since now.
         let ends_ms = match record.ends_at_ms {
-            Some(at) => Some(from_unix(at, now)),
-            None => expiry.ends_at_ms(now.mono_ms),
+            // One that does not outlive its connection is over, whatever the clock on the wall says.
+            Some(at) if expiry.outlives_connection() => Some(from_unix(at, now)),
+            Some(_) | None => expiry.ends_at_ms(now.mono_ms),
         };
         let will_due_ms =
             record.will.as_ref().map(|will| will_due_ms(will, now).min(ends_ms.unwrap_or(u64::MAX)));
