@@ -26,8 +26,24 @@ pub(crate) struct Client {
     pub(crate) is_connecting: bool,
     /// The server ended before it answered CONNECT: which Session there is now is not known.
     pub(crate) is_unsure: bool,
+    /// It was accepted while the disk failed, when CONNACK promises nothing for after a crash.
+    pub(crate) is_unkept: bool,
     /// The Session was just taken up: what is not acknowledged is to be sent again.
     pub(crate) sends_again: bool,
+    /// Seconds after which a Session that outlives its connection ends; `None`: never.
+    pub(crate) expiry_s: Option<u32>,
+    /// Since when the client is away, at the earliest and at the latest, in monotonic milliseconds.
+    pub(crate) away: Option<(u64, u64)>,
+    /// Whether CONNACK has to say that there is a Session; `None`: it may or may not.
+    pub(crate) expects: Option<bool>,
+    /// The Will of the present connection, with its delay in seconds.
+    pub(crate) will: Option<(u64, u32)>,
+    /// Something of `secret/` was written before the policy closed, and may be read yet.
+    pub(crate) may_read_secrets: bool,
+    /// Until when everything that was written was read, in monotonic milliseconds.
+    pub(crate) drained_ms: u64,
+    /// Messages published while it was away, by their numbers, and how many of them came.
+    pub(crate) absence: (u64, u64, usize),
 }
 
 /// What a client saw in the bytes it read.
@@ -35,8 +51,10 @@ pub(crate) struct Client {
 pub(crate) enum Seen {
     Accepted { present: bool },
     Refused(ReasonCode),
-    Message { topic: String, number: u64, qos: u8, dup: bool },
+    Message { topic: String, number: u64, qos: u8, dup: bool, is_retained: bool },
     Subscribed(Vec<ReasonCode>),
+    Unsubscribed,
+    Denied { number: u64, reason: ReasonCode },
     Goodbye(ReasonCode),
 }
 
@@ -55,7 +73,15 @@ impl Client {
             acknowledged: BTreeSet::new(),
             is_connecting: false,
             is_unsure: false,
+            is_unkept: false,
             sends_again: false,
+            expiry_s: (version == ProtocolVersion::V5 && index % 4 == 1).then_some(20),
+            away: None,
+            expects: None,
+            will: None,
+            may_read_secrets: false,
+            drained_ms: 0,
+            absence: (0, 0, 0),
         }
     }
 
@@ -68,8 +94,13 @@ impl Client {
         }
     }
 
-    /// Reads bytes; answers go into `answer`.
-    pub(crate) fn read(&mut self, bytes: &[u8], answer: &mut Vec<u8>) -> Result<Vec<Seen>, String> {
+    /// Reads bytes; answers go into `answer`. With `is_cut` the network lost what follows.
+    pub(crate) fn read(
+        &mut self,
+        bytes: &[u8],
+        is_cut: bool,
+        answer: &mut Vec<u8>,
+    ) -> Result<Vec<Seen>, String> {
         let mut seen = Vec::new();
         let mut rest = bytes;
         while let Some(one) = frame(rest, u32::MAX).map_err(|error| error.to_string())? {
@@ -78,7 +109,14 @@ impl Client {
             rest = rest.get(one.len..).unwrap_or_default();
             self.take(packet, answer, &mut seen)?;
         }
-        if rest.is_empty() { Ok(seen) } else { Err("half a packet was written".into()) }
+        if rest.is_empty() || is_cut { Ok(seen) } else { Err("half a packet was written".into()) }
+    }
+
+    /// A publication was refused: its flow is over.
+    fn denied(&mut self, id: u16, reason: ReasonCode, seen: &mut Vec<Seen>) {
+        let flows = self.unacknowledged.iter().filter(|(own, ..)| *own == id);
+        seen.extend(flows.map(|(_, number, ..)| Seen::Denied { number: *number, reason }));
+        self.unacknowledged.retain(|(own, ..)| *own != id);
     }
 
     fn took(&mut self, id: u16) {
@@ -104,25 +142,30 @@ impl Client {
             }
             ControlPacket::Publish(publish) => {
                 let number = std::str::from_utf8(publish.payload).ok().and_then(|text| text.parse().ok());
-                let number = number.ok_or("a payload that nobody sent")?;
                 let topic = publish.topic.map(|topic| topic.as_str().to_owned()).unwrap_or_default();
-                let mut again = false;
+                // What takes a Retained Message away says nothing more.
+                let mut again = publish.payload.is_empty();
+                let number: u64 = if again { 0 } else { number.ok_or("a payload that nobody sent")? };
                 if let Some(id) = publish.packet_id {
                     let ack = Ack::new(id, ReasonCode::SUCCESS);
                     if publish.qos == QoS::AtLeastOnce {
                         ack.encode_puback(self.version, answer);
                     } else {
                         ack.encode_pubrec(self.version, answer);
-                        again = !self.open.insert(id.value());
+                        again |= !self.open.insert(id.value());
                     }
                 }
                 if !again {
-                    seen.push(Seen::Message { topic, number, qos: publish.qos as u8, dup: publish.dup });
+                    let (qos, is_retained) = (publish.qos as u8, publish.retain);
+                    seen.push(Seen::Message { topic, number, qos, dup: publish.dup, is_retained });
                 }
             }
             ControlPacket::PubRel(ack) => {
                 self.open.remove(&ack.packet_id.value());
                 Ack::new(ack.packet_id, ReasonCode::SUCCESS).encode_pubcomp(self.version, answer);
+            }
+            ControlPacket::PubAck(ack) | ControlPacket::PubRec(ack) if ack.reason.is_failure() => {
+                self.denied(ack.packet_id.value(), ack.reason, seen);
             }
             ControlPacket::PubAck(ack) | ControlPacket::PubComp(ack) => {
                 self.took(ack.packet_id.value());
@@ -139,7 +182,8 @@ impl Client {
             }
             ControlPacket::SubAck(ack) => seen.push(Seen::Subscribed(ack.codes().collect())),
             ControlPacket::Disconnect(packet) => seen.push(Seen::Goodbye(packet.reason)),
-            ControlPacket::UnsubAck(_) | ControlPacket::PingResp => {}
+            ControlPacket::UnsubAck(_) => seen.push(Seen::Unsubscribed),
+            ControlPacket::PingResp => {}
             other => return Err(format!("a packet that no server sends: {other:?}")),
         }
         Ok(())

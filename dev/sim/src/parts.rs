@@ -97,20 +97,27 @@ impl Effects for Asked {
     }
 }
 
+/// Messages in a small queue.
+pub(crate) const SMALL_QUEUE: u32 = 8;
+/// Messages on their way to one client.
+pub(crate) const WINDOW: u16 = 4;
+/// Bytes that wait for one client before no more are written to it.
+pub(crate) const WRITE_BUFFER_BYTES: usize = 4_096;
+
 /// Limits with a small window and a small write buffer, so that both are met often.
-pub(crate) fn limits() -> SessionLimits {
+pub(crate) fn limits(has_small_queues: bool) -> SessionLimits {
     SessionLimits {
         packet_bytes_max: 1 << 20,
         receive_maximum: 16,
-        inflight_out_max: 4,
+        inflight_out_max: WINDOW,
         topic_alias_maximum: 0,
         topic_alias_out_maximum: 0,
         keep_alive_s_min: 0,
         keep_alive_s_max: 0,
         session_expiry_s_max: u32::MAX,
-        queued_messages_max: 1_000_000,
+        queued_messages_max: if has_small_queues { SMALL_QUEUE } else { 1_000_000 },
         queued_bytes_max: 1 << 40,
-        sessions_per_identity_max: 1_000,
+        sessions_per_identity_max: 10_000,
         subscriptions_max: 100,
         maximum_qos: QoS::ExactlyOnce,
         retain_available: true,
@@ -118,7 +125,7 @@ pub(crate) fn limits() -> SessionLimits {
         shared_available: true,
         subscription_identifiers_available: true,
         payload_format_checked: false,
-        write_buffer_bytes_max: 4_096,
+        write_buffer_bytes_max: WRITE_BUFFER_BYTES,
         durability: Durability::Disk,
         topic: TopicLimits { bytes_max: 1_000, levels_max: 20 },
         text: TextRules::default(),
@@ -142,16 +149,17 @@ pub(crate) fn publish_bytes(
     out: &mut Vec<u8>,
 ) {
     debug_assert!(TopicRef::parse(sent.topic).is_ok());
-    let payload = number.to_string();
+    let payload = if sent.is_empty { String::new() } else { number.to_string() };
+    let expiry_s = sent.expires.map(|(_, seconds)| seconds);
     let head = PublishHead {
         version,
         dup,
         qos,
-        retain: false,
+        retain: sent.is_retained,
         topic: sent.topic,
         packet_id,
         alias: None,
-        message_expiry_s: None,
+        message_expiry_s: expiry_s.filter(|_| version == ProtocolVersion::V5),
         subscription_identifiers: &[],
         forwarded: &[],
         payload_len: payload.len(),

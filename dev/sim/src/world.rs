@@ -1,40 +1,36 @@
 //! The world around the shards: connections, the messages between shards, time, and the random walk through it all.
 
+mod asking;
+mod connecting;
 mod disk;
+mod publishing;
+mod reading;
 mod resting;
+mod rules;
+mod wills;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use motte_access::{ClientPrincipal, Methods, Security};
-use motte_broker::{Broker, CloseCause, ConnId, Input, Link, Now, Output, ShardId, ShardMessage, Verdict};
+use motte_broker::{
+    Broker, CommitResult, ConnId, Exchange, Input, Now, Output, ShardId, ShardMessage, Verdict,
+};
 use motte_session::SessionLimits;
 use motte_store::disk::SimulatedDisk;
 use motte_store::{Batch, Journal};
-use motte_wire::{
-    Connect, DecodeRules, Disconnect, PacketId, ProtocolVersion, QoS, ReasonCode, Subscribe, SubscribeEntry,
-    SubscribeOptions, Unsubscribe, decode, frame,
-};
+use motte_wire::{DecodeRules, ProtocolVersion, decode, frame};
 
 use crate::client::Client;
 use crate::model::{Ledger, Sent, Violation};
-use crate::parts::{Asked, limits, publish_bytes};
+use crate::parts::{Asked, WRITE_BUFFER_BYTES, limits};
 use crate::random::Random;
+use crate::retained::Register;
+use crate::scenario::{Scenario, Setup};
+use crate::shared::Groups;
 
-/// What is simulated.
-#[derive(Debug, Clone, Copy)]
-pub struct Setup {
-    /// Everything follows from it.
-    pub seed: u64,
-    /// Clients.
-    pub clients: usize,
-    /// Shards.
-    pub shards: u16,
-    /// Steps before everything is brought to rest.
-    pub steps: usize,
-    /// In how many of a thousand steps the power is cut.
-    pub power_cuts: usize,
-}
+use asking::Asking;
+use wills::PendingWill;
 
 /// What a run did, when nothing was broken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,38 +43,69 @@ pub struct Outcome {
     pub connections: usize,
     /// Policies that came into force.
     pub reloads: usize,
-    /// Times the power was cut.
-    pub power_cuts: usize,
+    /// Times the power was cut or the broker killed.
+    pub crashes: usize,
+    /// Times the disk began to fail.
+    pub faults: usize,
+    /// Wills that were owed to somebody.
+    pub wills: usize,
+    /// Sessions that had expired when their client came back.
+    pub expired: usize,
+    /// Times the Retained Messages were compared.
+    pub looks: usize,
+    /// Steps done.
+    pub steps: usize,
 }
 
-const TOPICS: [&str; 6] = ["a", "a/b", "a/c", "b/c/d", "secret/x", "b"];
-const FILTERS: [&str; 8] = ["a", "a/#", "a/+", "+/c/d", "#", "secret/#", "b/#", "a/b"];
-
-/// A SUBSCRIBE that is not acknowledged.
-#[derive(Debug, Clone, Copy)]
-struct Asking {
-    filter: &'static str,
-    qos: u8,
-    /// The policy was closed when it was sent.
-    is_closed: bool,
+impl Outcome {
+    /// Counts another run in.
+    pub fn add(&mut self, other: &Self) {
+        self.published += other.published;
+        self.arrived += other.arrived;
+        self.connections += other.connections;
+        self.reloads += other.reloads;
+        self.crashes += other.crashes;
+        self.faults += other.faults;
+        self.wills += other.wills;
+        self.expired += other.expired;
+        self.looks += other.looks;
+        self.steps += other.steps;
+    }
 }
+
+/// Bytes that wait for one client at most: what fills its buffer, what follows at once, and acknowledgements.
+const OUTPUT_BYTES_MAX: usize = 4 * WRITE_BUFFER_BYTES;
 
 struct World {
+    setup: Setup,
     random: Random,
     now: Now,
+    /// When all shards were told the time last.
+    ticked_ms: u64,
     shards: Vec<(Broker, Asked)>,
+    exchange: Option<Exchange>,
     home_key: [u64; 2],
     disk: SimulatedDisk,
     /// `None` only while the power is off.
     journal: Option<Journal<SimulatedDisk>>,
     /// Batches on their way to the journal, in the order of submission.
     submitted: VecDeque<(ShardId, u64, Batch)>,
-    /// Batches that are kept, and of which the shards do not know yet.
-    kept: VecDeque<(ShardId, u64)>,
-    power_cuts: usize,
+    /// Batches whose fate is decided, and of which the shards do not know yet.
+    decided: VecDeque<(ShardId, u64, CommitResult)>,
+    /// The disk fails, or what it failed with is not settled.
+    is_faulty: bool,
+    /// The clock on the wall never jumped.
+    is_clock_exact: bool,
+    /// Retained Messages that the last look found.
+    found: BTreeMap<String, u64>,
     inboxes: Vec<VecDeque<ShardMessage>>,
+    absent: std::collections::BTreeSet<usize>,
+    is_told: bool,
     clients: Vec<Client>,
     ledgers: Vec<Ledger>,
+    groups: Groups,
+    register: Register,
+    pending_wills: Vec<PendingWill>,
     sent: Vec<Sent>,
     slots: u32,
     limits: Arc<SessionLimits>,
@@ -94,71 +121,127 @@ struct World {
 /// # Errors
 /// The first broken promise.
 pub fn run(setup: Setup) -> Result<Outcome, Violation> {
-    let mut world = World::new(setup).map_err(|what| Violation { step: 0, what })?;
-    for step in 0..setup.steps {
+    replay(&Scenario::whole(setup))
+}
+
+/// Runs what is left of a simulation.
+///
+/// # Errors
+/// The first broken promise.
+pub fn replay(scenario: &Scenario) -> Result<Outcome, Violation> {
+    let mut world = World::new(scenario).map_err(|what| Violation { step: 0, what })?;
+    for step in scenario.steps.iter().copied() {
+        world.random =
+            Random::new(scenario.setup.seed ^ (step as u64 + 1).wrapping_mul(0xd6e8_feb8_6659_fd93));
+        world.tell(|world| format!("-- step {step}, {} ms", world.now.mono_ms));
         world.step().map_err(|what| Violation { step, what })?;
     }
-    world.rest().map_err(|what| Violation { step: setup.steps, what })?;
+    let step = scenario.setup.steps;
+    world.random = Random::new(scenario.setup.seed);
+    world.rest().map_err(|what| Violation { step, what })?;
+    world.rot().map_err(|what| Violation { step, what })?;
+    world.outcome.steps = scenario.steps.len();
     Ok(world.outcome)
 }
 
 impl World {
-    fn new(setup: Setup) -> Result<Self, String> {
+    fn new(scenario: &Scenario) -> Result<Self, String> {
+        let setup = scenario.setup;
         let mut random = Random::new(setup.seed);
         let home_key = [random.bits(), random.bits()];
-        let clients = (0..setup.clients)
+        let mut clients: Vec<_> = (0..setup.clients)
             .map(|index| {
                 let version = if random.chance(50) { ProtocolVersion::V5 } else { ProtocolVersion::V311 };
                 Client::new(index, random.chance(70), version)
             })
             .collect();
+        // The last one does nothing but look at Retained Messages.
+        clients.push(Client::new(setup.clients, false, ProtocolVersion::V5));
         let mut world = Self {
+            setup,
             shards: Vec::new(),
+            exchange: None,
             home_key,
             disk: SimulatedDisk::new(),
             journal: None,
             submitted: VecDeque::new(),
-            kept: VecDeque::new(),
-            power_cuts: setup.power_cuts,
+            decided: VecDeque::new(),
+            is_faulty: false,
+            is_clock_exact: true,
+            found: BTreeMap::new(),
             random,
             now: Now { mono_ms: 1_000, unix_ms: 1_700_000_000_000 },
+            ticked_ms: 0,
             inboxes: (0..setup.shards).map(|_| VecDeque::new()).collect(),
+            absent: scenario.absent.clone(),
+            is_told: scenario.is_told,
             clients,
-            ledgers: vec![Ledger::default(); setup.clients],
+            ledgers: vec![Ledger::default(); setup.clients + 1],
+            groups: Groups::default(),
+            register: Register::default(),
+            pending_wills: Vec::new(),
             sent: Vec::new(),
             slots: 0,
-            limits: Arc::new(limits()),
+            limits: Arc::new(limits(setup.has_small_queues)),
             closed: false,
             generation: 1,
             outcome: Outcome::default(),
             asked: BTreeMap::new(),
         };
-        world.power_on(setup.shards)?;
+        world.power_on()?;
         Ok(world)
     }
 
     fn step(&mut self) -> Result<(), String> {
-        self.now.mono_ms += self.random.bits() % 50;
-        let client = self.random.below(self.clients.len());
-        if self.random.below(1_000) < self.power_cuts {
-            return self.cut_power();
+        self.pass(self.random.clone().bits() % 50);
+        let client = self.random.below(self.setup.clients);
+        if self.random.below(1_000) < self.setup.crashes {
+            return self.crash();
+        }
+        if self.random.below(1_000) < self.setup.faults {
+            self.fail();
         }
         if self.random.chance(40) {
             self.some_commits()?;
         }
-        match self.random.below(100) {
-            0..=11 => self.connect(client, false)?,
-            12..=15 => self.lose(client),
-            16..=18 => self.disconnect(client)?,
-            19..=30 => self.subscribe(client)?,
-            31..=34 => self.unsubscribe(client)?,
-            35..=64 => self.publish(client)?,
-            65..=84 => self.read(client)?,
-            85..=97 => self.deliver_inbox()?,
-            98 => self.reload(),
+        let action = self.random.below(200);
+        if !self.absent.contains(&client) || action >= 168 {
+            self.act(client, action)?;
+        }
+        self.check_bounds()
+    }
+
+    fn act(&mut self, client: usize, action: usize) -> Result<(), String> {
+        match action {
+            0..=23 => self.connect(client, false),
+            24..=33 => self.lose(client),
+            34..=39 => self.disconnect(client),
+            40..=61 => self.subscribe(client),
+            62..=69 => self.unsubscribe(client),
+            70..=127 => self.publish(client),
+            128..=167 => self.read(client),
+            168..=191 => self.deliver_inbox(),
+            192 | 193 => self.reload(),
+            194 => self.look(),
+            195 => self.heal(),
+            196 => {
+                self.pass(5_000 + self.random.clone().bits() % 30_000);
+                self.tick()
+            }
             _ => self.tick(),
         }
-        Ok(())
+    }
+
+    fn tell(&self, what: impl FnOnce(&Self) -> String) {
+        if self.is_told {
+            println!("{}", what(self));
+        }
+    }
+
+    /// Time passes on both clocks.
+    fn pass(&mut self, ms: u64) {
+        self.now.mono_ms += ms;
+        self.now.unix_ms += ms;
     }
 
     /// Hands an input to a shard and takes what it asks for.
@@ -180,18 +263,7 @@ impl World {
             }
         }
         for conn in questions {
-            let principal = Box::new(ClientPrincipal {
-                identity: Arc::from("anonymous"),
-                client_id: Arc::from(""),
-                user_name: None,
-                token: None,
-                certificate: None,
-                methods: Methods::ANONYMOUS,
-                listener: Arc::from("simulation"),
-                security: Security::Local,
-                address: None,
-                credential: 0,
-            });
+            let principal = Box::new(anonymous());
             self.handle(
                 shard,
                 Input::Verdict { conn, verdict: Verdict::Accepted { principal, data: None, advice: None } },
@@ -224,213 +296,47 @@ impl World {
     }
 
     fn send(&mut self, index: usize, bytes: &[u8]) -> Result<(), String> {
-        let Some(client) = self.clients.get(index) else { return Ok(()) };
-        let (Some((shard, conn)), version) = (client.conn, client.version) else { return Ok(()) };
         let mut rest = bytes;
         while let Ok(Some(one)) = frame(rest, u32::MAX) {
+            let Some(client) = self.clients.get(index) else { return Ok(()) };
+            let (Some((shard, conn)), version) = (client.conn, client.version) else { return Ok(()) };
             let packet =
                 decode(one, version, &DecodeRules::from_client()).map_err(|error| error.to_string())?;
+            self.tell(|world| format!("{} ms: c{index} > {packet:?}", world.now.mono_ms));
             self.handle(shard, Input::Packet { conn, packet, bytes: one.len })?;
             rest = rest.get(one.len..).unwrap_or_default();
         }
         Ok(())
     }
 
-    fn connect(&mut self, index: usize, resume: bool) -> Result<(), String> {
-        let is_unsure = self.clients.get(index).is_some_and(|client| client.is_unsure);
-        let clean = is_unsure || !resume && self.random.chance(15);
-        let shard = ShardId(u16::try_from(self.random.below(self.shards.len())).unwrap_or(0));
-        // The old connection dies with what was not read.
-        self.forget_output(index);
-        let conn = self.new_conn(shard);
-        let limits = Arc::clone(&self.limits);
-        let link =
-            Link { listener: Arc::from("simulation"), address: None, security: Security::Local, limits };
-        let Some(client) = self.clients.get_mut(index) else { return Ok(()) };
-        client.conn = Some((shard, conn));
-        client.accepted = false;
-        client.is_connecting = true;
-        let id = client.id.clone();
-        let mut connect = Connect::new(client.version, &id);
-        let keeps = client.persistent && !clean;
-        connect.clean_start = !keeps;
-        if keeps {
-            connect.properties.session_expiry_s = Some(u32::MAX);
-        }
-        connect.keep_alive_s = 0;
-        let mut bytes = Vec::new();
-        connect.encode(&mut bytes);
-        self.asked.remove(&index);
-        self.handle(shard, Input::Connected { conn, link })?;
-        if let (Some(ledger), Some(client)) = (self.ledgers.get_mut(index), self.clients.get_mut(index)) {
-            if !keeps || !client.outlives {
-                // The Session before this one ends; what the client kept of it goes too.
-                ledger.end();
-                client.open.clear();
-                client.unacknowledged.clear();
-            }
-            client.outlives = keeps;
-        }
-        self.outcome.connections += 1;
-        self.send(index, &bytes)?;
-        self.read(index)
+    fn shard_of(&mut self) -> ShardId {
+        ShardId(u16::try_from(self.random.below(self.shards.len())).unwrap_or(0))
     }
 
-    /// Sends unacknowledged publications again (MQTT-4.4.0-1).
-    fn republish(&mut self, index: usize) -> Result<(), String> {
-        let Some(client) = self.clients.get(index) else { return Ok(()) };
-        if !client.accepted {
-            return Ok(());
-        }
-        for (id, number, qos, released) in client.unacknowledged.clone() {
-            let version = self.clients.get(index).map_or(ProtocolVersion::V5, |client| client.version);
-            let mut bytes = Vec::new();
-            let Some(packet_id) = PacketId::new(id) else { continue };
-            if released {
-                motte_wire::Ack::new(packet_id, ReasonCode::SUCCESS).encode_pubrel(version, &mut bytes);
-            } else {
-                let Some(sent) = usize::try_from(number).ok().and_then(|n| self.sent.get_mut(n)) else {
-                    continue;
-                };
-                sent.is_resent = true;
-                let sent = sent.clone();
-                publish_bytes(version, &sent, qos, Some(packet_id), true, number, &mut bytes);
-                if qos == QoS::AtLeastOnce {
-                    self.owe(number, &sent);
-                } else {
-                    // Whoever had a right to it before the server ended still has.
-                    for ledger in self.ledgers.iter_mut().filter(|ledger| ledger.let_go.contains(&number)) {
-                        if !self.closed || !sent.topic.starts_with("secret/") {
-                            ledger.published(number, &sent);
-                        }
-                    }
+    /// What waits for a client is bounded, however slow it reads.
+    fn check_bounds(&self) -> Result<(), String> {
+        for (_, asked) in &self.shards {
+            for (conn, output) in &asked.outputs {
+                if output.len() > OUTPUT_BYTES_MAX {
+                    return Err(format!("{} bytes wait for connection {}", output.len(), conn.slot));
                 }
             }
-            self.send(index, &bytes)?;
         }
         Ok(())
     }
+}
 
-    fn forget_output(&mut self, index: usize) {
-        let conn = self.clients.get(index).and_then(|client| client.conn);
-        if let Some((shard, conn)) = conn
-            && let Some((_, asked)) = self.shards.get_mut(usize::from(shard.0))
-        {
-            asked.outputs.remove(&conn);
-        }
-    }
-
-    /// The network loses a connection: what the client has not read is gone.
-    fn lose(&mut self, index: usize) {
-        let conn = self.clients.get(index).and_then(|client| client.conn);
-        let Some((shard, conn)) = conn else { return };
-        self.forget_output(index);
-        // Losing a connection asks nothing back.
-        let _ = self.handle(shard, Input::Closed { conn, cause: CloseCause::Lost });
-        self.ended(index);
-    }
-
-    fn disconnect(&mut self, index: usize) -> Result<(), String> {
-        self.read(index)?;
-        let Some(client) = self.clients.get(index) else { return Ok(()) };
-        if !client.accepted {
-            return Ok(());
-        }
-        let mut bytes = Vec::new();
-        Disconnect::new(ReasonCode::NORMAL_DISCONNECTION).encode(client.version, &mut bytes);
-        self.send(index, &bytes)?;
-        self.ended(index);
-        Ok(())
-    }
-
-    /// The connection is gone; a Session that does not outlive it went with it.
-    fn ended(&mut self, index: usize) {
-        let (Some(client), Some(ledger)) = (self.clients.get_mut(index), self.ledgers.get_mut(index)) else {
-            return;
-        };
-        client.conn = None;
-        client.accepted = false;
-        self.asked.remove(&index);
-        if !client.outlives {
-            ledger.end();
-            client.open.clear();
-            client.unacknowledged.clear();
-        }
-    }
-
-    fn subscribe(&mut self, index: usize) -> Result<(), String> {
-        self.read(index)?;
-        let filter = FILTERS.get(self.random.below(FILTERS.len())).copied().unwrap_or("a");
-        let qos = u8::try_from(self.random.below(3)).unwrap_or(0);
-        let Some(client) = self.clients.get_mut(index) else { return Ok(()) };
-        if !client.accepted || self.asked.contains_key(&index) {
-            return Ok(());
-        }
-        let (version, id) = (client.version, client.id());
-        let Some(id) = PacketId::new(id) else { return Ok(()) };
-        let mut options = SubscribeOptions::qos(QoS::from_bits(qos).unwrap_or(QoS::AtMostOnce));
-        // Retained Messages would arrive a second time; they have tests of their own.
-        options.retain_handling = motte_wire::RetainHandling::Never;
-        let mut bytes = Vec::new();
-        Subscribe::encode_new(version, id, None, &[SubscribeEntry { filter, options }], &mut bytes);
-        if let Some(ledger) = self.ledgers.get_mut(index) {
-            ledger.ever.insert(filter);
-            // A lower QoS may hold before its SUBACK is read.
-            if ledger.subscriptions.get(filter).is_some_and(|old| *old > qos) {
-                ledger.unsubscribed(filter, &self.sent);
-            }
-        }
-        self.asked.insert(index, Asking { filter, qos, is_closed: self.closed });
-        self.send(index, &bytes)?;
-        self.read(index)
-    }
-
-    fn unsubscribe(&mut self, index: usize) -> Result<(), String> {
-        self.read(index)?;
-        let Some(client) = self.clients.get_mut(index) else { return Ok(()) };
-        if !client.accepted || self.asked.contains_key(&index) {
-            return Ok(());
-        }
-        let (version, id) = (client.version, client.id());
-        let (Some(id), Some(ledger)) = (PacketId::new(id), self.ledgers.get_mut(index)) else {
-            return Ok(());
-        };
-        let Some(filter) = ledger.subscriptions.keys().next().copied() else { return Ok(()) };
-        ledger.unsubscribed(filter, &self.sent);
-        let mut bytes = Vec::new();
-        Unsubscribe::encode_new(version, id, &[filter], &mut bytes);
-        self.send(index, &bytes)
-    }
-
-    fn publish(&mut self, index: usize) -> Result<(), String> {
-        self.read(index)?;
-        let topic = TOPICS.get(self.random.below(TOPICS.len())).copied().unwrap_or("a");
-        let qos = QoS::from_bits(u8::try_from(self.random.below(3)).unwrap_or(0)).unwrap_or(QoS::AtMostOnce);
-        let Some(client) = self.clients.get_mut(index) else { return Ok(()) };
-        // A client keeps to the Receive Maximum of 16.
-        if !client.accepted || client.unacknowledged.len() >= 8 {
-            return Ok(());
-        }
-        let number = self.sent.len() as u64;
-        let packet_id = if qos == QoS::AtMostOnce { None } else { PacketId::new(client.id()) };
-        if let Some(id) = packet_id {
-            client.unacknowledged.push((id.value(), number, qos, false));
-        }
-        let sent = Sent { topic, qos: qos as u8, publisher: index, is_resent: false };
-        let mut bytes = Vec::new();
-        publish_bytes(client.version, &sent, qos, packet_id, false, number, &mut bytes);
-        self.sent.push(sent.clone());
-        self.outcome.published += 1;
-        self.owe(number, &sent);
-        self.send(index, &bytes)
-    }
-
-    fn owe(&mut self, number: u64, sent: &Sent) {
-        if self.closed && sent.topic.starts_with("secret/") {
-            return;
-        }
-        for ledger in &mut self.ledgers {
-            ledger.published(number, sent);
-        }
+fn anonymous() -> ClientPrincipal {
+    ClientPrincipal {
+        identity: Arc::from("anonymous"),
+        client_id: Arc::from(""),
+        user_name: None,
+        token: None,
+        certificate: None,
+        credential: 0,
+        methods: Methods::ANONYMOUS,
+        listener: Arc::from("simulation"),
+        security: Security::Local,
+        address: None,
     }
 }

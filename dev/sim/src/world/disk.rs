@@ -1,4 +1,4 @@
-//! The disk of the simulation: commits that come late, the power that is cut, and the start after it.
+//! The disk of the simulation: commits that come late, a disk that fails, the power that is cut, and the start after it.
 
 use std::sync::Arc;
 
@@ -6,17 +6,21 @@ use motte_broker::{
     Broker, CommitResult, Exchange, Input, LoadRequest, Loaded, Numbers, RetainedLimits, Settings, ShardId,
     home, note_homes, recover, stored_from,
 };
-use motte_store::{BlockCache, Journal, JournalOptions, PublicationRecord, SessionId};
+use motte_store::disk::{Disk, DiskFaults};
+use motte_store::{Batch, BlockCache, Journal, JournalError, JournalOptions, PublicationRecord, SessionId};
 
 use super::World;
 use crate::parts::{Asked, CLOSED, OPEN, policy};
 
 /// Small segments, so that many are begun and removed.
 const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 16 * 1024, reserve_bytes: 4096 };
+/// Bytes written again by a compaction at most.
+const COMPACT_BYTES: u64 = 60_000;
 
 impl World {
     /// The shards start from what is on the disk.
-    pub(super) fn power_on(&mut self, shards: u16) -> Result<(), String> {
+    pub(super) fn power_on(&mut self) -> Result<(), String> {
+        let shards = self.setup.shards;
         let opened = Journal::open(self.disk.clone(), None, OPTIONS);
         let (mut journal, recovery) = opened.map_err(|error| error.to_string())?;
         if !recovery.is_whole() {
@@ -39,6 +43,7 @@ impl World {
             (Broker::new(settings), Asked::default())
         });
         self.shards = made.collect();
+        self.exchange = Some(exchange);
         let recovered = recover(&journal);
         note_homes(&mut journal, self.home_key, shards).map_err(|error| error.to_string())?;
         self.journal = Some(journal);
@@ -61,33 +66,99 @@ impl World {
         Ok(())
     }
 
-    /// The power is cut: what was not synced may be gone, and every connection is.
-    pub(super) fn cut_power(&mut self) -> Result<(), String> {
-        self.outcome.power_cuts += 1;
+    /// The broker ends at once: by the power, when what was not synced may be gone, or killed, when it is not. Every
+    /// connection is gone.
+    pub(super) fn crash(&mut self) -> Result<(), String> {
+        self.outcome.crashes += 1;
+        self.tell(|_| "the broker ends".into());
         self.journal = None;
         let random = &mut self.random;
-        self.disk = self.disk.power_cut(&mut || random.bits());
+        self.disk = match random.below(3) {
+            0 => self.disk.killed(),
+            _ => self.disk.power_cut(&mut || random.bits()),
+        };
+        self.is_faulty = false;
         self.submitted.clear();
-        self.kept.clear();
+        self.decided.clear();
         self.inboxes.iter_mut().for_each(std::collections::VecDeque::clear);
+        let jump_ms = if self.random.chance(10) { self.random.bits() % 60_000 } else { 0 };
+        self.clocks_jump(jump_ms);
+        self.wills_after_crash(self.is_clock_exact);
+        let now = self.now.mono_ms;
         for index in 0..self.clients.len() {
             self.ended(index);
             if let Some(client) = self.clients.get_mut(index) {
-                client.is_unsure |= client.is_connecting;
+                client.is_unsure |= client.is_connecting || client.is_unkept;
+                client.away = client.away.map(|(from, _)| (from, now));
             }
         }
-        let clients = &self.clients;
-        let is_acknowledged = |number| clients.iter().any(|client| client.acknowledged.contains(&number));
+        self.let_go();
+        self.power_on()?;
+        if self.random.chance(50) { self.tick() } else { Ok(()) }
+    }
+
+    /// The clock on the wall goes forward or back while the broker is not there.
+    fn clocks_jump(&mut self, ms: u64) {
+        if ms == 0 {
+            return;
+        }
+        self.is_clock_exact = false;
+        self.now.unix_ms = if ms % 2 == 0 { self.now.unix_ms + ms } else { self.now.unix_ms - ms };
+    }
+
+    /// What was not acknowledged is let go.
+    fn let_go(&mut self) {
+        let mut acknowledged = std::collections::BTreeSet::new();
+        self.clients.iter().for_each(|client| acknowledged.extend(client.acknowledged.iter().copied()));
+        let is_acknowledged = |number: u64| acknowledged.contains(&number);
         for ledger in &mut self.ledgers {
             ledger.server_ended(is_acknowledged);
         }
-        let shards = u16::try_from(self.shards.len()).unwrap_or(1);
-        self.power_on(shards)
+        self.groups.let_go(|number| !is_acknowledged(number));
+        self.register.server_ended(is_acknowledged);
+        for (number, sent) in (0..).zip(self.sent.iter_mut()) {
+            sent.is_doubtful |= !acknowledged.contains(&number);
+        }
+    }
+
+    /// From now on something goes wrong with the disk.
+    pub(super) fn fail(&mut self) {
+        if self.is_faulty {
+            return;
+        }
+        self.is_faulty = true;
+        self.outcome.faults += 1;
+        let mut faults = DiskFaults::default();
+        match self.random.below(3) {
+            0 => faults.capacity_bytes = Some(self.disk.bytes_used() + self.random.bits() % 6_000),
+            1 => faults.writes_until_fault = u32::try_from(self.random.below(6)).ok(),
+            _ => faults.syncs_until_fault = u32::try_from(self.random.below(4)).ok(),
+        }
+        self.tell(|_| format!("the disk begins to fail: {faults:?}"));
+        self.disk.set_faults(faults);
+    }
+
+    /// The disk works again, and what waited for it is kept.
+    pub(super) fn heal(&mut self) -> Result<(), String> {
+        if !self.is_faulty {
+            return Ok(());
+        }
+        self.disk.set_faults(DiskFaults::default());
+        if let Some(journal) = self.journal.as_mut() {
+            journal.mend().map_err(|error| error.to_string())?;
+        }
+        self.settle()?;
+        for index in 0..self.clients.len() {
+            self.read(index)?;
+        }
+        self.is_faulty = false;
+        self.clients.iter_mut().for_each(|client| client.is_unkept = false);
+        Ok(())
     }
 
     /// A turn ends, some of what waits is kept, some shards hear of it.
     pub(super) fn some_commits(&mut self) -> Result<(), String> {
-        let shard = ShardId(u16::try_from(self.random.below(self.shards.len())).unwrap_or(0));
+        let shard = self.shard_of();
         let is_full = self.random.chance(5);
         if let Some((_, asked)) = self.shards.get_mut(usize::from(shard.0)) {
             asked.is_full = is_full;
@@ -97,25 +168,71 @@ impl World {
             let count = self.random.below(self.submitted.len() + 1);
             self.commit(count)?;
         }
-        let count = self.random.below(self.kept.len() + 1);
-        self.tell(count)
+        if self.random.chance(5)
+            && let Some(journal) = self.journal.as_mut()
+        {
+            let compacted = journal.compact(COMPACT_BYTES);
+            if let Err(error) = compacted.map(drop)
+                && !self.is_faulty
+            {
+                return Err(error.to_string());
+            }
+        }
+        let count = self.random.below(self.decided.len() + 1);
+        self.notify(count)
     }
 
-    /// Appends so many batches and syncs, unless the power is cut in between some time later.
+    /// Until a shard has heard of a refusal, nothing of it is taken: its changes would be kept out of order.
+    fn refuse_what_follows(&mut self) {
+        for (shard, tag, batch) in std::mem::take(&mut self.submitted) {
+            if self.has_not_heard(shard) {
+                let cause = "the one before was refused".to_owned();
+                self.decided.push_back((shard, tag, CommitResult::Refused { batch, cause }));
+            } else {
+                self.submitted.push_back((shard, tag, batch));
+            }
+        }
+    }
+
+    /// Appends so many batches and syncs.
     fn commit(&mut self, count: usize) -> Result<(), String> {
-        let some: Vec<_> = self.submitted.drain(..count).collect();
+        self.refuse_what_follows();
+        let some: Vec<_> = self.submitted.drain(..count.min(self.submitted.len())).collect();
         let Some(journal) = self.journal.as_mut() else { return Ok(()) };
-        journal.append(some.iter().map(|(.., batch)| batch)).map_err(|error| error.to_string())?;
-        journal.sync().map_err(|error| error.to_string())?;
-        self.kept.extend(some.into_iter().map(|(shard, tag, _)| (shard, tag)));
+        if some.is_empty() {
+            return Ok(());
+        }
+        let appended = append(journal, &some);
+        let synced = if appended.iter().any(Result::is_ok) { journal.sync().map(drop) } else { Ok(()) };
+        for ((shard, tag, batch), appended) in some.into_iter().zip(appended) {
+            let result = match (appended, &synced) {
+                (Ok(()), Ok(())) => CommitResult::Durable,
+                (Err(error), _) => CommitResult::Refused { batch, cause: error },
+                (Ok(()), Err(error)) => CommitResult::InDoubt { cause: error.to_string() },
+            };
+            if let CommitResult::Refused { cause, .. } | CommitResult::InDoubt { cause } = &result {
+                self.tell(|_| format!("not kept: {cause}"));
+                if !self.is_faulty {
+                    return Err(cause.clone());
+                }
+            }
+            self.decided.push_back((shard, tag, result));
+        }
+        self.refuse_what_follows();
         Ok(())
     }
 
-    /// Tells shards of so many batches that they are kept.
-    fn tell(&mut self, count: usize) -> Result<(), String> {
+    fn has_not_heard(&self, shard: ShardId) -> bool {
+        let is_refusal = |result: &CommitResult| matches!(result, CommitResult::Refused { .. });
+        self.decided.iter().any(|(of, _, result)| *of == shard && is_refusal(result))
+    }
+
+    /// Tells shards of so many batches what became of them.
+    fn notify(&mut self, count: usize) -> Result<(), String> {
+        self.refuse_what_follows();
         for _ in 0..count {
-            let Some((shard, tag)) = self.kept.pop_front() else { break };
-            self.handle(shard, Input::Committed { tag, result: CommitResult::Durable })?;
+            let Some((shard, tag, result)) = self.decided.pop_front() else { break };
+            self.handle(shard, Input::Committed { tag, result })?;
         }
         Ok(())
     }
@@ -123,17 +240,18 @@ impl World {
     /// Until nothing is on its way between shards and the disk.
     pub(super) fn settle(&mut self) -> Result<(), String> {
         for _ in 0..10_000 {
-            self.now.mono_ms += 2;
-            for shard in 0..self.shards.len() {
-                let id = ShardId(u16::try_from(shard).unwrap_or(0));
-                if let Some((_, asked)) = self.shards.get_mut(shard) {
+            self.pass(2);
+            for shard in self.all_shards() {
+                if let Some((_, asked)) = self.shards.get_mut(usize::from(shard.0)) {
                     asked.is_full = false;
                 }
-                self.handle(id, Input::Tick)?;
-                self.handle(id, Input::TurnOver)?;
+                self.handle(shard, Input::Tick)?;
+                self.handle(shard, Input::TurnOver)?;
             }
+            self.ticked_ms = self.now.mono_ms;
+            self.wills_are_due();
             self.commit(self.submitted.len())?;
-            self.tell(self.kept.len())?;
+            self.notify(self.decided.len())?;
             let are_empty = self.inboxes.iter().all(std::collections::VecDeque::is_empty);
             if are_empty && self.shards.iter().all(|(broker, _)| broker.is_settled()) {
                 return Ok(());
@@ -159,5 +277,41 @@ impl World {
             deliveries.push(Loaded { delivery, message: message.map(Arc::new) });
         }
         self.handle(shard, Input::Loaded { session: request.session, deliveries })
+    }
+
+    /// A bit of the disk changes while the broker is off: that is told, or nothing is missing.
+    pub(super) fn rot(&mut self) -> Result<(), String> {
+        let Some(journal) = self.journal.take() else { return Ok(()) };
+        journal.close().map_err(|error| error.to_string())?;
+        let count = |disk: &motte_store::disk::SimulatedDisk| {
+            let (journal, recovery) = Journal::open(disk.killed(), None, OPTIONS).ok()?;
+            let found = recover(&journal);
+            let counts = (found.sessions.len(), found.retained.len(), found.deliveries);
+            (recovery.is_whole() && found.faults.is_empty()).then_some(counts)
+        };
+        let Some(whole) = count(&self.disk) else { return Err("the journal is damaged at the end".into()) };
+        let names = self.disk.names().map_err(|error| error.to_string())?;
+        let Some(name) = names.get(self.random.below(names.len())) else { return Ok(()) };
+        let length = self.disk.bytes(name).map_or(0, |bytes| bytes.len());
+        let (offset, mask) = (self.random.below(length), 1 << self.random.below(8));
+        let rotten = self.disk.killed();
+        if rotten.flip(name, offset, mask) && count(&rotten).is_some_and(|counts| counts != whole) {
+            return Err(format!("byte {offset} of {name} changed, and what it held is gone without a word"));
+        }
+        Ok(())
+    }
+}
+
+/// Appends batches as one commit, or each alone if one of them cannot be, as whoever commits for all shards does.
+fn append<D: Disk>(journal: &mut Journal<D>, some: &[(ShardId, u64, Batch)]) -> Vec<Result<(), String>> {
+    match journal.append(some.iter().map(|(.., batch)| batch)) {
+        Ok(_) => vec![Ok(()); some.len()],
+        Err(error @ (JournalError::Disk(_) | JournalError::Refusing(_) | JournalError::InDoubt(_))) => {
+            vec![Err(error.to_string()); some.len()]
+        }
+        Err(_) => some
+            .iter()
+            .map(|(.., batch)| journal.append([batch]).map(drop).map_err(|error| error.to_string()))
+            .collect(),
     }
 }
