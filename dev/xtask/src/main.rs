@@ -9,6 +9,7 @@ mod fuzz;
 mod instructions;
 mod package;
 mod problem;
+mod simulate;
 mod source;
 mod statements;
 mod test;
@@ -36,6 +37,13 @@ cargo xtask VERB
   fuzz [--seconds N]     each fuzz target for N seconds (60)
   instructions [--write] instructions of the hot path for a message against what is kept (needs valgrind)
                          --write keeps the new counts
+  simulate [--seeds N] [--from S] [--clients N] [--jobs N]
+                         the broker core under crashes, failing disks and lost connections; 1,000 seeds if nothing is said
+  simulate --seed S [--clients N] [--steps 0-9,17] [--without 3,4] [--tell]
+                         one run again, or what is left of it; --tell prints what happens
+  simulate --mutations [--write]
+                         plants bugs and shows that the simulation finds them
+                         --write renews docs/reference/simulation.md
   package [VERSION]      the Debian package, into target/debian; needs cargo-deb and installs it when it is missing
 ";
 
@@ -67,6 +75,7 @@ fn run(words: &[&str]) -> Outcome<bool> {
         ["fuzz", "--seconds", seconds] => fuzz::run(&Workspace::load()?, seconds.parse()?),
         ["instructions"] => instructions::run(&Workspace::load()?, false),
         ["instructions", "--write"] => instructions::run(&Workspace::load()?, true),
+        ["simulate", words @ ..] => simulate::run(&Workspace::load()?, words),
         ["package"] => package::run(&Workspace::load()?, None),
         ["package", version] => package::run(&Workspace::load()?, Some(version)),
         [] | ["help" | "--help" | "-h"] => {

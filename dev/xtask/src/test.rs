@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::problem::report;
 use crate::workspace::{Workspace, cargo};
-use crate::{Outcome, floors, instructions, statements, tidy};
+use crate::{Outcome, floors, instructions, simulate, statements, tidy};
 
 /// How a step ended.
 enum End {
@@ -37,6 +37,7 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> bool {
         steps.cargo("tests", &words);
     }
     steps.cargo("doc tests", &["test", "--workspace", "--doc"]);
+    steps.step("simulation", |steps| simulate::test(steps.workspace).map(passed));
     if quick {
         for name in ["interop", "instructions", "licences", "advisories"] {
             steps.ends.push((name, End::Skipped("--quick".to_owned()), 0));
