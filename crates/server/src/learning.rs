@@ -63,10 +63,25 @@ struct Appended(File);
 impl Journal for Appended {
     fn keep(&self, line: &str, surely: bool) -> Result<(), String> {
         let mut file = &self.0;
-        // One write, so that lines of two threads do not mix.
-        let written = file.write_all(format!("{line}\n").as_bytes());
+        // One write, so that lines of two threads do not mix; on a line of its own, also after one that a full disk cut short.
+        let written = file.write_all(format!("\n{line}\n").as_bytes());
         written
             .and_then(|()| if surely { file.sync_data() } else { Ok(()) })
             .map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_cut_short_does_not_take_the_next_one_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut file = write_anew(directory.path(), "").unwrap();
+        file.write_all(b"spent 00").unwrap();
+        Appended(file).keep("spent 0123456789abcdef", true).unwrap();
+        let text = read(&directory.path().join(LEARNED)).unwrap();
+        assert!(text.lines().any(|line| line == "spent 0123456789abcdef"), "{text}");
     }
 }

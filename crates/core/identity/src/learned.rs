@@ -2,7 +2,8 @@
 //! password was taken into use. The password file is not written for it; what has to outlive the process goes to a journal
 //! that the caller keeps.
 //!
-//! Codes are in memory only: after a start, codes of a time before it are refused, so none can be used twice over it.
+//! Codes are in memory only: after a start, codes of a time before it are refused, so none can be used twice over it. Of a code
+//! that was ahead of the clock its time is kept as well; where nothing is kept, such codes are refused for one time longer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -10,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use motte_seal::{KeyedHash, SiteKey, StoredHash};
 
 use crate::password_file::PasswordFile;
-use crate::second_factor::{STEP_S, TotpSecret, recovery_hash};
+use crate::second_factor::{DRIFT, STEP_S, TotpSecret, recovery_hash};
 
 /// Wrong codes for an identity in the time of one; more are refused unseen, for a code has a million values only.
 const WRONG_MAX: u8 = 5;
@@ -39,6 +40,10 @@ struct State {
     spent: BTreeSet<u64>,
     /// Fingerprints of new passwords that were used.
     rotated: BTreeSet<u64>,
+    /// Codes up to this step may have been taken before the start, by clocks that were ahead.
+    ahead_step: u64,
+    /// The last step ahead of the clock that the journal has of this run.
+    kept_step: u64,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -72,6 +77,11 @@ impl Learned {
             match word {
                 "spent" => state.spent.insert(fingerprint),
                 "rotated" => state.rotated.insert(fingerprint),
+                // One from the far future is of a clock that was wrong.
+                "ahead" if fingerprint <= self.begun_step + u64::from(DRIFT) => {
+                    state.ahead_step = state.ahead_step.max(fingerprint);
+                    true
+                }
                 _ => false,
             };
         }
@@ -92,7 +102,9 @@ impl Learned {
         state.rotated.retain(|one| present.contains(one));
         state.codes.retain(|identity, _| file.account(identity).is_some());
         let spent = state.spent.iter().map(|one| format!("spent {one:016x}\n"));
-        spent.chain(state.rotated.iter().map(|one| format!("rotated {one:016x}\n"))).collect()
+        let ahead = Some(state.ahead_step).filter(|step| *step > self.begun_step);
+        let ahead = ahead.map(|step| format!("ahead {step:016x}\n"));
+        spent.chain(state.rotated.iter().map(|one| format!("rotated {one:016x}\n"))).chain(ahead).collect()
     }
 
     /// Takes a code, once.
@@ -107,6 +119,13 @@ impl Learned {
         now_s: u64,
     ) -> Result<(), &'static str> {
         let mut state = self.state();
+        // Where nothing is kept, one that was ahead of the clock may have been taken before the start.
+        let ahead_step = match self.journal.get() {
+            Some(_) => state.ahead_step,
+            None => self.begun_step + u64::from(DRIFT),
+        };
+        let refused_until = self.begun_step.max(ahead_step);
+        let is_kept = state.kept_step;
         let codes = state.codes.entry(identity.to_owned()).or_default();
         let step = now_s / STEP_S;
         if codes.wrong_step != step {
@@ -115,18 +134,30 @@ impl Learned {
         if codes.wrong >= WRONG_MAX {
             return Err("too many wrong codes; the next one is taken");
         }
-        match secret.step_of(code, now_s) {
-            Some(its) if its <= codes.last_step => Err("the code was used already"),
-            Some(its) if its <= self.begun_step => Err("the code is from before the start"),
-            Some(its) => {
-                codes.last_step = its;
-                Ok(())
-            }
+        let taken = match secret.step_of(code, now_s) {
+            Some(its) if its <= codes.last_step => return Err("the code was used already"),
+            Some(its) if its <= refused_until => return Err("the code is from before the start"),
+            Some(its) => its,
             None => {
                 codes.wrong += 1;
-                Err("the code is wrong")
+                return Err("the code is wrong");
             }
+        };
+        codes.last_step = taken;
+        // Nobody waits for a disk to look something up.
+        drop(state);
+        if taken > step.max(is_kept) { self.keep_ahead(taken) } else { Ok(()) }
+    }
+
+    /// Keeps that a code was taken before its time, so that it is not taken again by a start within that time.
+    fn keep_ahead(&self, step: u64) -> Result<(), &'static str> {
+        if let Some(journal) = self.journal.get() {
+            let failed = |_| "a code ahead of the clock needs a state_dir that can be written";
+            journal.keep(&format!("ahead {step:016x}"), true).map_err(failed)?;
         }
+        let mut state = self.state();
+        state.kept_step = state.kept_step.max(step);
+        Ok(())
     }
 
     /// Spends a recovery code, once and for all. `None`: it is none.
@@ -201,6 +232,7 @@ mod tests {
     #[test]
     fn a_code_is_taken_once_and_not_from_before_the_start() {
         let learned = Learned::nothing(999);
+        learned.keep_in(Box::new(Lines::default()));
         let secret = TotpSecret::generate().unwrap();
         let take = |at_s: u64, now_s: u64| learned.take_code("a", &secret, &secret.code(at_s), now_s);
         assert_eq!(take(999, 1_000), Err("the code is from before the start"));
@@ -209,6 +241,33 @@ mod tests {
         assert_eq!(take(1_000, 1_031), Err("the code was used already"), "nor an earlier one");
         assert_eq!(take(1_060, 1_060), Ok(()));
         assert_eq!(learned.take_code("b", &secret, &secret.code(1_060), 1_060), Ok(()), "each by itself");
+    }
+
+    #[test]
+    fn a_code_ahead_of_the_clock_is_not_taken_again_after_a_start() {
+        let lines = Lines::default();
+        let secret = TotpSecret::generate().unwrap();
+        let begun = |at_s: u64, kept: bool| {
+            let learned = Learned::nothing(at_s);
+            if kept {
+                learned.read(&lines.0.lock().unwrap());
+                learned.keep_in(Box::new(lines.clone()));
+            }
+            learned
+        };
+        let take = |learned: &Learned, at_s: u64, now_s: u64| {
+            learned.take_code("a", &secret, &secret.code(at_s), now_s)
+        };
+        assert_eq!(take(&begun(900, true), 1_030, 1_010), Ok(()));
+        for again in [begun(1_011, true), begun(1_011, false)] {
+            assert_eq!(take(&again, 1_030, 1_012), Err("the code is from before the start"));
+            assert_eq!(take(&again, 1_030, 1_030), Err("the code is from before the start"));
+            assert_eq!(take(&again, 1_060, 1_050), Ok(()));
+        }
+        let text = begun(1_011, true).compact(&PasswordFile::default());
+        assert_eq!(text, format!("ahead {:016x}\n", 1_030 / STEP_S), "what waits for its time is kept on");
+        let far = begun(100, true);
+        assert_eq!(take(&far, 160, 160), Ok(()), "of a clock that was wrong");
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub(crate) const STEP_S: u64 = 30;
 /// Digits of a code.
 const DIGITS: u8 = 6;
 /// Steps that a clock may be off, in each direction.
-const DRIFT: u16 = 1;
+pub(crate) const DRIFT: u16 = 1;
 /// Bytes of a secret: as many as SHA-1 gives, as RFC 4226 asks.
 const SECRET_BYTES: usize = 20;
 /// Recovery codes of an account.

@@ -242,7 +242,8 @@ fn a_code_may_come_in_an_exchange_of_its_own() {
     let (second, _) = motte_identity::SecondFactor::generate(file.key().unwrap(), 0).unwrap();
     file.account_mut("person").unwrap().second = Some(second.clone());
     std::fs::write(&path, file.to_string()).unwrap();
-    let running = start_at(path, |_| {});
+    let store = directory.path().join("store");
+    let running = start_at(path, |config| config.state_dir = Some(store.clone()));
     let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     for (code, taken) in [("000000x", false), (second.secret.code(now_s + 30).as_str(), true)] {
         let mut client = running.client();
