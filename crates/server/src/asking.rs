@@ -136,11 +136,15 @@ fn ask_service(rules: &ListenerRules, question: RemoteQuestion, attempt: Attempt
         return Asked::Known(unavailable("there is no service to ask".to_owned()));
     };
     let (lane, asked) = (hook.lane().clone(), Instant::now());
+    let beside_accounts = rules.takes_passwords();
     let work = move || {
         if let Some(held) = ticket.held_meanwhile() {
             return held;
         }
         match hook.judge(question, asked, &attempt.log) {
+            Judged::Verdict(verdict) if beside_accounts => {
+                answer(ticket.settled(attempt.authenticator.beside_accounts(verdict)), &attempt)
+            }
             Judged::Verdict(verdict) => answer(ticket.settled(verdict), &attempt),
             // Nobody said that the password is wrong: nothing is counted.
             Judged::Unavailable(cause) => unavailable(cause),

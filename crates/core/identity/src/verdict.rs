@@ -185,7 +185,11 @@ impl Authenticator {
             return self.by_token(credentials, proved.as_deref(), now_s);
         }
         let asked = Asked { now_s, second_factor: wanted.all_of.has(Methods::TOTP) };
-        let needs_password = wanted.all_of.has(Methods::PASSWORD);
+        // A code stands behind a password.
+        let needs_password = wanted.all_of.has(Methods::PASSWORD) || asked.second_factor;
+        if wanted.all_of.has(Methods::HTTP) {
+            return refuse(credentials, Refusal::NotAuthorized, "there is no service that could be asked");
+        }
         match proved {
             Some(name) if !needs_password => Step::Done(accept(credentials, name, Methods::CERTIFICATE, 0)),
             Some(name) => {
@@ -216,6 +220,19 @@ impl Authenticator {
         match outcome {
             Ok(credential) => accept(credentials, identity, proved, credential),
             Err(cause) => Verdict::Refused { refusal: Refusal::BadCredentials, name: identity, cause },
+        }
+    }
+
+    /// A service's verdict where the password file is asked as well: who has an account there comes in by it, or not at all.
+    #[must_use]
+    pub fn beside_accounts(&self, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Accepted(client) if self.knows(&client.identity) => Verdict::Refused {
+                refusal: Refusal::BadCredentials,
+                name: client.user_name.as_deref().unwrap_or_default().to_owned(),
+                cause: "the service names an identity of the password file",
+            },
+            Verdict::Accepted(_) | Verdict::Refused { .. } => verdict,
         }
     }
 

@@ -262,3 +262,29 @@ fn the_old_password_of_a_rotation_ends_when_the_new_one_is_used() {
     assert!(ask("right"));
     assert!(!ask("old") && ask("right"));
 }
+
+#[test]
+fn nothing_that_is_wanted_is_left_out_whatever_else_is_wanted() {
+    let (a, any) = (authenticator(), Methods::CERTIFICATE.and(Methods::PASSWORD));
+    for (all, cause) in [
+        (Methods::CERTIFICATE.and(Methods::HTTP), "there is no service that could be asked"),
+        (Methods::CERTIFICATE.and(Methods::TOTP), "a second factor is wanted, and the identity has none"),
+    ] {
+        let step = a.begin(credentials(None, Some("right"), Some("dev-1")), &wanted(any, all), 0);
+        assert_eq!(verdict(step), Err(cause));
+    }
+}
+
+#[test]
+fn a_service_does_not_speak_for_accounts_of_the_file() {
+    let a = authenticator();
+    let accepted = |identity: &str| {
+        let none = Requirements::anonymous();
+        let step = a.begin(credentials(Some("guest"), None, None), &none, 0);
+        let Step::Done(Verdict::Accepted(mut client)) = step else { panic!("anonymous") };
+        (client.identity, client.methods) = (Arc::from(identity), Methods::HTTP);
+        verdict(Step::Done(a.beside_accounts(Verdict::Accepted(client))))
+    };
+    assert_eq!(accepted("dev-1"), Err("the service names an identity of the password file"));
+    assert_eq!(accepted("guest-1"), Ok(("guest-1".into(), Methods::HTTP)));
+}
