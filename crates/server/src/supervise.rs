@@ -149,9 +149,13 @@ impl Supervisor {
         self.revocation.plan(&config, &rules);
         let rules = match revocation::renewed(&rules, &self.revocation) {
             Ok(renewed) => renewed.unwrap_or(rules),
-            Err(error) => return Err(AssembleError(vec![error.to_string()]).into()),
+            Err(error) => {
+                // Refused whole: what is fetched and held goes by the rules in force as before.
+                self.revocation.plan(&self.config, &self.rules);
+                return Err(AssembleError(vec![error.to_string()]).into());
+            }
         };
-        self.admission.set_bounds(self.rules.bounds);
+        self.admission.set_bounds(rules.bounds);
         self.logins.logins().set_limits(&config.attempts);
         self.exchange.memory().set_max(config.limits.memory_bytes_max);
         self.exchange.retained_mut().set_limits(retained_limits(&config));

@@ -77,3 +77,20 @@ fn a_listener_may_have_a_policy_of_its_own() {
     assert!(may("main", "five", "wide/x") && !may("second", "six", "narrow/x"));
     running.stop();
 }
+
+#[test]
+fn other_bounds_on_connections_are_in_force_with_the_reload_that_brings_them() {
+    let bounded = |most| {
+        let mut config = anonymous();
+        config.limits.connections_max = most;
+        config
+    };
+    let options = Options { read_config: Some(Box::new(move || Ok(bounded(1)))), ..Options::default() };
+    let running = start_with(bounded(10), options);
+    let mut client = running.client();
+    assert_eq!(client.connect("one", true), (false, 0));
+    running.server.handle().reload().unwrap();
+    assert!(running.client().is_closed(), "one more than there may be now");
+    running.lines.expect("gate.connections_full");
+    running.stop();
+}
