@@ -362,7 +362,7 @@ impl Fetcher {
 
     /// Takes what came, if it may be taken; whether it is new.
     fn take(&self, due: &Due, body: &[u8]) -> Result<bool, String> {
-        let lists: Vec<List> = revocation_lists(body).into_iter().filter_map(List::read).collect();
+        let mut lists: Vec<List> = revocation_lists(body).into_iter().filter_map(List::read).collect();
         if lists.is_empty() || lists.len() > LISTS_MAX {
             return Err("what came is no revocation list".to_owned());
         }
@@ -379,6 +379,15 @@ impl Fetcher {
                 return Err(format!("list {} is older than the one that is held", list.facts.number));
             }
         }
+        // An answer without the list of an authority takes none away: whoever is in between could leave it out.
+        let came = lists.len();
+        let is_left_out = |former: &&List| lists.iter().all(|list| list.facts.scope != former.facts.scope);
+        let left_out: Vec<List> = held.iter().filter(is_left_out).cloned().collect();
+        lists.extend(left_out);
+        if lists.len() > LISTS_MAX {
+            return Err(format!("with those that are held, more than {LISTS_MAX} lists"));
+        }
+        let is_whole = lists.len() == came;
         if held.len() == lists.len() && held.iter().zip(&lists).all(|(held, list)| held.der == list.der) {
             return Ok(false);
         }
@@ -394,7 +403,9 @@ impl Fetcher {
         self.handle.tell(life::revocation_list_fetched(due.url.as_str(), number, &until));
         state.held.insert(due.url.as_str().to_owned(), lists);
         drop(state);
-        self.kept.write(&due.url, body);
+        if is_whole {
+            self.kept.write(&due.url, body);
+        }
         Ok(true)
     }
 

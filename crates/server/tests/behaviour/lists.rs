@@ -120,6 +120,29 @@ fn without_a_list_nobody_gets_in_unless_that_is_accepted() {
 }
 
 #[test]
+fn an_answer_without_an_authoritys_list_does_not_take_away_the_one_that_is_held() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let http = Http::start(|_, _| (404, Vec::new()));
+    let (mut config, authority) = fetching(path, &http);
+    let (other, issued) = Authority::create("another", now_s()).unwrap();
+    std::fs::write(path.join("other.pem"), issued.certificate_pem).unwrap();
+    let tls = config.listeners[0].tls.as_mut().unwrap();
+    tls.client_ca.push(path.join("other.pem"));
+    tls.crl_stale = StaleList::Accept;
+    let both = [list(&other, &[], 5, now_s()), list(&authority, &[serial(path)], 1, now_s())].concat();
+    http.change(move |_, _| (200, both.clone()));
+    let running = run(config);
+    running.lines.expect("number=5");
+    assert!(is_refused(&running, path));
+    let one = list(&other, &[], 6, now_s());
+    http.change(move |_, _| (200, one.clone()));
+    running.lines.expect("number=6");
+    assert!(is_refused(&running, path), "what is revoked stays so");
+    running.stop();
+}
+
+#[test]
 fn an_address_that_a_reload_brings_is_fetched_before_it_counts() {
     let directory = tempfile::tempdir().unwrap();
     let http = Http::start(|_, _| (404, Vec::new()));
