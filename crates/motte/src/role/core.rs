@@ -3,6 +3,7 @@
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,9 @@ const ORPHAN: Duration = Duration::from_secs(60);
 
 /// Time for the admin process to take an answer.
 const ANSWER_TAKEN: Duration = Duration::from_secs(5);
+
+/// Reloads that may wait for the one under way; each holds its files open.
+const RELOADS_WAITING_MAX: usize = 8;
 
 /// The configuration of the next reload, or why there is none.
 type Next = Arc<Mutex<Result<Configuration, String>>>;
@@ -57,15 +61,21 @@ pub(crate) fn run() -> Result<(), Fault> {
     let outward = outward.map(|socket| attach_outward(socket, &reports)).transpose()?;
     let next: Next = Arc::new(Mutex::new(Ok(configuration)));
     let files = Arc::new(Mutex::new(files));
+    let (reloads, waiting) = sync_channel(RELOADS_WAITING_MAX);
     let obedience = Obedience {
         client: client.clone(),
         outward: outward.clone(),
-        next: Arc::clone(&next),
-        files: Arc::clone(&files),
+        reloads,
         serving: Arc::default(),
         reports: Arc::clone(&reports),
     };
     let serving = Arc::clone(&obedience.serving);
+    let desk = ReloadDesk {
+        next: Arc::clone(&next),
+        files: Arc::clone(&files),
+        serving: Arc::clone(&serving),
+        reports: Arc::clone(&reports),
+    };
     std::thread::Builder::new()
         .name("motte-control".into())
         .spawn(move || obedience.obey(&link))
@@ -86,6 +96,10 @@ pub(crate) fn run() -> Result<(), Fault> {
     // They were read.
     files.lock().unwrap_or_else(PoisonError::into_inner).clear();
     serving.lock().unwrap_or_else(PoisonError::into_inner).begin(server.handle(), server.control());
+    std::thread::Builder::new()
+        .name("motte-reload".into())
+        .spawn(move || waiting.iter().for_each(|reload| desk.reload(reload)))
+        .map_err(|error| orphan(&error))?;
     report(&reports, &Report::Ready);
     wait(server)
 }
@@ -134,14 +148,10 @@ struct Serving {
     handle: Option<Handle>,
     control: Option<Control>,
     stop: Option<String>,
-    reload: bool,
 }
 
 impl Serving {
     fn begin(&mut self, handle: Handle, control: Control) {
-        if self.reload {
-            handle.reload_soon();
-        }
         if let Some(cause) = self.stop.take() {
             handle.stop_because(cause);
         }
@@ -163,8 +173,7 @@ impl Serving {
 struct Obedience {
     client: Option<KeyClient>,
     outward: Option<OutwardClient>,
-    next: Next,
-    files: Arc<Mutex<Given>>,
+    reloads: SyncSender<Reload>,
     serving: Arc<Mutex<Serving>>,
     reports: Arc<Mutex<Link>>,
 }
@@ -197,10 +206,11 @@ impl Obedience {
                     self.tell(life::admin_ended(&cause, again_ms));
                 }
                 Ok((Task::Reload { number, by, configuration }, _)) => {
-                    self.reload((number, by), Ok(configuration), std::mem::take(&mut files));
+                    let files = std::mem::take(&mut files);
+                    self.reload(Reload { number, by, next: Ok(configuration), files });
                 }
                 Ok((Task::ReloadFailed { number, by, cause }, _)) => {
-                    self.reload((number, by), Err(cause), Given::default());
+                    self.reload(Reload { number, by, next: Err(cause), files: Given::default() });
                 }
                 Ok((Task::Stop(by), _)) => {
                     // A reload under way may wait for keys, and the stop for the reload.
@@ -269,29 +279,13 @@ impl Obedience {
         let _ = std::thread::Builder::new().name("motte-keys-look".into()).spawn(look);
     }
 
-    /// In a thread of its own: a reload may have to wait for the next key process, which comes by this way.
-    fn reload(&self, (number, by): (u64, Asker), next: Result<Configuration, String>, files: Given) {
-        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = next;
-        let handle = {
-            let mut serving = self.serving();
-            serving.reload = serving.handle.is_none();
-            serving.handle.clone()
-        };
-        let Some(handle) = handle else { return };
-        let (reports, files) = (Arc::clone(&self.reports), Arc::clone(&self.files));
-        let spawned = std::thread::Builder::new().name("motte-reload".into()).spawn(move || {
-            let fault = handle.reload_by(named(by)).err().map(|error| error.to_string());
-            if let Asker::Operator(uid) = by {
-                let result = fault.as_deref().unwrap_or("in force");
-                handle.tell(life::administered(u64::from(uid), "reload", result));
-            }
-            report(&reports, &Report::Reloaded { number, fault });
-            // They were read, or are not wanted.
-            files.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        });
-        if spawned.is_err() {
-            let fault = "the system refuses a thread";
+    /// For a thread of its own: a reload may have to wait for the next key process, which comes by this way.
+    fn reload(&self, reload: Reload) {
+        if let Err(
+            TrySendError::Full(Reload { number, .. }) | TrySendError::Disconnected(Reload { number, .. }),
+        ) = self.reloads.try_send(reload)
+        {
+            let fault = "too many reloads wait for the one under way\n  remedy: reload again in a moment";
             self.tell(life::reload_refused(fault));
             report(&self.reports, &Report::Reloaded { number, fault: Some(fault.to_owned()) });
         }
@@ -315,6 +309,39 @@ impl Obedience {
         if std::thread::Builder::new().name("motte-admin-link".into()).spawn(serve).is_err() {
             report(&self.reports, &Report::AdminSilent);
         }
+    }
+}
+
+/// A reload with what it reads.
+struct Reload {
+    number: u64,
+    by: Asker,
+    next: Result<Configuration, String>,
+    files: Given,
+}
+
+/// Where reloads are done, one after the other: each reads its own configuration and its own files, and nothing of the next.
+struct ReloadDesk {
+    next: Next,
+    files: Arc<Mutex<Given>>,
+    serving: Arc<Mutex<Serving>>,
+    reports: Arc<Mutex<Link>>,
+}
+
+impl ReloadDesk {
+    fn reload(&self, Reload { number, by, next, files }: Reload) {
+        let handle = self.serving.lock().unwrap_or_else(PoisonError::into_inner).handle.clone();
+        let Some(handle) = handle else { return };
+        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        let fault = handle.reload_by(named(by)).err().map(|error| error.to_string());
+        // They were read, or are not wanted.
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if let Asker::Operator(uid) = by {
+            let result = fault.as_deref().unwrap_or("in force");
+            handle.tell(life::administered(u64::from(uid), "reload", result));
+        }
+        report(&self.reports, &Report::Reloaded { number, fault });
     }
 }
 
