@@ -59,6 +59,16 @@ impl BanSubject {
     /// # Errors
     /// When it is.
     pub fn addresses(net: IpNet) -> Result<Self, BanError> {
+        // Whoever comes by IPv4 is known by that address, however it is written.
+        let net = match net {
+            IpNet::V6(v6) if v6.prefix_len() >= 96 => match v6.addr().to_ipv4_mapped() {
+                Some(v4) => {
+                    IpNet::new(IpAddr::V4(v4), v6.prefix_len() - 96).map_err(|_| BanError::Subject)?
+                }
+                None => net,
+            },
+            IpNet::V4(_) | IpNet::V6(_) => net,
+        };
         let least = if matches!(net, IpNet::V4(_)) { PREFIX_V4_MIN } else { PREFIX_V6_MIN };
         if net.prefix_len() < least { Err(BanError::TooLarge) } else { Ok(Self::Addresses(net.trunc())) }
     }
@@ -315,6 +325,8 @@ mod tests {
         }
         assert_eq!(BanSubject::parse("192.0.2.9/24").unwrap().to_string(), "192.0.2.0/24");
         assert_eq!(BanSubject::parse("::ffff:192.0.2.9").unwrap().to_string(), "192.0.2.9");
+        assert_eq!(BanSubject::parse("::ffff:192.0.2.9/120").unwrap().to_string(), "192.0.2.0/24");
+        assert_eq!(BanSubject::parse("::ffff:0.0.0.0/96"), Err(BanError::TooLarge));
         for wrong in ["", "x", "identity:", "192.0.2.0/33"] {
             assert_eq!(BanSubject::parse(wrong), Err(BanError::Subject), "{wrong}");
         }

@@ -93,21 +93,31 @@ fn now_ms() -> u64 {
 }
 
 /// The banned addresses as commands: a table with a set for each family, filled anew. Only what is an address or a network is
-/// written, as the standard library prints it.
+/// written, as the standard library prints it; what lies in another banned network is left to the broker once that ends.
 fn nft(bans: &[BanStatus], now_ms: u64) -> String {
+    let mut banned: Vec<(ipnet::IpNet, u64)> = Vec::new();
+    for ban in bans {
+        let subject = motte_identity::bans::BanSubject::parse(&ban.subject);
+        let left_s = ban.until_unix_ms.saturating_sub(now_ms).div_ceil(1_000);
+        if let Ok(motte_identity::bans::BanSubject::Addresses(net)) = subject
+            && left_s > 0
+        {
+            banned.push((net, left_s));
+        }
+    }
+    // By address, a network in front of what lies in it.
+    banned.sort_unstable_by_key(|(net, _)| (net.network(), net.prefix_len()));
     let mut text = String::from("add table inet motte\n");
     for (set, kind, v4) in [("banned_v4", "ipv4_addr", true), ("banned_v6", "ipv6_addr", false)] {
         text.push_str(&format!("add set inet motte {set} {{ type {kind}; flags interval, timeout; }}\n"));
         text.push_str(&format!("flush set inet motte {set}\n"));
-        for ban in bans {
-            let Ok(motte_identity::bans::BanSubject::Addresses(net)) =
-                motte_identity::bans::BanSubject::parse(&ban.subject)
-            else {
-                continue;
-            };
-            let left_s = ban.until_unix_ms.saturating_sub(now_ms).div_ceil(1_000);
-            if net.addr().is_ipv4() == v4 && left_s > 0 {
+        let mut last: Option<ipnet::IpNet> = None;
+        for (net, left_s) in &banned {
+            // Sets take nothing that lies in what they hold already: then they would take none of it all.
+            let is_covered = last.is_some_and(|last| last.contains(net));
+            if net.addr().is_ipv4() == v4 && !is_covered {
                 text.push_str(&format!("add element inet motte {set} {{ {net} timeout {left_s}s }}\n"));
+                last = Some(*net);
             }
         }
     }
@@ -133,10 +143,12 @@ mod tests {
             ban("identity:a } ; flush ruleset", 61_000),
             ban("192.0.2.2", 1_000),
             ban("192.0.2.3 }; flush ruleset", 61_000),
+            ban("198.51.100.7", 61_000),
+            ban("198.51.100.0/24", 31_000),
         ];
         assert_eq!(
             nft(&bans, 1_000),
-            "add table inet motte\nadd set inet motte banned_v4 { type ipv4_addr; flags interval, timeout; }\nflush set inet motte banned_v4\nadd element inet motte banned_v4 { 192.0.2.1/32 timeout 60s }\nadd set inet motte banned_v6 { type ipv6_addr; flags interval, timeout; }\nflush set inet motte banned_v6\nadd element inet motte banned_v6 { 2001:db8::/64 timeout 30s }\n"
+            "add table inet motte\nadd set inet motte banned_v4 { type ipv4_addr; flags interval, timeout; }\nflush set inet motte banned_v4\nadd element inet motte banned_v4 { 192.0.2.1/32 timeout 60s }\nadd element inet motte banned_v4 { 198.51.100.0/24 timeout 30s }\nadd set inet motte banned_v6 { type ipv6_addr; flags interval, timeout; }\nflush set inet motte banned_v6\nadd element inet motte banned_v6 { 2001:db8::/64 timeout 30s }\n"
         );
     }
 }
