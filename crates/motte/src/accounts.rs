@@ -197,8 +197,18 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 fn lock(path: &Path) -> Result<File, Fault> {
     let own = beside(path, ".lock");
     let fault = |error: std::io::Error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            let what = format!("there is no directory for the password file {}", path.display());
+            return Fault::with_remedy(
+                what,
+                "make it, or name the file with --file or the configuration with --config",
+            );
+        }
         let what = format!("cannot lock {}: {error}", own.display());
-        Fault::with_remedy(what, "check the permissions of its directory")
+        Fault::with_remedy(
+            what,
+            "check the permissions of that file and of its directory: another user may have made it",
+        )
     };
     let mut options = OpenOptions::new();
     let file = options.create(true).truncate(false).write(true).mode(0o600).open(&own).map_err(fault)?;

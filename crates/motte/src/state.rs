@@ -1,9 +1,9 @@
 //! The state directory of `motte up`: what is in it, and how it is made.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::net::{IpAddr, UdpSocket};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -255,8 +255,17 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), F
     let _ = std::fs::remove_file(&temporary);
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary).map_err(fault)?;
+    // What root changes still is its owner's: the broker's user has to read it.
+    if rustix::process::geteuid().is_root()
+        && let Ok(former) = std::fs::symlink_metadata(path)
+        && former.is_file()
+    {
+        fchown(&file, Some(former.uid()), Some(former.gid())).map_err(fault)?;
+    }
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fault)?;
-    std::fs::rename(&temporary, path).map_err(fault)
+    std::fs::rename(&temporary, path).map_err(fault)?;
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new("."))).and_then(|directory| directory.sync_all()).map_err(fault)
 }
 
 /// Unix seconds now.

@@ -87,6 +87,9 @@ impl PasswordPolicy {
     pub fn weaknesses(&self, password: &str, purpose: Purpose<'_>) -> Vec<Weakness> {
         let mut found = Vec::new();
         let length = password.chars().count();
+        if length == 0 {
+            return vec![Weakness::new("it is empty", "give one, or `--generate`")];
+        }
         if length > LENGTH_MAX {
             let what = format!("it has {length} characters");
             return vec![Weakness::new(what, format!("use at most {LENGTH_MAX}"))];

@@ -219,3 +219,46 @@ fn the_rules_of_a_configuration_hold() {
     assert!(check("Gx7#pLq2"));
     assert!(!check("Zebra crossing 9!") && !check("Acme2026!"));
 }
+
+#[test]
+fn a_file_that_root_changes_stays_its_owners() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+
+    let desk = Desk::new();
+    desk.good(&["user", "add", "alice", "--generate"], None);
+    let path = desk.0.path().join("passwords");
+    let owner = || fs::metadata(&path).map(|facts| (facts.uid(), facts.gid())).unwrap();
+    if owner().0 != 0 {
+        // Only root can give files away.
+        return;
+    }
+    chown(&path, Some(65_534), Some(65_533)).unwrap();
+    desk.good(&["user", "disable", "alice"], None);
+    assert_eq!(owner(), (65_534, 65_533));
+}
+
+#[test]
+fn typical_mistakes_are_answered_with_what_to_do() {
+    let desk = Desk::new();
+    let told = desk.refused(&["user", "add", "alice", "--generate", "--expires", "2020-01-01"], None);
+    assert!(told.contains("still to come"), "{told}");
+    let told = desk.refused(&["user", "add", "alice"], Some(""));
+    assert!(told.contains("it is empty") && !told.contains("inf"), "{told}");
+    let mut command = Command::new(binary());
+    command.current_dir(desk.0.path()).args(["user", "list", "--file", "nowhere/passwords"]);
+    assert!(finish(&mut command).1.contains("there is no password file at nowhere/passwords"));
+    let mut command = Command::new(binary());
+    command.current_dir(desk.0.path()).args([
+        "user",
+        "add",
+        "a",
+        "--generate",
+        "--file",
+        "nowhere/passwords",
+    ]);
+    let (good, told) = finish(&mut command);
+    assert!(
+        !good && told.contains("there is no directory for the password file nowhere/passwords"),
+        "{told}"
+    );
+}

@@ -112,6 +112,13 @@ fn add(
     expires: Option<jiff::civil::Date>,
 ) -> Result<(), Fault> {
     let rules = rules(args)?;
+    let expires_s = expires.map(|day| day.to_zoned(TimeZone::UTC).map(|at| at.timestamp().as_second()));
+    let expires_s = expires_s.transpose().map_err(|error| Fault::new(error.to_string()))?;
+    let expires_s = expires_s.map(|at| u64::try_from(at).unwrap_or_default());
+    if expires_s.is_some_and(|expires_s| expires_s <= now_s()) {
+        let what = format!("`{identity}` would have expired before it can come in");
+        return Err(Fault::with_remedy(what, "give --expires a day that is still to come (UTC)"));
+    }
     let candidate = candidate(identity, new)?;
     let mut accounts = open(args, true)?;
     if accounts.file.account(identity).is_some() {
@@ -119,14 +126,7 @@ fn add(
         return Err(Fault::with_remedy(what, "give it another password with `motte user passwd`"));
     }
     let password = accounts.admit(identity, &candidate, &rules)?;
-    let expires_s = expires.map(|day| day.to_zoned(TimeZone::UTC).map(|at| at.timestamp().as_second()));
-    let expires_s = expires_s.transpose().map_err(|error| Fault::new(error.to_string()))?;
-    let account = Account {
-        created_s: now_s(),
-        passwords: vec![password],
-        expires_s: expires_s.map(|at| u64::try_from(at).unwrap_or_default()),
-        ..Account::default()
-    };
+    let account = Account { created_s: now_s(), passwords: vec![password], expires_s, ..Account::default() };
     if !accounts.file.insert(identity, account) {
         let what = format!("`{identity}` cannot be an identity");
         let remedy = "use a name without `+`, `#`, control characters and spaces at its ends";
