@@ -177,7 +177,7 @@ impl Worker {
     /// Everything between two waits.
     fn turn(&mut self) {
         self.world.tally.turns += 1;
-        // Rules that came are for whoever is accepted next.
+        // New rules first: they hold for whoever comes in this turn.
         self.read_mail();
         self.accept();
         self.world.wake_resting();
