@@ -177,6 +177,22 @@ fn a_reload_answers_how_it_went() {
 }
 
 #[test]
+fn reloads_at_once_are_done_one_after_the_other() {
+    let site = open_site();
+    let reload = || motte(site.dir.path(), &["reload", "--config", "motte.toml"]);
+    let answers = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..6).map(|_| scope.spawn(reload)).collect();
+        asked.into_iter().map(|one| one.join().expect("no panic")).collect::<Vec<_>>()
+    });
+    for (good, text) in answers {
+        assert!(good && text.contains("in force"), "{text}");
+    }
+    let status = json(site.dir.path(), &["status", "--config", "motte.toml", "--json"]);
+    assert_eq!(status["policy"]["generation"], 7);
+    assert!(site.broker.terminate());
+}
+
+#[test]
 fn a_stop_is_waited_for() {
     let site = open_site();
     let mut client = Client::connect(&site, "guest-1");
