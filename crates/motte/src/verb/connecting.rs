@@ -100,7 +100,7 @@ pub(crate) fn tls(args: &CredentialArgs) -> Result<Option<ClientTls>, Fault> {
 fn open_key(path: &Path, text: &SecretString) -> Result<motte_transport::PrivateKeyDer<'static>, Fault> {
     match private_key(text.expose(), None) {
         Err(motte_pki::PemError::PassphraseMissing) => {
-            let passphrase = prompt(&format!("passphrase of {}: ", path.display()))?;
+            let passphrase = prompt(&format!("passphrase of {}: ", path.display()), "")?;
             private_key(text.expose(), Some(&passphrase))
         }
         done => done,
@@ -147,7 +147,7 @@ fn options(args: &ConnectArgs) -> Result<ConnectOptions, Fault> {
 pub(crate) fn password(args: &CredentialArgs) -> Result<Option<SecretString>, Fault> {
     match (&args.user, &args.password_file) {
         (Some(_), Some(path)) => read_secret(path).map(Some),
-        (Some(user), None) => prompt(&format!("password of {user}: ")).map(Some),
+        (Some(user), None) => prompt(&format!("password of {user}: "), "--password-file").map(Some),
         (None, _) => Ok(None),
     }
 }
@@ -157,11 +157,20 @@ pub(crate) fn qos(number: u8) -> QoS {
     QoS::from_bits(number).unwrap_or(QoS::AtMostOnce)
 }
 
-/// Asks for a secret at the terminal.
-pub(crate) fn prompt(question: &str) -> Result<SecretString, Fault> {
+/// Asks for a secret at the terminal; `instead` is the option that gives it in a file, empty where there is none.
+pub(crate) fn prompt(question: &str, instead: &str) -> Result<SecretString, Fault> {
     if !std::io::stdin().is_terminal() {
         let what = "a secret is wanted and there is no terminal to ask at";
-        return Err(Fault::with_remedy(what, "give it with --password-file FILE, or `-` for standard input"));
+        if instead.is_empty() {
+            return Err(Fault::with_remedy(
+                what,
+                "run this at a terminal; a configuration may name a passphrase_file instead",
+            ));
+        }
+        return Err(Fault::with_remedy(
+            what,
+            &format!("give it with {instead} FILE, or `-` for standard input"),
+        ));
     }
     rpassword::prompt_password(question)
         .map(SecretString::new)

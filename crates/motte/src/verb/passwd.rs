@@ -23,7 +23,7 @@ pub(crate) fn run(args: &PasswdArgs) -> Result<(), Fault> {
         PasswdAction::Check { password_file, identity, second_factor } => {
             let password = match password_file {
                 Some(path) => read_secret(path)?,
-                None => prompt("password to check: ")?,
+                None => prompt("password to check: ", "--password-file")?,
             };
             let purpose = Purpose { identity: identity.as_deref(), second_factor: *second_factor };
             check(accounts, &password, purpose)

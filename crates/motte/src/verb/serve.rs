@@ -31,7 +31,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Fault> {
 
 /// Asks at the terminal for the passphrase of a key.
 pub(crate) fn ask_passphrase() -> AskPassphrase {
-    Box::new(|key| prompt(&format!("passphrase of {}: ", key.display())).map_err(|fault| fault.to_string()))
+    Box::new(|key| {
+        prompt(&format!("passphrase of {}: ", key.display()), "").map_err(|fault| fault.to_string())
+    })
 }
 
 /// Reads a configuration file. Paths in it are meant from where the file is.

@@ -240,7 +240,7 @@ fn recover(args: &KeptArgs) -> Result<(), Fault> {
     let ring = if args.recovery_file.is_some() {
         kept.keys()
     } else {
-        let text: SecretString = prompt("recovery key: ")?;
+        let text: SecretString = prompt("recovery key: ", "--recovery-file")?;
         let source = VaultSource { kind: VaultKind::Recovery, secret: Passphrase::Known(Arc::new(text)) };
         let key = VaultKey::read(&source, None).map_err(Fault::new)?;
         vault::open_file(&file, &path, &vault::VaultAccess::Here(key)).map_err(fault)

@@ -187,8 +187,8 @@ fn candidate(identity: &str, new: &NewPasswordArgs) -> Result<Candidate, Fault> 
     let password = match &new.password_file {
         Some(path) => read_secret(path)?,
         None => {
-            let first = prompt(&format!("new password for {identity}: "))?;
-            if prompt("the same again: ")?.expose() != first.expose() {
+            let first = prompt(&format!("new password for {identity}: "), "--password-file")?;
+            if prompt("the same again: ", "--password-file")?.expose() != first.expose() {
                 return Err(Fault::with_remedy("the passwords differ", "try again"));
             }
             first
