@@ -107,7 +107,12 @@ fn answer(receiver: &Mutex<Receiver<Job>>, memory: &Memory) {
         // In a storm of logins many give up before their turn; checking their passwords all the same would make the next
         // ones late as well.
         if wanted.strong_count() > 0 {
-            inbox.put(Letter::Verdict(conn, memory.with(memory_kib, work)));
+            // A defect below must not take the thread, or the memory, away from all that come after. Whoever asked is
+            // closed by its deadline.
+            let work = std::panic::AssertUnwindSafe(work);
+            if let Ok(verdict) = memory.with(memory_kib, || std::panic::catch_unwind(work)) {
+                inbox.put(Letter::Verdict(conn, verdict));
+            }
         }
     }
 }
