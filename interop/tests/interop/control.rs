@@ -199,7 +199,8 @@ fn a_stop_is_waited_for() {
     let (good, text) = motte(site.dir.path(), &["stop", "--config", "motte.toml"]);
     assert!(good && text.contains("stopped"), "{text}");
     assert_eq!(client.packet(), (0xe0, vec![0x8b]));
-    assert!(site.path("store/sessions.snapshot").exists(), "it was over when it was said to be");
+    let (good, text) = motte(site.dir.path(), &["vault", "recovery", "new", "--config", "motte.toml"]);
+    assert!(good, "it was over when it was said to be: {text}");
     assert_eq!(site.broker.event("life.stopping").field("cause"), "an operator (user 0)");
     assert_eq!(site.broker.event("life.administered").field("act"), "stop");
     for verb in [&["status"][..], &["reload"], &["stop"], &["clients", "list"]] {

@@ -34,7 +34,13 @@ impl Conf {
         let includes: Vec<PathBuf> =
             lines.iter().filter(|line| line.key == "include_dir").map(|line| dir.join(&line.value)).collect();
         for include in includes {
-            let Ok(entries) = std::fs::read_dir(&include) else { continue };
+            let entries = std::fs::read_dir(&include).map_err(|error| {
+                let what = format!("cannot read {}, which include_dir names: {error}", include.display());
+                Fault::with_remedy(
+                    what,
+                    "make it readable, or take the line out: what is in it may be what keeps strangers out",
+                )
+            })?;
             let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
             files.retain(|path| path.extension().is_some_and(|end| end == "conf"));
             files.sort();

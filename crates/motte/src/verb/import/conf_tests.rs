@@ -107,3 +107,12 @@ fn a_plugin_opens_nothing_even_when_asked_to() {
     assert!(!files[1].text.contains("everything\""), "{}", files[1].text);
     says(&report, &["what it permits and denies is not known here"]);
 }
+
+#[test]
+fn a_directory_that_cannot_be_read_is_no_empty_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("mosquitto.conf");
+    std::fs::write(&file, "include_dir conf.d\n").unwrap();
+    let fault = Conf::read(&file).unwrap_err().to_string();
+    assert!(fault.contains("conf.d, which include_dir names") && fault.contains("remedy:"), "{fault}");
+}
