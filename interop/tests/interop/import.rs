@@ -239,6 +239,7 @@ impl Imported {
         let principal = Principal::Client(ClientPrincipal {
             identity: Arc::from(user.unwrap_or("anonymous")),
             client_id: Arc::from(client_id),
+            token: None,
             user_name: user.map(Arc::from),
             certificate: None,
             methods: if user.is_some() { Methods::PASSWORD } else { Methods::ANONYMOUS },
