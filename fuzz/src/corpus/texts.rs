@@ -53,12 +53,15 @@ pub(super) fn usages() -> Vec<Input> {
     let rule = "rule\t1\tr\tallow publish on a/#\n";
     [
         ("empty", String::new()),
+        ("cut_short", "until\t2\nrule\t1\tr".to_owned()),
         ("escapes", "rule\t1\tr\\t\\n\\\\\tw\n".to_owned()),
         ("lost", "until\t9\nlost\t3\n".to_owned()),
         (
             "quarantined",
             format!("{rule}quarantined\t1\t1\t2\tpublish\tr\tallow publish on a/#\ta/x\tpress\n"),
         ),
+        ("no_number", "until\tsoon\nlost\t-1\n".to_owned()),
+        ("not_by_a_rule", "used\t1\t1\t2\tpublish\tr\tallow publish on b\tb\tpress\n".to_owned()),
         ("twice", format!("{rule}{rule}")),
         ("unknown_right", "used\t1\t1\t2\tfly\tr\tw\ta/x\tpress\n".to_owned()),
         (

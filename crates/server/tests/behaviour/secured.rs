@@ -189,18 +189,32 @@ fn a_client_without_certificate_goes_when_one_is_required() {
     let directory = tempfile::tempdir().unwrap();
     let (mut config, _) = secured(directory.path());
     config.listeners[0].tls.as_mut().unwrap().client_certificates = ClientCertificates::Optional;
-    let file = directory.path().join("passwords");
-    let mut passwords = motte_identity::PasswordFile::default();
-    let cheap = motte_seal::HashParameters { memory_kib: 64, passes: 1, lanes: 1 };
-    passwords.set("user", motte_seal::PasswordHash::create(b"right", cheap).unwrap());
-    std::fs::write(&file, passwords.to_string()).unwrap();
-    config.password_file = Some(file);
+    with_a_user(&mut config, directory.path());
     let mut stricter = config.clone();
     stricter.listeners[0].tls.as_mut().unwrap().client_certificates = ClientCertificates::Required;
     let options = Options { read_config: Some(Box::new(move || Ok(stricter.clone()))), ..Options::default() };
     let running = start_with(config, options);
     std::fs::remove_file(directory.path().join("device.pem")).unwrap();
-    let mut user = dial(&running, directory.path());
+    let mut user = user(&running, directory.path());
+    running.server.handle().reload().unwrap();
+    running.lines.expect("rule.revoked");
+    assert_eq!(user.read(&mut [0; 4]).unwrap_or(0), 0);
+    running.stop();
+}
+
+/// An account `user` with a password.
+fn with_a_user(config: &mut Config, directory: &Path) {
+    let file = directory.join("passwords");
+    let mut passwords = motte_identity::PasswordFile::default();
+    let cheap = motte_seal::HashParameters { memory_kib: 64, passes: 1, lanes: 1 };
+    passwords.set("user", motte_seal::PasswordHash::create(b"right", cheap).unwrap());
+    std::fs::write(&file, passwords.to_string()).unwrap();
+    config.password_file = Some(file);
+}
+
+/// A connection of the account, with whatever certificate there is.
+fn user(running: &Running, directory: &Path) -> StreamOwned<ClientConnection, TcpStream> {
+    let mut user = dial(running, directory);
     let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 0xc2, 0, 60];
     for text in ["user", "user", "right"] {
         body.extend(string(text));
@@ -209,9 +223,34 @@ fn a_client_without_certificate_goes_when_one_is_required() {
     let mut answer = [0; 4];
     user.read_exact(&mut answer).unwrap();
     assert_eq!(answer, [0x20, 2, 0, 0]);
+    user
+}
+
+#[test]
+fn who_comes_in_by_password_stays_as_long_as_the_certificate_it_showed_is_trusted() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut config, authority) = secured(directory.path());
+    with_a_user(&mut config, directory.path());
+    config.listeners[0].methods = vec![motte_config::AuthMethod::Password];
+    let list = directory.path().join("list.pem");
+    std::fs::write(&list, authority.revocation_list(&[], 1, now_s()).unwrap()).unwrap();
+    config.listeners[0].tls.as_mut().unwrap().crl = vec![list.clone()];
+    let running = start_with(config, Options::default());
+    let mut user = user(&running, directory.path());
+    running.server.handle().reload().unwrap();
+    running.lines.expect("life.reloaded");
+    user.write_all(&[0xc0, 0]).unwrap();
+    let mut pong = [0; 2];
+    user.read_exact(&mut pong).unwrap();
+    assert_eq!(pong, [0xd0, 0], "nothing changed");
+
+    let own = std::fs::read_to_string(directory.path().join("device.pem")).unwrap();
+    let serial = motte_pki::serial_number(&motte_pki::certificates(&own).unwrap()[0]).unwrap();
+    let revoked = [motte_pki::Revoked { serial, at_s: now_s() }];
+    std::fs::write(&list, authority.revocation_list(&revoked, 2, now_s()).unwrap()).unwrap();
     running.server.handle().reload().unwrap();
     running.lines.expect("rule.revoked");
-    assert_eq!(user.read(&mut answer).unwrap_or(0), 0);
+    assert_eq!(user.read(&mut pong).unwrap_or(0), 0);
     running.stop();
 }
 
