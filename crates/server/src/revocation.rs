@@ -416,15 +416,17 @@ impl Fetcher {
         }
         let is_first = {
             let mut state = self.shared.lock();
-            let end_s = state
-                .held
-                .get(due.url.as_str())
-                .and_then(|lists| lists.iter().filter_map(|list| list.facts.next_update_s).min());
+            let now_s = unix_ms() / 1_000;
+            let held = state.held.get(due.url.as_str()).into_iter().flatten();
+            let all: Vec<u64> = held.filter_map(|list| list.facts.next_update_s).collect();
+            // One that is over beside others that are not was left out by its authority: no reason for haste.
+            let current = all.iter().filter(|end| **end >= now_s).min();
+            let end_s = current.or(all.iter().min()).copied();
             let is_current = state.generation == due.generation;
             let place = state.places.iter_mut().find(|place| place.url == due.url && is_current);
             let Some(place) = place else { return };
             place.failed = if taken.is_ok() { 0 } else { place.failed.saturating_add(1) };
-            let delay = delay(place, end_s, unix_ms() / 1_000);
+            let delay = delay(place, end_s, now_s);
             place.at.replace(Instant::now() + delay).is_none()
         };
         self.shared.changed.notify_all();

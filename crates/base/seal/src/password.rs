@@ -37,7 +37,7 @@ pub enum HashError {
     #[error("not an Argon2id hash of the form $argon2id$v=19$m=…,t=…,p=…$salt$hash")]
     Format,
     /// The text is no hash of a kind that is known.
-    #[error("not a whole hash of a kind that is known: $argon2id$, $keyed$, $6$ or $7$")]
+    #[error("not a hash of a kind that is known ($argon2id$, $keyed$, $6$ or $7$), or not a whole one")]
     Form,
     /// Its parameters are out of bounds.
     #[error("the hash asks for more memory, passes or lanes than is reasonable")]
