@@ -150,11 +150,13 @@ done
 echo "== first start"
 start
 in_tree motte check --config /etc/motte/motte.toml
-for secret in ca.key server.key identities/device-1/key.pem identities/operator/key.pem passwords; do
+for secret in ca.key server.key identities/device-1/key.pem identities/operator/key.pem passwords store.key; do
     is "/var/lib/motte/$secret" motte:motte 600
 done
 uids=$(awk '/^Uid:/ { print $2, $3, $4, $5 }' "$tree/proc/$broker/status")
 [ "$uids" = "$uid $uid $uid $uid" ] || fail "the broker runs as $uids"
+line "$scratch/serve.log" life.admin_ready
+as_motte /usr/bin/motte status --socket /run/motte/control.sock >"$scratch/status" 2>&1 || fail "no status: $(cat "$scratch/status")"
 through first
 publish -t devices/device-1/kept -q 1 -r -m kept
 publish -t devices/device-2/no -q 1 -m no >"$scratch/denied" 2>&1 && fail "the policy does not hold"
@@ -170,6 +172,7 @@ kill -HUP "$broker"
 # Owner and mode are the administrator's from the first installation on.
 chmod 0644 "$tree/etc/motte/policy.toml"
 authority=$(sha256sum <"$tree/var/lib/motte/ca.pem")
+vault=$(sha256sum <"$tree/var/lib/motte/store.key")
 echo "# a newer default" >>"$scratch/opened/etc/motte/motte.toml"
 second=$first+upgrade1
 sed -i "s/^Version: .*/Version: $second/" "$scratch/opened/DEBIAN/control"
@@ -197,6 +200,7 @@ gone /usr/bin/motte
 gone /usr/lib/systemd/system/motte.service
 [ -e "$tree/etc/motte/motte.toml" ] || fail "removing took the configuration"
 [ -e "$tree/var/lib/motte/ca.key" ] || fail "removing took the state"
+[ "$vault" = "$(sha256sum <"$tree/var/lib/motte/store.key")" ] || fail "removing took the key of the vault"
 in_tree getent passwd motte >/dev/null || fail "removing took the user"
 
 echo "== install again over what was left"

@@ -77,8 +77,18 @@ client_certificates = "optional"
 client_ca = ["$scratch/state/ca.pem"]
 crl = ["$scratch/state/crl.pem"]
 CONFIG
-    network= given=
-    if [ "$unit" = motte-sealed ]; then
+    network= given= roles="supervisor core keyd admin"
+    if [ "$unit" = motte ]; then
+        # Something to connect to, where nobody is: the process that would has to be there.
+        roles="$roles egress"
+        cat >>"$scratch/motte.toml" <<CONFIG
+[listener.auth]
+methods = ["certificate", "http"]
+[auth.http]
+url = "https://localhost:1/"
+ca = ["$scratch/state/ca.pem"]
+CONFIG
+    else
         network=-n
         given="/usr/bin/python3 $here/activate.py tls 127.0.0.1:$port,$scratch/state/control.sock"
     fi
@@ -107,7 +117,7 @@ CONFIG
     publish second
     # As root, who asks from outside; the parts are hidden from each other, but told of.
     timeout 20 "$scratch/motte" status --socket "$scratch/state/control.sock" >"$scratch/status" || fail "$unit: no status"
-    for role in supervisor core keyd admin; do
+    for role in $roles; do
         grep -q "^$role .* full" "$scratch/status" || { cat "$scratch/status" >&2; fail "$unit: $role is not there, or not confined"; }
     done
     timeout 60 "$scratch/motte" reload --socket "$scratch/state/control.sock" >/dev/null || fail "$unit: no reload by an operator"

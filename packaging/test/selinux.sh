@@ -106,6 +106,11 @@ none "admin runs programs" --source motte_admin_t --class file --perm execute_no
 for type in motte_key_t motte_etc_t motte_var_lib_t; do
     none "admin reads $type" --source motte_admin_t --target $type --class file --perm open,read,write
 done
+for part in keyd admin egress; do
+    some "$part tells what is in force" --source motte_${part}_t --target motte_report_t --class file --perm write
+    none "$part makes files" --source motte_${part}_t --target motte_report_t --class file --perm create,unlink,rename
+    none "$part names files in the state" --source motte_${part}_t --target motte_var_lib_t --class dir --perm add_name,write
+done
 some "admin serves operators" --source motte_admin_t --target motte_t --class unix_stream_socket --perm accept
 
 # The way out.
@@ -129,6 +134,7 @@ rules --source motte_t --class file --perm execute_no_trans | grep -v ' motte_ex
     fail "motte runs more than itself"
 # The ways into the parts: exec of Motte's file, from the supervisor, also under NoNewPrivileges.
 for part in motte_core_t motte_keyd_t motte_admin_t motte_egress_t; do
+    some "motte asks for $part" --source motte_t --target motte_t --class process --perm setexec
     some "motte enters $part" --source motte_t --target $part --class process --perm transition
     some "motte enters $part with NoNewPrivileges" --source motte_t --target $part --class process2 --perm nnp_transition
     some "$part begins with Motte's file" --source $part --target motte_exec_t --class file --perm entrypoint
@@ -157,6 +163,8 @@ label /var/lib/motte/identities/device-1/key.pem motte_key_t
 label /var/lib/motte/identities/device-1/cert.pem motte_var_lib_t
 label /var/lib/motte/store/sessions.snapshot motte_var_lib_t
 label /run/motte/motte.sock motte_runtime_t
+label /var/lib/motte/store.key motte_key_t
+label /var/lib/motte/store/sandbox-keyd.json motte_report_t
 label /run/motte/control.sock motte_runtime_t
 
 [ "$failed" = 0 ] && echo "selinux: in order"

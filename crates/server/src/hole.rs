@@ -13,11 +13,16 @@ use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use memmap2::MmapMut;
 use motte_access::Principal;
 use motte_broker::{Input, Sender, StoredPublication};
+use motte_roles::{KeyClient, KeyError, OutwardClient, OutwardError, SetId, Unanswered};
+use motte_seal::SecretBytes;
+use motte_seal::envelope::{DataKey, KEY_BYTES};
+use motte_seal::keyring::{KeyEncryptionKey, Slot};
 use motte_topic::TopicName;
 use motte_wire::{ControlPacket, QoS};
 use nix::sched::CloneFlags;
@@ -105,6 +110,7 @@ const FILES: &[Attempt] = &[
     ("read the memory of keyd", |known| known.of("keyd", "mem")),
     ("read the memory of the supervisor", |known| known.of("supervisor", "mem")),
     ("read the memory of admin", |known| known.of("admin", "mem")),
+    ("read the memory of egress", |known| known.of("egress", "mem")),
     ("read the environment of the supervisor", |known| known.of("supervisor", "environ")),
 ];
 
@@ -150,6 +156,7 @@ const SYSTEM: &[Attempt] = &[
     }),
     ("signal keyd", |known| Ok(kill_process(known.process("keyd")?, Signal::CONT)?)),
     ("signal admin", |known| Ok(kill_process(known.process("admin")?, Signal::CONT)?)),
+    ("signal egress", |known| Ok(kill_process(known.process("egress")?, Signal::CONT)?)),
     ("signal the supervisor", |known| Ok(kill_process(known.process("supervisor")?, Signal::CONT)?)),
     ("make memory executable", |_| MmapMut::map_anon(4_096)?.make_exec().map(drop)),
     ("make a file of memory", |_| Ok(memfd_create("hole", MemfdFlags::empty()).map(drop)?)),
@@ -164,10 +171,67 @@ const SYSTEM: &[Attempt] = &[
     }),
 ];
 
+/// A scheme of TLS, by its number.
+const ECDSA_P256_SHA256: u16 = 0x0403;
+
+/// What other roles are asked for, by the connections to them that the core has.
+const ROLES: &[Attempt] = &[
+    ("have keyd sign a document", |_| {
+        let keyd = keyd()?;
+        let known = keyd.public_keys().map_err(io::Error::other)?;
+        let key = known.iter().find_map(|entry| Some(entry.outcome.as_ref().ok()?.id));
+        let key = key.ok_or_else(|| io::Error::other("no key"))?;
+        match keyd.sign(key, ECDSA_P256_SHA256, b"a document") {
+            Ok(_) => Ok(()),
+            Err(KeyError::Refused(_)) => Err(refusal()),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }),
+    ("have keyd open a foreign vault", |_| {
+        let foreign = KeyEncryptionKey::from_key_file(&SecretBytes::new(vec![7; KEY_BYTES]));
+        let foreign = foreign.map_err(io::Error::other)?;
+        let master = DataKey::generate().map_err(io::Error::other)?;
+        let slot = Slot::wrap(&foreign, "foreign", &master).map_err(io::Error::other)?;
+        match keyd()?.unwrap_vault(&[slot]) {
+            Ok(_) => Ok(()),
+            Err(cause) if cause == KeyError::Silent.to_string() => Err(io::Error::other(cause)),
+            Err(_) => Err(refusal()),
+        }
+    }),
+    ("have egress connect to what is not configured", |_| {
+        let ways = WAYS.get().and_then(|(_, egress)| egress.as_ref());
+        let egress = ways.ok_or_else(|| io::Error::other("no egress"))?;
+        match egress.ask(SetId::default(), 60, b"", Duration::from_secs(5)) {
+            Ok(_) => Ok(()),
+            Err(OutwardError::Unanswered { cause: Unanswered::NoSource, .. }) => Err(refusal()),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }),
+];
+
+/// The ways to other roles that the core has.
+static WAYS: OnceLock<(Option<KeyClient>, Option<OutwardClient>)> = OnceLock::new();
+
+/// Notes the ways to other roles, which whoever is in the process finds.
+pub(crate) fn note(keyd: Option<&KeyClient>, egress: Option<&OutwardClient>) {
+    // The first broker of a process is the only one.
+    let _ = WAYS.set((keyd.cloned(), egress.cloned()));
+}
+
+fn keyd() -> io::Result<&'static KeyClient> {
+    WAYS.get().and_then(|(keyd, _)| keyd.as_ref()).ok_or_else(|| io::Error::other("no keyd"))
+}
+
+/// What another role says no by.
+fn refusal() -> io::Error {
+    io::Error::from_raw_os_error(libc::EACCES)
+}
+
 /// What would end or spoil the broker and the machine around it, should it succeed: tried when the payload asks for it.
 const RUINOUS: &[Attempt] = &[
     ("trace keyd", |known| Ok(ptrace::seize(known.traced("keyd")?, ptrace::Options::empty())?)),
     ("trace admin", |known| Ok(ptrace::seize(known.traced("admin")?, ptrace::Options::empty())?)),
+    ("trace egress", |known| Ok(ptrace::seize(known.traced("egress")?, ptrace::Options::empty())?)),
     ("trace the supervisor", |known| {
         Ok(ptrace::seize(known.traced("supervisor")?, ptrace::Options::empty())?)
     }),
@@ -195,7 +259,7 @@ impl Worker {
         let known = Known(std::str::from_utf8(publish.payload).unwrap_or_default());
         let mut tried = 0_u32;
         let ruinous = if known.word("ruinous") == "yes" { RUINOUS } else { &[] };
-        for (name, attempt) in [FILES, NETWORK, SYSTEM, ruinous].into_iter().flatten() {
+        for (name, attempt) in [FILES, NETWORK, SYSTEM, ROLES, ruinous].into_iter().flatten() {
             let outcome = attempt(&known);
             self.tell(&format!("$SYS/hole/tried/{name}"), &said(&outcome));
             tried += 1;

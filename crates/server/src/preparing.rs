@@ -68,6 +68,8 @@ impl Gathered {
     fn gather(config: &Config, options: &mut Options, workers: usize) -> Result<Self, StartError> {
         let fixed_policy = options.policy.is_some();
         let policy = options.policy.take().map(Arc::new).ok_or(PolicyGeneration(1));
+        #[cfg(motte_hole)]
+        crate::hole::note(options.keys.as_ref(), options.outward.as_ref());
         let mut keyring = Keyring::new(options.keys.take(), options.ask_passphrase.take());
         let mut open = options.open.take().unwrap_or_else(assemble::from_disk);
         let Assembled { rules, mut events, keys, certificates } =

@@ -20,6 +20,10 @@ const BUILD_MAX_S: &str = "1500";
 /// What must be possible, or nothing else that is refused says anything.
 const OWN: &str = "write to its own store";
 
+/// Something to connect to, so that there is a process that connects out. Nobody is there.
+const METHODS: &str = "[listener.auth]\nmethods = [\"certificate\", \"http\"]\n";
+const SERVICE: &str = "[auth.http]\nurl = \"https://localhost:1/\"\nca = [\"motte-state/ca.pem\"]\n";
+
 /// The broker with the hole, built in a target directory of its own: a flag for the compiler, no feature of any crate.
 fn holed() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -65,7 +69,10 @@ impl Bait {
 fn broken_into(sandbox: &str, ruinous: &str) -> BTreeMap<String, String> {
     let dir = tempfile::tempdir().expect("a temporary directory");
     assert!(Broker::up(dir.path()).terminate(), "motte up did not stop cleanly");
-    write(dir.path().join("motte.toml"), format!("{CONFIG}[sandbox]\nmode = \"{sandbox}\"\n")).expect("ours");
+    let wss = "[[listener]]\nname = \"wss\"";
+    let with_service = CONFIG.replace(wss, &format!("{METHODS}{wss}"));
+    let config = format!("{with_service}{SERVICE}[sandbox]\nmode = \"{sandbox}\"\n");
+    write(dir.path().join("motte.toml"), config).expect("ours");
     let mut command = Command::new(holed());
     command.args(["serve", "--config", "motte.toml"]).stdin(Stdio::null()).stdout(Stdio::null());
     let broker = Broker::of(dir.path(), command);
@@ -76,6 +83,7 @@ fn broken_into(sandbox: &str, ruinous: &str) -> BTreeMap<String, String> {
     let known = [
         ("keyd", site.broker.role("keyd").as_raw_nonzero().to_string()),
         ("admin", site.broker.role("admin").as_raw_nonzero().to_string()),
+        ("egress", site.broker.role("egress").as_raw_nonzero().to_string()),
         ("supervisor", site.broker.process().to_string()),
         ("key", site.path("server.key").display().to_string()),
         ("ca", site.path("ca.key").display().to_string()),
@@ -115,6 +123,9 @@ fn broken_into(sandbox: &str, ruinous: &str) -> BTreeMap<String, String> {
 #[test]
 fn code_in_the_parser_of_a_sealed_broker_gets_nowhere() {
     let mut found = broken_into("required", "yes");
+    for name in ["have keyd sign a document", "have keyd open a foreign vault", "trace egress"] {
+        assert!(found.contains_key(name), "{name} is tried");
+    }
     assert_eq!(found.remove(OWN).as_deref(), Some("it succeeded"));
     assert!(found.len() > 40, "{found:?}");
     let through: Vec<_> = found.iter().filter(|(_, outcome)| *outcome != "refused").collect();
@@ -152,6 +163,7 @@ fn the_same_code_in_a_broker_without_a_sandbox_gets_what_it_wants() {
         "fork",
         "signal keyd",
         "signal admin",
+        "signal egress",
         "connect to the control socket",
         "signal the supervisor",
         "make memory executable",

@@ -68,13 +68,26 @@ fn a_list_is_fetched_by_a_confined_process_that_may_die() {
     wait_until("it gets in", || connects().is_some());
     let mut live = connects().expect("a connection");
 
-    let (good, text) = finish(Command::new(binary()).current_dir(site.dir.path()).args([
-        "harden",
-        "status",
-        "--state",
-        "motte-state",
-    ]));
-    assert!(good && text.contains("egress") && text.contains("everything is in force"), "{text}");
+    // It starts when the others serve.
+    site.broker.event("life.admin_ready");
+    let status = || {
+        let arguments = ["harden", "status", "--state", "motte-state"];
+        finish(Command::new(binary()).current_dir(site.dir.path()).args(arguments))
+    };
+    let (good, text) = status();
+    assert!(good && text.contains("everything is in force"), "{text}");
+    for role in ["supervisor", "core", "keyd", "egress", "admin"] {
+        let told = |line: &str| line.split_once("role ").is_some_and(|(_, name)| name.trim() == role);
+        assert!(text.lines().any(told), "{role}: {text}");
+    }
+    // A process that tells nothing of itself is not passed over.
+    let report = site.path("store").join("sandbox-keyd.json");
+    let told = std::fs::read(&report).expect("it told");
+    std::fs::write(&report, "").expect("ours");
+    let (good, text) = status();
+    let keyd = site.broker.role("keyd").as_raw_nonzero();
+    assert!(!good && text.contains(&format!("process {keyd}: Landlock")), "{text}");
+    std::fs::write(&report, told).expect("ours");
 
     // It dies; whoever is connected stays, and lists are fetched again.
     let former = site.broker.role("egress");
@@ -216,8 +229,9 @@ fn a_service_over_tls_is_asked_with_secrets_that_the_core_never_has() {
 #[test]
 fn without_anything_to_connect_to_there_is_no_such_process() {
     let site = Site::start();
+    site.broker.event("life.admin_ready");
     let parent = site.broker.pid().as_raw_nonzero();
     let children =
         std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).expect("it runs");
-    assert_eq!(children.split_whitespace().count(), 2, "core and keyd");
+    assert_eq!(children.split_whitespace().count(), 3, "core, keyd and admin");
 }

@@ -14,7 +14,7 @@ pub(crate) fn run(args: &RoleArgs) -> Result<(), Fault> {
     confine(Role::Admin).map_err(|error| orphan(&error))?;
     leave_signals_to_the_supervisor().map_err(|error| orphan(&error))?;
     let supervisor = supervisor()?;
-    let sandbox = Sandbox { mode: args.sandbox, audit: args.audit, state: args.state.clone() };
+    let sandbox = Sandbox::given(args);
     seal::admin(&sandbox)
         .map_err(|error| Fault::new(format!("the admin process cannot be confined: {error}")))?;
     serve_control(&supervisor).map_err(|error| orphan(&error))

@@ -1,8 +1,10 @@
 //! The processes that the supervisor starts, as it has them: the key process and the core.
 
 use std::ffi::OsStr;
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,6 +13,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use motte_config::Config;
+use motte_confine::Role as Confined;
 use motte_roles::{Configuration, Link, LinkError, Order, Outcome, Role, Source, Task};
 use motte_server::Sockets;
 
@@ -28,7 +31,9 @@ const LOAD: Duration = Duration::from_secs(30);
 /// Starts a role with one end of a pair of sockets as its standard input; gives the other.
 pub(crate) fn start(role: &str, sandbox: &Sandbox) -> io::Result<(Child, Link)> {
     let (here, there) = UnixStream::pair()?;
-    let child = Command::new("/proc/self/exe")
+    lay_report(role, sandbox);
+    let mut command = Command::new("/proc/self/exe");
+    command
         .arg0(format!("motte-{role}"))
         .args(["role", role, "--sandbox", sandbox.mode.name()])
         .args(sandbox.audit.then_some("--audit"))
@@ -36,9 +41,20 @@ pub(crate) fn start(role: &str, sandbox: &Sandbox) -> io::Result<(Child, Link)> 
         .stdin(Stdio::from(OwnedFd::from(there)))
         // Ctrl-C at a terminal goes to a group; the supervisor alone is to hear it.
         .process_group(0)
-        .env_remove_for(role)
-        .spawn()?;
+        .env_remove_for(role);
+    let child = match &sandbox.domains {
+        Some(domains) => domains.start(role, || command.spawn()),
+        None => command.spawn(),
+    }?;
     Ok((child, Link::new(here)))
+}
+
+/// Makes the file in which a role tells what is in force, or empties that of the one before: under SELinux the role may write
+/// this file and make none.
+fn lay_report(role: &str, sandbox: &Sandbox) {
+    let Some(path) = Confined::parse(role).and_then(|role| sandbox.report(role)) else { return };
+    // What cannot be made is missing in the report, which says so.
+    let _ = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path);
 }
 
 /// First wait before a process is started again; each further one is twice as long.

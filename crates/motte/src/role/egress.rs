@@ -19,7 +19,7 @@ pub(crate) fn run(args: &RoleArgs) -> Result<(), Fault> {
     confine(Role::Egress).map_err(|error| orphan(&error))?;
     leave_signals_to_the_supervisor().map_err(|error| orphan(&error))?;
     let supervisor = supervisor()?;
-    let sandbox = Sandbox { mode: args.sandbox, audit: args.audit, state: args.state.clone() };
+    let sandbox = Sandbox::given(args);
     let mut refused = None;
     let mut before = |sources: &[OutwardSource]| {
         let ports: BTreeSet<u16> = sources

@@ -18,7 +18,7 @@ pub(crate) fn run(args: &RoleArgs) -> Result<(), Fault> {
     leave_signals_to_the_supervisor().map_err(|error| orphan(&error))?;
     let supervisor = supervisor()?;
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let sandbox = Sandbox { mode: args.sandbox, audit: args.audit, state: args.state.clone() };
+    let sandbox = Sandbox::given(args);
     let mut refused = None;
     let mut before = |sources: &[Source]| {
         seal::keyd(&sandbox, sources).map_err(|error| {

@@ -6,6 +6,7 @@ mod administration;
 mod child;
 mod confine;
 mod core;
+mod domain;
 mod egress;
 mod given;
 mod keyd;
@@ -24,6 +25,7 @@ use std::sync::atomic::AtomicBool;
 use motte_roles::Link;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+pub(crate) use domain::domain as selinux_domain;
 pub(crate) use outward::check as check_outward;
 
 use crate::cli::{RoleArgs, RoleName};

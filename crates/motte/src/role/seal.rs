@@ -6,12 +6,17 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use motte_config::{Config, SandboxMode};
+use motte_config::{Config, LogFormat, SandboxMode};
 use motte_confine::{ConfineError, Confinement, Denied, Mode, Role, TcpConnect};
+use motte_event::life;
 use motte_roles::{Passphrase, Source};
 
+use crate::cli::RoleArgs;
+use crate::role::domain::Domains;
 use crate::role::outward;
+use crate::verb::Fault;
 
 /// Where programs have their libraries, as far as a system has these.
 const LIBRARIES: [&str; 5] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"];
@@ -26,6 +31,8 @@ pub(crate) struct Sandbox {
     pub(crate) audit: bool,
     /// The state directory, where each role tells what is in force on it.
     pub(crate) state: Option<PathBuf>,
+    /// The way to start each in its SELinux domain; `None`: they have none, or this is one of them.
+    pub(crate) domains: Option<Arc<Domains>>,
 }
 
 impl Sandbox {
@@ -35,7 +42,32 @@ impl Sandbox {
             mode: motte_server::sandbox_mode(config),
             audit: config.sandbox.audit,
             state: config.state_dir.clone(),
+            domains: None,
         }
+    }
+
+    /// As the supervisor says to a role.
+    pub(crate) fn given(args: &RoleArgs) -> Self {
+        Self { mode: args.sandbox, audit: args.audit, state: args.state.clone(), domains: None }
+    }
+
+    /// With a domain for each role, where the system has them. For the supervisor, in the thread that starts the others.
+    ///
+    /// # Errors
+    /// When the system has them, they cannot be asked for, and the sandbox is required; otherwise that is an event.
+    pub(crate) fn with_domains(mut self, format: LogFormat) -> Result<Self, Fault> {
+        match Domains::of_self() {
+            Ok(domains) => self.domains = domains.map(Arc::new),
+            Err(error) => {
+                let what = format!("SELinux: no role can be started in a domain of its own: {error}");
+                if self.mode == SandboxMode::Required {
+                    let remedy = "see what ausearch -m avc says; or write [sandbox] mode = \"best-effort\"";
+                    return Err(Fault::with_remedy(what, remedy));
+                }
+                motte_server::write_events(format, &[life::confinement_incomplete("supervisor", &what)]);
+            }
+        }
+        Ok(self)
     }
 
     /// The file in which a role tells.

@@ -65,7 +65,7 @@ pub(crate) fn run(plan: Plan) -> Result<(), Fault> {
     let config = meant(&configuration)?;
     // Told once here, and not by each process that would end of it.
     motte_server::check_sandbox(&config).map_err(|error| Fault::new(error.to_string()))?;
-    let sandbox = Sandbox::of(&config);
+    let sandbox = Sandbox::of(&config).with_domains(config.log_format)?;
     let mut sockets = Sockets::bind(&config).map_err(|error| Fault::new(error.to_string()))?;
     let mut passphrases = Passphrases::new(Some(ask));
     let sources = sources(&config, &mut passphrases).map_err(Fault::new)?;

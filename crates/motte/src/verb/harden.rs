@@ -7,6 +7,7 @@ use motte_confine::selftest;
 use motte_confine::{InForce, Mode, Role};
 
 use crate::cli::{HardenAction, HardenArgs};
+use crate::role::selinux_domain;
 use crate::verb::Fault;
 
 pub(crate) fn run(args: &HardenArgs) -> Result<(), Fault> {
@@ -38,6 +39,9 @@ fn status(state: &Path, pid: Option<u32>, json: bool) -> Result<(), Fault> {
         // What a process wrote that is gone says nothing.
         found.extend(read.map(|read| read.with_own(own)));
     }
+    if pid.is_none() {
+        found.extend(silent_children(&found));
+    }
     if let (Some(pid), true) = (pid, found.is_empty()) {
         found.push(InForce::of(pid).map_err(|error| Fault::new(error.to_string()))?);
     }
@@ -47,10 +51,10 @@ fn status(state: &Path, pid: Option<u32>, json: bool) -> Result<(), Fault> {
         return Err(Fault::with_remedy(what, remedy));
     }
     let short = |one: &InForce| {
-        let role = one.role.map_or("process", Role::name);
+        let role = one.role.map_or_else(|| format!("process {}", one.process), |role| role.name().to_owned());
         one.shortfalls().into_iter().map(|what| format!("{role}: {what}")).collect::<Vec<_>>()
     };
-    let all: Vec<String> = found.iter().flat_map(short).collect();
+    let all: Vec<String> = found.iter().flat_map(short).chain(in_wrong_domains(&found)).collect();
     if json {
         println!("{:#}", serde_json::json!({ "processes": found, "shortfalls": all }));
     } else {
@@ -62,6 +66,33 @@ fn status(state: &Path, pid: Option<u32>, json: bool) -> Result<(), Fault> {
         }
     }
     if all.is_empty() { Ok(()) } else { Err(Fault::new(format!("not in force: {}", all.join("; ")))) }
+}
+
+/// What the supervisor started and what tells nothing of itself, as the kernel sees it.
+fn silent_children(told: &[InForce]) -> Vec<InForce> {
+    let supervisor = told.iter().find(|one| one.role == Some(Role::Supervisor));
+    let children = supervisor.and_then(|one| {
+        let process = one.process;
+        std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()
+    });
+    let children = children.unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+    let silent = children.filter(|pid| told.iter().all(|one| one.process != *pid));
+    silent.filter_map(|pid| InForce::of(pid).ok()).collect()
+}
+
+/// Roles that are not in their SELinux domain though the supervisor is in its own.
+fn in_wrong_domains(found: &[InForce]) -> Vec<String> {
+    let supervisor = found.iter().find(|one| one.role == Some(Role::Supervisor));
+    let Some(own) = supervisor.and_then(|one| one.label.as_deref()) else { return Vec::new() };
+    let others = found.iter().filter_map(|one| one.role.map(|role| (role.name(), one.label.as_deref())));
+    let others = others.filter(|(role, _)| *role != Role::Supervisor.name());
+    others
+        .filter_map(|(role, label)| {
+            let wanted = selinux_domain(own, role)?;
+            (label != Some(&wanted)).then(|| format!("{role}: its SELinux domain is not {wanted}"))
+        })
+        .collect()
 }
 
 fn self_test(json: bool) -> Result<(), Fault> {
