@@ -51,7 +51,9 @@ impl Register {
                 |write: &Write| write.by == FIRST.by || !write.is_again && is_acknowledged(write.by);
             let last = writes.iter().rposition(is_kept).unwrap_or(0);
             writes.drain(..last);
-            writes.iter_mut().for_each(|write| write.is_certain = false);
+            for write in writes.iter_mut() {
+                write.is_certain = false;
+            }
         }
     }
 

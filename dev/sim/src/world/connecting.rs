@@ -86,14 +86,14 @@ impl World {
         if !keeps || !client.outlives {
             return Some(false);
         }
-        let (Some(expiry_s), Some((from, to))) = (client.expiry_s, client.away) else { return Some(true) };
-        let expiry_ms = u64::from(expiry_s) * 1_000;
+        let (Some(seconds), Some((from, to))) = (client.expiry_s, client.away) else { return Some(true) };
+        let lasts_ms = u64::from(seconds) * 1_000;
         if !self.is_clock_exact {
             // By the clock on the wall it may have been any time.
             None
-        } else if self.now.mono_ms < from + expiry_ms {
+        } else if self.now.mono_ms < from + lasts_ms {
             Some(true)
-        } else if self.now.mono_ms >= to.saturating_add(expiry_ms) {
+        } else if self.now.mono_ms >= to.saturating_add(lasts_ms) {
             Some(false)
         } else {
             None

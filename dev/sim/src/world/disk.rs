@@ -103,7 +103,7 @@ impl World {
             return;
         }
         self.is_clock_exact = false;
-        self.now.unix_ms = if ms % 2 == 0 { self.now.unix_ms + ms } else { self.now.unix_ms - ms };
+        self.now.unix_ms = if ms.is_multiple_of(2) { self.now.unix_ms + ms } else { self.now.unix_ms - ms };
     }
 
     /// What was not acknowledged is let go.
