@@ -57,9 +57,9 @@ pub(crate) fn run(workspace: &Workspace, words: &[&str]) -> Outcome<bool> {
 
 /// Builds the simulation of a tree; gives the program.
 fn build(root: &Path, target: &Path) -> Outcome<PathBuf> {
-    let built = cargo().args(BUILD).arg("--target-dir").arg(target).current_dir(root).status()?;
-    if !built.success() {
-        return Err("motte-sim does not build".into());
+    let built = cargo().args(BUILD).arg("--target-dir").arg(target).current_dir(root).output()?;
+    if !built.status.success() {
+        return Err(format!("motte-sim does not build:\n{}", String::from_utf8_lossy(&built.stderr)).into());
     }
     Ok(target.join("simulation/motte-sim"))
 }

