@@ -98,7 +98,7 @@ impl Effects for Asked {
 }
 
 /// Messages in a small queue.
-pub(crate) const SMALL_QUEUE: u32 = 8;
+pub(crate) const SMALL_QUEUE: u32 = 2;
 /// Messages on their way to one client.
 pub(crate) const WINDOW: u16 = 4;
 /// Bytes that wait for one client before no more are written to it.
