@@ -106,8 +106,8 @@ fn plant(workspace: &Workspace, copy: &Path, mutation: &Mutation) -> Outcome<Opt
         .into());
     }
     std::fs::write(&path, sound.replacen(&mutation.search, &mutation.replace, 1))?;
-    // The same folder, so that what comes from elsewhere is built once; the crates of the copy are others to cargo.
-    let built = build(copy, &workspace.root.join("target"));
+    // A folder of its own: to cargo the crates of the copy are those of the tree.
+    let built = build(copy, &workspace.root.join("target/mutations/build"));
     std::fs::write(&path, &sound)?;
     let program = built.map_err(|error| format!("{}: {error}", mutation.name))?;
     let output = Command::new(program)
