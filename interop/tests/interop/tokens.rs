@@ -100,7 +100,8 @@ fn a_vault_is_opened_by_a_key_that_never_leaves_its_token() {
         dir,
         "export SOFTHSM2_CONF=$PWD/softhsm.conf
          for k in kek other; do
-           openssl rand 32 > $k.bin
+           # Bytes that end a line would end the key: the importing tool reads lines.
+           openssl rand -hex 16 | tr -d '\\n' > $k.bin
            softhsm2-util --import $k.bin --aes --token motte --label $k --id 1$(printf $k | wc -c) --pin 1234
            rm $k.bin
          done",
