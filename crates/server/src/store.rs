@@ -10,7 +10,7 @@ use motte_broker::{
     CommitResult, LoadRequest, Loaded, Numbers, Recovered, ShardId, adopt_snapshot, note_homes, recover,
 };
 use motte_config::Config;
-use motte_disk::{Committed, Committer, CommitterBounds, Completion, Directory, Submission};
+use motte_disk::{Committed, Committer, CommitterBounds, Completion, Directory, Lane, Submission};
 use motte_event::{Event, keep};
 use motte_seal::keyring::Keyring;
 use motte_store::{
@@ -170,11 +170,11 @@ impl Store {
     pub(crate) fn submit(
         &self,
         shard: ShardId,
-        tag: u64,
-        batch: Batch,
-        is_synced: bool,
+        refusals_heard: u64,
+        (tag, batch, is_synced): (u64, Batch, bool),
     ) -> Result<Batch, Batch> {
-        match self.committer.submit(u64::from(shard.0) << TAG_BITS | tag, batch, is_synced) {
+        let lane = Lane { number: shard.0, refusals_heard };
+        match self.committer.submit(lane, u64::from(shard.0) << TAG_BITS | tag, batch, is_synced) {
             Submission::Taken(empty) => Ok(empty),
             Submission::Full(batch) => Err(batch),
         }

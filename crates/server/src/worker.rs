@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
-use motte_broker::{Broker, CloseCause, ConnId, Exchange, Input, LoadRequest, Now, Pressure, ShardId};
+use motte_broker::{
+    Broker, CloseCause, CommitResult, ConnId, Exchange, Input, LoadRequest, Now, Pressure, ShardId,
+};
 use motte_event::keep;
 use motte_store::BlockCache;
 use motte_wire::ReasonCode;
@@ -326,7 +328,10 @@ impl Worker {
                     }
                 }
                 Letter::Banned(subject) => self.close_banned(&subject),
-                Letter::Committed { tag, result } => self.input(Input::Committed { tag, result }),
+                Letter::Committed { tag, result } => {
+                    self.world.refusals_heard += u64::from(matches!(result, CommitResult::Refused { .. }));
+                    self.input(Input::Committed { tag, result });
+                }
                 Letter::Reload(rules) => self.reload(&rules),
                 Letter::Stop(step) => self.stop(step),
                 Letter::Visit(visit) => visit(self),

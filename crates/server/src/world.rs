@@ -66,6 +66,8 @@ pub(crate) struct World {
     pub(crate) backlog: usize,
     /// What keeps, if anything does.
     pub(crate) store: Option<Arc<Store>>,
+    /// Batches that the disk refused, as far as this worker has heard.
+    pub(crate) refusals_heard: u64,
     /// Deliveries that are wanted from there.
     pub(crate) loads: Vec<LoadRequest>,
     /// Which group of keys a device got, to be kept with the first thing that it seals.
@@ -107,6 +109,7 @@ impl World {
             resting_until_ms: 0,
             backlog: 0,
             store: None,
+            refusals_heard: 0,
             loads: Vec::new(),
             facts: Batch::new(),
         }
@@ -327,7 +330,7 @@ impl Effects for World {
             batch.extend(&self.facts);
             self.facts.clear();
         }
-        store.submit(self.shard, tag, batch, is_synced)
+        store.submit(self.shard, self.refusals_heard, (tag, batch, is_synced))
     }
 
     fn release(&mut self, conn: ConnId, tag: u64) {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
-use motte_disk::{Committed, Committer, CommitterBounds, Directory, Submission};
+use motte_disk::{Committed, Committer, CommitterBounds, Directory, Lane, Submission};
 use motte_seal::SecretBytes;
 use motte_seal::keyring::{KeyEncryptionKey, Keyring};
 use motte_store::{
@@ -255,7 +255,7 @@ pub fn committer(directory: &Path, messages: u64, is_sealed: bool) -> (f64, f64)
     let (source, mut batch) = (source(), Batch::new());
     let mut submit = |number: u64| {
         store(&mut batch, number, &source);
-        match committer.submit(number, std::mem::take(&mut batch), true) {
+        match committer.submit(Lane::default(), number, std::mem::take(&mut batch), true) {
             Submission::Taken(spare) => batch = spare,
             Submission::Full(_) => unreachable!("400 in flight are fewer than the bound"),
         }

@@ -1,5 +1,6 @@
 //! Group commit: one thread appends what all workers hand it, syncs once for all that waited, and tells each.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,6 +18,16 @@ const COMPACT_BYTES: u64 = 64 * 1024 * 1024;
 const SPARE_MAX: usize = 64;
 /// Commits that nobody wants synced after which they are synced all the same.
 const COMMITS_UNSYNCED_MAX: u64 = 64;
+
+/// Whose batches stay in order although some are refused: a refused one is tried again by its worker, and what the worker
+/// submitted before it heard of the refusal must not be stored in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lane {
+    /// The worker.
+    pub number: u16,
+    /// Completions with [`Committed::Refused`] that the worker had taken when it submitted.
+    pub refusals_heard: u64,
+}
 
 /// What may wait for the thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +78,7 @@ pub enum Submission {
 /// A batch that waits.
 #[derive(Debug)]
 struct Waiting {
+    lane: Lane,
     tag: u64,
     batch: Batch,
     is_synced: bool,
@@ -118,9 +130,9 @@ impl<D: Disk> Committer<D> {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Hands a batch over; never waits for the disk. With `is_synced` it is done once it is on disk, else once the system
+    /// Hands a batch over; never waits for the disk. Batches of a lane are stored in order, or refused. With `is_synced` it is done once it is on disk, else once the system
     /// has it; it is on disk within a second then.
-    pub fn submit(&self, tag: u64, batch: Batch, is_synced: bool) -> Submission {
+    pub fn submit(&self, lane: Lane, tag: u64, batch: Batch, is_synced: bool) -> Submission {
         let mut queue = self.shared.queue();
         let bounds = self.shared.bounds;
         let is_full = queue.waiting.len() >= bounds.batches_max
@@ -130,7 +142,7 @@ impl<D: Disk> Committer<D> {
         }
         queue.bytes += batch.bytes();
         let is_first = queue.waiting.is_empty();
-        queue.waiting.push(Waiting { tag, batch, is_synced });
+        queue.waiting.push(Waiting { lane, tag, batch, is_synced });
         let spare = queue.spare.pop().unwrap_or_default();
         drop(queue);
         if is_first {
@@ -214,12 +226,12 @@ impl<D: Disk> Shared<D> {
 
 /// The thread.
 fn run<D: Disk>(shared: &Shared<D>, mut done: impl FnMut(Completion)) {
-    let mut taken = Vec::new();
+    let (mut taken, mut refusals) = (Vec::new(), Refusals::default());
     let mut commits = 0;
     while shared.take(&mut taken).is_some() {
         let is_idle = taken.is_empty();
         if !is_idle {
-            commit(shared, &mut taken, &mut done);
+            commit(shared, &mut taken, &mut refusals, &mut done);
             commits += 1;
         }
         if is_idle {
@@ -248,10 +260,15 @@ fn sync_rest<D: Disk>(shared: &Shared<D>) {
 }
 
 /// Commits all batches with one sync, if one of them wants it, and tells each what became of it.
-fn commit<D: Disk>(shared: &Shared<D>, taken: &mut [Waiting], done: &mut impl FnMut(Completion)) {
+fn commit<D: Disk>(
+    shared: &Shared<D>,
+    taken: &mut [Waiting],
+    refusals: &mut Refusals,
+    done: &mut impl FnMut(Completion),
+) {
     let mut guard = shared.journal();
     let Some(journal) = guard.as_mut() else { return };
-    let results = append(journal, taken);
+    let results = append(journal, taken, refusals);
     let is_long_ago = journal.appended().0 - journal.durable().0 >= COMMITS_UNSYNCED_MAX;
     let is_synced = is_long_ago || taken.iter().any(|waiting| waiting.is_synced);
     let pending = journal.begin_sync();
@@ -279,14 +296,51 @@ fn commit<D: Disk>(shared: &Shared<D>, taken: &mut [Waiting], done: &mut impl Fn
 }
 
 /// Appends all batches as one commit, or each alone if one of them cannot be.
-fn append<D: Disk>(journal: &mut Journal<D>, taken: &[Waiting]) -> Vec<Result<CommitSeq, Arc<JournalError>>> {
-    match journal.append(taken.iter().map(|waiting| &waiting.batch)) {
-        Ok(commit) => vec![Ok(commit); taken.len()],
-        Err(error @ (JournalError::Disk(_) | JournalError::Refusing(_) | JournalError::InDoubt(_))) => {
-            let error = Arc::new(error);
-            vec![Err(error); taken.len()]
+fn append<D: Disk>(
+    journal: &mut Journal<D>,
+    taken: &[Waiting],
+    refusals: &mut Refusals,
+) -> Vec<Result<CommitSeq, Arc<JournalError>>> {
+    if taken.iter().all(|waiting| refusals.are_heard(waiting.lane)) {
+        match journal.append(taken.iter().map(|waiting| &waiting.batch)) {
+            Ok(commit) => return vec![Ok(commit); taken.len()],
+            Err(error @ (JournalError::Disk(_) | JournalError::Refusing(_) | JournalError::InDoubt(_))) => {
+                for waiting in taken {
+                    refusals.count(waiting.lane);
+                }
+                let error = Arc::new(error);
+                return vec![Err(error); taken.len()];
+            }
+            // One of them is wrong, which is no reason to refuse the others.
+            Err(_) => {}
         }
-        Err(_) => taken.iter().map(|waiting| journal.append([&waiting.batch]).map_err(Arc::new)).collect(),
+    }
+    let one = |waiting: &Waiting| {
+        let appended = if refusals.are_heard(waiting.lane) {
+            journal.append([&waiting.batch])
+        } else {
+            Err(JournalError::OutOfTurn)
+        };
+        appended.map_err(|error| {
+            refusals.count(waiting.lane);
+            Arc::new(error)
+        })
+    };
+    taken.iter().map(one).collect()
+}
+
+/// Batches refused so far, by lane.
+#[derive(Debug, Default)]
+struct Refusals(HashMap<u16, u64>);
+
+impl Refusals {
+    /// Whether the worker knew of all refusals when it submitted.
+    fn are_heard(&self, lane: Lane) -> bool {
+        self.0.get(&lane.number).is_none_or(|refused| lane.refusals_heard >= *refused)
+    }
+
+    fn count(&mut self, lane: Lane) {
+        *self.0.entry(lane.number).or_default() += 1;
     }
 }
 

@@ -6,5 +6,5 @@ pub mod backup;
 mod committer;
 mod directory;
 
-pub use committer::{Committed, Committer, CommitterBounds, Completion, Submission};
+pub use committer::{Committed, Committer, CommitterBounds, Completion, Lane, Submission};
 pub use directory::{Directory, DirectoryFile};

@@ -19,6 +19,9 @@ pub enum JournalError {
     /// An earlier failure is not mended; nothing of the batch is stored.
     #[error("the journal takes nothing durable until this is mended: {0}")]
     Refusing(DiskError),
+    /// What its worker submitted before was refused, and the worker had not heard of it; nothing of the batch is stored.
+    #[error("the journal stores nothing of this before what was refused earlier")]
+    OutOfTurn,
     /// More than fits into one commit.
     #[error("a commit of {bytes} bytes is more than the {max} it can have; commit less at once")]
     TooLarge {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use motte_disk::backup::{self, BackupError, Manifest};
-use motte_disk::{Committed, Committer, CommitterBounds, Directory, Submission};
+use motte_disk::{Committed, Committer, CommitterBounds, Directory, Lane, Submission};
 use motte_store::{Batch, Journal, JournalOptions, SessionId};
 
 use crate::kill::{open, store};
@@ -49,7 +49,7 @@ fn a_backup_taken_under_load_holds_what_was_acknowledged_before() {
                     batch.remove_delivery(SessionId(1), number - 500);
                 }
                 loop {
-                    match committer.submit(number, std::mem::take(&mut batch), true) {
+                    match committer.submit(Lane::default(), number, std::mem::take(&mut batch), true) {
                         Submission::Taken(next) => break batch = next,
                         Submission::Full(back) => batch = back,
                     }

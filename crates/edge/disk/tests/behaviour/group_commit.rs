@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::sync_channel;
 
-use motte_disk::{Committed, Committer, CommitterBounds, Completion, Submission};
+use motte_disk::{Committed, Committer, CommitterBounds, Completion, Lane, Submission};
 use motte_store::disk::{DiskFaults, SimulatedDisk};
 use motte_store::{Batch, BlockCache, CommitSeq, Journal, JournalOptions, PublicationId, SessionId};
 
@@ -32,8 +32,12 @@ fn many_workers_are_told_in_order_and_share_syncs() {
             let committer = &committer;
             scope.spawn(move || {
                 for number in 0..200 {
-                    let taken =
-                        committer.submit(worker << 32 | number, message(worker << 32 | (number + 1)), true);
+                    let taken = committer.submit(
+                        Lane::default(),
+                        worker << 32 | number,
+                        message(worker << 32 | (number + 1)),
+                        true,
+                    );
                     assert!(matches!(taken, Submission::Taken(_)));
                 }
             });
@@ -65,7 +69,8 @@ fn what_waits_is_bounded_and_what_is_refused_comes_back() {
     // While the journal is held nothing is taken from the queue but what the thread took before.
     let refused = committer
         .with_journal(|_| {
-            let submissions = (1..100).map(|number| committer.submit(number, message(number), true));
+            let submissions =
+                (1..100).map(|number| committer.submit(Lane::default(), number, message(number), true));
             submissions
                 .filter(|submission| matches!(submission, Submission::Full(batch) if batch.bytes() > 0))
                 .count()
@@ -84,8 +89,9 @@ fn one_worker_s_mistake_is_not_another_s() {
     let mut wrong = Batch::new();
     wrong.put_retained("a", PublicationId(77));
     let _ = committer.with_journal(|_| {
-        for (tag, batch) in [(1, message(1)), (2, wrong), (3, message(3))] {
-            assert!(matches!(committer.submit(tag, batch, true), Submission::Taken(_)));
+        for (number, batch) in [(1, message(1)), (2, wrong), (3, message(3))] {
+            let lane = Lane { number, refusals_heard: 0 };
+            assert!(matches!(committer.submit(lane, number.into(), batch, true), Submission::Taken(_)));
         }
     });
     let results: Vec<bool> =
@@ -98,15 +104,42 @@ fn a_full_disk_refuses_and_is_used_again_when_there_is_room() {
     let disk = SimulatedDisk::new();
     let (committer, told) = start(&disk, CommitterBounds::default());
     disk.set_faults(DiskFaults { capacity_bytes: Some(disk.bytes_used() + 100), ..DiskFaults::default() });
-    assert!(matches!(committer.submit(1, message(299), true), Submission::Taken(_)));
+    assert!(matches!(committer.submit(Lane::default(), 1, message(299), true), Submission::Taken(_)));
     let Committed::Refused(error) = told.recv().unwrap().result else { panic!("there was no room") };
     assert!(error.to_string().contains("make room"), "{error}");
     assert!(committer.refusal().is_some());
     disk.set_faults(DiskFaults::default());
     // The thread looks again by itself; here it is asked, so as not to wait.
     committer.with_journal(Journal::mend).unwrap().unwrap();
-    assert!(matches!(committer.submit(2, message(299), true), Submission::Taken(_)));
+    let heard = Lane { number: 0, refusals_heard: 1 };
+    assert!(matches!(committer.submit(heard, 2, message(299), true), Submission::Taken(_)));
     assert!(matches!(told.recv().unwrap().result, Committed::Durable(seq) if seq > CommitSeq(0)));
+}
+
+#[test]
+fn what_was_submitted_before_a_refusal_was_heard_is_refused_as_well() {
+    let disk = SimulatedDisk::new();
+    let (committer, told) = start(&disk, CommitterBounds::default());
+    disk.set_faults(DiskFaults { capacity_bytes: Some(disk.bytes_used() + 100), ..DiskFaults::default() });
+    let lane = |number, refusals_heard| Lane { number, refusals_heard };
+    assert!(matches!(committer.submit(lane(1, 0), 1, message(299), true), Submission::Taken(_)));
+    let refused = told.recv().unwrap();
+    assert!(refused.batch.is_some() && matches!(refused.result, Committed::Refused(_)));
+    disk.set_faults(DiskFaults::default());
+    committer.with_journal(Journal::mend).unwrap().unwrap();
+    // There is room again, but the worker has not heard yet: this would be stored before what it tries again.
+    assert!(matches!(committer.submit(lane(1, 0), 2, message(1), true), Submission::Taken(_)));
+    let early = told.recv().unwrap();
+    assert!(
+        matches!(&early.result, Committed::Refused(error) if error.to_string().contains("before what was refused"))
+    );
+    // Another worker is not concerned; and this one goes on where it was once it has heard of both.
+    assert!(matches!(committer.submit(lane(2, 0), 3, message(2), true), Submission::Taken(_)));
+    assert!(matches!(told.recv().unwrap().result, Committed::Durable(_)));
+    for (tag, batch) in [(4, refused.batch.unwrap()), (5, early.batch.unwrap())] {
+        assert!(matches!(committer.submit(lane(1, 2), tag, batch, true), Submission::Taken(_)));
+        assert!(matches!(told.recv().unwrap().result, Committed::Durable(_)));
+    }
 }
 
 #[test]
@@ -115,7 +148,7 @@ fn a_disk_that_does_not_sync_leaves_doubt_and_says_so() {
     let (committer, told) = start(&disk, CommitterBounds::default());
     disk.set_faults(DiskFaults { syncs_until_fault: Some(0), ..DiskFaults::default() });
     // One failed sync is mended by appending again to another segment.
-    assert!(matches!(committer.submit(1, message(1), true), Submission::Taken(_)));
+    assert!(matches!(committer.submit(Lane::default(), 1, message(1), true), Submission::Taken(_)));
     let first = told.recv().unwrap().result;
     assert!(matches!(first, Committed::InDoubt(_)), "{first:?}");
     disk.set_faults(DiskFaults::default());

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::sync_channel;
 
-use motte_disk::{Committed, Committer, CommitterBounds, Completion, Directory, Submission};
+use motte_disk::{Committed, Committer, CommitterBounds, Completion, Directory, Lane, Submission};
 use motte_seal::SecretBytes;
 use motte_seal::keyring::{KeyEncryptionKey, Keyring, Vault};
 use motte_store::disk::{read_whole, write_whole};
@@ -91,7 +91,9 @@ fn child() {
         tell.send(()).unwrap();
     })
     .unwrap();
-    let submit = |tag, batch| assert!(matches!(committer.submit(tag, batch, true), Submission::Taken(_)));
+    let submit = |tag, batch| {
+        assert!(matches!(committer.submit(Lane::default(), tag, batch, true), Submission::Taken(_)));
+    };
     for _ in 0..WINDOW {
         number += 1;
         let mut batch = Batch::new();
