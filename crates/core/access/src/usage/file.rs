@@ -54,7 +54,7 @@ impl UsageRecord {
     pub fn decode(text: &str) -> Result<Self, UsageFileError> {
         let (first, body) = text.split_once('\n').ok_or(UsageFileError::Version)?;
         let sums = first.strip_prefix(HEADER).ok_or(UsageFileError::Version)?;
-        if sums.trim_start() != format!("{} {:08x}", body.len(), crc32fast::hash(body.as_bytes())) {
+        if sums != format!(" {} {:08x}", body.len(), crc32fast::hash(body.as_bytes())) {
             return Err(UsageFileError::Damaged);
         }
         let mut record = Self::default();
@@ -153,6 +153,12 @@ mod tests {
             prop_assume!(text[at] != with);
             text[at] = with;
             let text: String = text.into_iter().collect();
+            prop_assert!(UsageRecord::decode(&text).is_err());
+        }
+
+        #[test]
+        fn nor_does_another_kind_of_space(record in record()) {
+            let text = record.encode().replacen(' ', "\t", 2).replacen('\t', " ", 1);
             prop_assert!(UsageRecord::decode(&text).is_err());
         }
 
