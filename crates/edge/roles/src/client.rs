@@ -1,9 +1,8 @@
 //! The key process as the core sees it: many ask at once, each answer finds who asked, no wait is without end.
 
-use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,8 @@ use motte_seal::envelope::DataKey;
 use motte_seal::keyring::Slot;
 
 use crate::key::{KeyEntry, KeyId};
-use crate::link::{Link, LinkError};
+use crate::link::LinkError;
+use crate::live::{Live, OnSilence};
 use crate::message::{Answer, Refusal, Request, Role};
 use crate::vault::MasterKey;
 
@@ -19,8 +19,6 @@ use crate::vault::MasterKey;
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 /// Time for the public halves of all keys.
 const KEYS_DEADLINE: Duration = Duration::from_secs(30);
-/// Time for the first words of a link.
-const GREETING: Duration = Duration::from_secs(5);
 
 /// Why there is no signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,25 +34,9 @@ pub enum KeyError {
     Nonsense,
 }
 
-/// Called when the key process is there but does not answer.
-type OnSilence = Box<dyn Fn() + Send + Sync>;
-
-struct Live {
-    link: Link,
-    waiting: HashMap<u64, SyncSender<Answer>>,
-}
-
-impl Live {
-    /// Ends the thread that reads answers. Whoever waits for one hears that none comes.
-    fn end(self) {
-        // A socket that cannot be shut down is closed next.
-        let _ = self.link.socket().shutdown(std::net::Shutdown::Both);
-    }
-}
-
 #[derive(Default)]
 struct State {
-    live: Option<Live>,
+    live: Option<Live<Answer>>,
     /// Of the link; an older link's end says nothing about the present one.
     number: u64,
     next: u64,
@@ -100,19 +82,14 @@ impl KeyClient {
     /// # Errors
     /// When it is none, or the system refuses a thread.
     pub fn attach(&self, socket: UnixStream) -> Result<(), LinkError> {
-        let link = Link::new(socket);
-        link.socket().set_read_timeout(Some(GREETING))?;
-        link.socket().set_write_timeout(Some(ANSWER_DEADLINE))?;
-        link.greet(Role::Core, Role::Keyd)?;
-        link.socket().set_read_timeout(None)?;
-        let answers = link.another()?;
+        let (live, answers) = Live::open(socket, Role::Keyd, ANSWER_DEADLINE)?;
         let number = {
             let mut state = self.shared.lock();
             state.number += 1;
             if state.closed {
                 return Err(LinkError::Closed);
             }
-            if let Some(former) = state.live.replace(Live { link, waiting: HashMap::new() }) {
+            if let Some(former) = state.live.replace(live) {
                 former.end();
             }
             state.number

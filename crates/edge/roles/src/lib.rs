@@ -1,7 +1,7 @@
 //! The processes of a broker: what they say to each other, the key process, and its keys as the core uses them.
 //!
 //! `message` and `task` are the messages, typed and bounded; `link` carries them over a pair of sockets; `source` reads a key file, `token` finds a key in a token;
-//! `outward` are the messages of the process that connects out, `outward_client` is that process as the core sees it.
+//! `live` is a link to another process and who waits for its answers. `outward` are the messages of the process that connects out, `outward_client` is that process as the core sees it.
 //! `control` is what operators ask and are answered, `admin` the process that takes it.
 //! `vault` is the key that opens the vault of a state directory; `service` is the key process, the only one that does so; `client` and `remote` are the keys as the core sees them.
 //! Each side takes the other's bytes for hostile. No message gives a private key or the key that opens the vault out.
@@ -13,6 +13,7 @@ mod cursor;
 mod der;
 mod key;
 mod link;
+mod live;
 mod message;
 mod outward;
 mod outward_client;

@@ -1,18 +1,16 @@
 //! The process that connects out as the core sees it: many ask at once, each answer finds who asked, no wait is without
 //! end. Where it is not there, whoever asks hears so at once: what depends on an answer fails closed and is asked again later.
 
-use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::link::{Link, LinkError};
+use crate::link::LinkError;
+use crate::live::{Live, OnSilence};
 use crate::message::Role;
 use crate::outward::{Ask, BODY_BYTES_MAX, SetId, Told, Unanswered};
 
-/// Time for the first words of a link.
-const GREETING: Duration = Duration::from_secs(5);
 /// Time for it to take a request.
 const TAKEN: Duration = Duration::from_secs(2);
 /// How much later than a source's own time an answer may come, before the process counts as silent.
@@ -51,30 +49,14 @@ pub struct OutwardAnswer {
     pub body: Vec<u8>,
 }
 
-struct Live {
-    link: Link,
-    waiting: HashMap<u64, SyncSender<Told>>,
-}
-
-impl Live {
-    /// Whoever waits for an answer hears that none comes.
-    fn end(self) {
-        // A socket that cannot be shut down is closed next.
-        let _ = self.link.socket().shutdown(std::net::Shutdown::Both);
-    }
-}
-
 #[derive(Default)]
 struct State {
-    live: Option<Live>,
+    live: Option<Live<Told>>,
     /// Of the link; an older link's end says nothing about the present one.
     number: u64,
     next: u64,
     closed: bool,
 }
-
-/// Called when the process is there but does not answer.
-type OnSilence = Box<dyn Fn() + Send + Sync>;
 
 struct Shared {
     state: Mutex<State>,
@@ -110,19 +92,14 @@ impl OutwardClient {
     /// # Errors
     /// When it is none, or the system refuses a thread.
     pub fn attach(&self, socket: UnixStream) -> Result<(), LinkError> {
-        let link = Link::new(socket);
-        link.socket().set_read_timeout(Some(GREETING))?;
-        link.socket().set_write_timeout(Some(TAKEN))?;
-        link.greet(Role::Core, Role::Egress)?;
-        link.socket().set_read_timeout(None)?;
-        let answers = link.another()?;
+        let (live, answers) = Live::open(socket, Role::Egress, TAKEN)?;
         let number = {
             let mut state = self.shared.lock();
             if state.closed {
                 return Err(LinkError::Closed);
             }
             state.number += 1;
-            if let Some(former) = state.live.replace(Live { link, waiting: HashMap::new() }) {
+            if let Some(former) = state.live.replace(live) {
                 former.end();
             }
             state.number
