@@ -21,12 +21,17 @@ impl TopicLimits {
     ///
     /// # Errors
     /// [`TopicError::TooLong`] or [`TopicError::TooManyLevels`].
+    #[inline]
     pub fn check(&self, text: &str) -> Result<(), TopicError> {
         let max = usize::from(self.bytes_max);
         if text.len() > max {
             return Err(TopicError::TooLong { bytes: text.len(), max });
         }
         let max = usize::from(self.levels_max);
+        // Each level but the last takes a slash, so that a short text need not be counted.
+        if text.len() < max {
+            return Ok(());
+        }
         let levels = text.bytes().filter(|byte| *byte == b'/').count() + 1;
         if levels > max { Err(TopicError::TooManyLevels { levels, max }) } else { Ok(()) }
     }
@@ -47,6 +52,7 @@ mod tests {
         let limits = TopicLimits { bytes_max: 5, levels_max: 3 };
         assert_eq!(limits.check("a/b/c"), Ok(()));
         assert_eq!(limits.check("a/b/cd"), Err(TopicError::TooLong { bytes: 6, max: 5 }));
+        assert_eq!(limits.check("//"), Ok(()));
         assert_eq!(limits.check("///"), Err(TopicError::TooManyLevels { levels: 4, max: 3 }));
         assert_eq!(TopicLimits::default().check(&"/".repeat(65_534)), Ok(()));
         assert!(TopicLimits::default().check(&"/".repeat(65_535)).is_err());

@@ -19,6 +19,9 @@ impl<'a> TopicRef<'a> {
     /// (MQTT-4.7.3-1, MQTT-4.7.3-2, MQTT-4.7.3-3, MQTT-3.3.2-2).
     pub fn parse(text: &'a str) -> Result<Self, TopicError> {
         check_text(text)?;
+        if !may_have_special(text.as_bytes()) {
+            return Ok(Self(text));
+        }
         match text.bytes().position(|byte| matches!(byte, b'+' | b'#' | 0)) {
             None => Ok(Self(text)),
             Some(at) if text.as_bytes().get(at) == Some(&0) => Err(TopicError::Nul { at }),
@@ -126,6 +129,29 @@ impl fmt::Debug for TopicName {
     }
 }
 
+/// Whether one of `+`, `#` and U+0000 may be among the bytes. Of each message it is asked, so it looks at eight at once; it
+/// says yes too often, never too rarely.
+fn may_have_special(bytes: &[u8]) -> bool {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let zero = |word: u64| word.wrapping_sub(LOW) & !word;
+    let any = |word: u64| {
+        let plus = word ^ LOW.wrapping_mul(u64::from(b'+'));
+        let hash = word ^ LOW.wrapping_mul(u64::from(b'#'));
+        (zero(word) | zero(plus) | zero(hash)) & HIGH != 0
+    };
+    let (eights, _) = bytes.as_chunks();
+    eights.iter().any(|eight| any(u64::from_le_bytes(*eight)))
+        || match (bytes.last_chunk(), bytes.first_chunk(), bytes.last_chunk()) {
+            (Some(last), ..) => any(u64::from_le_bytes(*last)),
+            // Four to seven bytes: the first and the last four hold them all.
+            (None, Some(first), Some(last)) => {
+                any(u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last)))
+            }
+            _ => true,
+        }
+}
+
 /// The bounds that names and filters share.
 pub(crate) fn check_text(text: &str) -> Result<(), TopicError> {
     if text.is_empty() {
@@ -156,6 +182,27 @@ mod tests {
         assert_eq!(TopicRef::parse("a#b"), Err(TopicError::WildcardInName { at: 1 }));
         let long = "x".repeat(TOPIC_BYTES_MAX + 1);
         assert_eq!(TopicRef::parse(&long), Err(TopicError::TooLong { bytes: 65_536, max: 65_535 }));
+    }
+
+    #[test]
+    fn a_wildcard_is_found_at_every_place_of_every_length() {
+        for length in 1..40 {
+            for (special, fault) in [
+                ('+', TopicError::WildcardInName { at: 0 }),
+                ('#', TopicError::WildcardInName { at: 0 }),
+                ('\0', TopicError::Nul { at: 0 }),
+            ] {
+                for at in 0..length {
+                    let text: String = (0..length).map(|n| if n == at { special } else { '*' }).collect();
+                    let expected = match fault {
+                        TopicError::Nul { .. } => TopicError::Nul { at },
+                        _ => TopicError::WildcardInName { at },
+                    };
+                    assert_eq!(TopicRef::parse(&text), Err(expected), "{text:?}");
+                }
+            }
+            assert!(TopicRef::parse(&"*".repeat(length)).is_ok());
+        }
     }
 
     #[test]

@@ -109,6 +109,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A UTF-8 string (5.0 section 1.5.4).
+    #[inline]
     pub(crate) fn text(&mut self, field: &'static str) -> Result<&'a str, MalformedPacket> {
         let bytes = self.bytes(field)?;
         self.text.check(bytes).map_err(|fault| self.wrong(field, fault.what(), fault.statement()))
