@@ -16,10 +16,15 @@ use std::collections::{BTreeMap, HashMap};
 pub use kek::{KekError, KekId, KeyEncryptionKey, KeySource, SEALED_BYTES_MAX};
 pub use vault::{Vault, VaultError};
 
-use crate::envelope::{self, DataKey, SealError, WrappedKey};
+use crate::envelope::{self, DataKey, KEY_BYTES, SealError, WrappedKey};
+use crate::state_file::FileSeal;
 
 /// Slots a vault can have: one in use, one for recovery, some while they are exchanged.
 pub const SLOTS_MAX: usize = 8;
+/// Bytes of a proof.
+pub const PROOF_BYTES: usize = KEY_BYTES;
+/// Keeps proofs apart from other uses of the master key.
+const PROOF: &[u8] = b"motte vault proof v1";
 /// Associated data of the master key in a slot.
 const MASTER: &[u8] = b"motte vault master key v1";
 
@@ -142,6 +147,37 @@ impl Keyring {
         &self.master
     }
 
+    /// The key of the small files beside the journal; it stays the same as long as the vault does.
+    ///
+    /// # Errors
+    /// [`VaultError::Seal`] if the library does not derive it, which it always does.
+    pub fn file_seal(&self) -> Result<FileSeal, VaultError> {
+        Ok(FileSeal::of(&self.master)?)
+    }
+
+    /// Proves that whoever says `what` has opened this vault: 32 bytes that only its master key gives.
+    ///
+    /// # Errors
+    /// [`VaultError::Seal`] if the library does not derive them, which it always does.
+    pub fn proof(&self, what: &[u8]) -> Result<[u8; PROOF_BYTES], VaultError> {
+        Ok(*self.master.derive(what, PROOF)?)
+    }
+
+    /// Takes these slots in place of those it has. They hold this vault's master key: see [`Self::proof`].
+    ///
+    /// # Errors
+    /// [`VaultError::LastSlot`] if there is none, [`VaultError::Slots`] if there are too many.
+    pub fn set_slots(&mut self, slots: Vec<Slot>) -> Result<(), VaultError> {
+        if slots.is_empty() {
+            return Err(VaultError::LastSlot);
+        }
+        if slots.len() > SLOTS_MAX {
+            return Err(VaultError::Slots);
+        }
+        self.slots = slots;
+        Ok(())
+    }
+
     /// Adds a slot that holds this vault's master key, in place of one with the same key.
     ///
     /// # Errors
@@ -236,6 +272,29 @@ impl Keyring {
         Ok(number)
     }
 
+    /// Takes new keys of groups back, given in the order in which [`Self::rotate_dek`] gave them, because the vault could
+    /// not be written; nothing may have been sealed with them.
+    pub fn take_back(&mut self, numbers: &[u32]) {
+        for number in numbers.iter().rev() {
+            let Some(entry) = self.entries.remove(number) else { continue };
+            let former = self
+                .entries
+                .iter()
+                .rev()
+                .find(|(_, other)| other.group == entry.group && other.key.is_some());
+            match former.map(|(number, _)| *number) {
+                Some(former) => self.current.insert(entry.group, former),
+                None => self.current.remove(&entry.group),
+            };
+        }
+    }
+
+    /// Data keys, and those that were shredded.
+    pub fn counts(&self) -> (usize, usize) {
+        let shredded = self.entries.values().filter(|entry| entry.key.is_none()).count();
+        (self.entries.len() - shredded, shredded)
+    }
+
     /// Keys that only open: of groups that have a newer one.
     pub fn retired(&self) -> impl Iterator<Item = u32> {
         let retired = |(number, entry): (&u32, &Entry)| {
@@ -249,6 +308,17 @@ impl Keyring {
     pub fn forget(&mut self, number: u32) -> bool {
         let Some(entry) = self.entries.get(&number) else { return false };
         self.current.get(&entry.group) != Some(&number) && self.entries.remove(&number).is_some()
+    }
+
+    /// Destroys the keys of a group that a newer one took the place of, and gives their numbers. Done once the vault is
+    /// written; then nothing opens what they sealed.
+    pub fn shred_retired(&mut self, group: u32) -> Vec<u32> {
+        let current = self.current.get(&group).copied();
+        let retired = self
+            .entries
+            .iter_mut()
+            .filter(|(number, entry)| entry.group == group && Some(**number) != current);
+        retired.filter_map(|(number, entry)| entry.key.take().map(|_| *number)).collect()
     }
 
     /// Destroys all keys of a group and gives their number. Done once the vault is written; then nothing opens what they
@@ -286,6 +356,11 @@ impl Keyring {
     /// The numbers of the groups that have a key, in no order.
     pub fn group_numbers(&self) -> impl Iterator<Item = u32> + '_ {
         self.current.keys().copied()
+    }
+
+    /// The largest number that a group has or, if its keys were shredded, had.
+    pub fn last_group(&self) -> u32 {
+        self.entries.values().map(|entry| entry.group).max().unwrap_or(0)
     }
 
     /// Groups that have a key.

@@ -25,6 +25,25 @@ impl HashParameters {
         u64::from(self.memory_kib) * u64::from(self.passes)
     }
 
+    /// Reads `m=…,t=…,p=…`.
+    pub(crate) fn parse(text: &str) -> Result<Self, HashError> {
+        let mut fields = text.split(',');
+        let mut number = |prefix: &str| -> Result<u32, HashError> {
+            let field =
+                fields.next().and_then(|field| field.strip_prefix(prefix)).ok_or(HashError::Format)?;
+            field.parse().map_err(|_| HashError::Format)
+        };
+        Ok(Self { memory_kib: number("m=")?, passes: number("t=")?, lanes: number("p=")? })
+    }
+
+    /// Whether a hash of this length may cost so much.
+    pub(crate) fn check(self, length: usize) -> Result<(), HashError> {
+        let too_much = self.memory_kib > Self::MEMORY_KIB_MAX
+            || self.passes > Self::PASSES_MAX
+            || self.lanes > Self::LANES_MAX;
+        if too_much { Err(HashError::Parameters) } else { params(self, length).map(|_| ()) }
+    }
+
     const MEMORY_KIB_MAX: u32 = 1024 * 1024;
     const PASSES_MAX: u32 = 64;
     const LANES_MAX: u32 = 16;
@@ -37,11 +56,21 @@ pub enum HashError {
     #[error("not an Argon2id hash of the form $argon2id$v=19$m=…,t=…,p=…$salt$hash")]
     Format,
     /// The text is no hash of a kind that is known.
-    #[error("not a hash of a kind that is known ($argon2id$, $keyed$, $6$ or $7$), or not a whole one")]
+    #[error(
+        "not a hash of a kind that is known ($argon2id$, $keyed$, $scram-sha-256$, $wrapped$, $6$ or $7$), or not a whole one"
+    )]
     Form,
     /// Its parameters are out of bounds.
     #[error("the hash asks for more memory, passes or lanes than is reasonable")]
     Parameters,
+    /// It has more iterations than anybody should wait for, or too few.
+    #[error(
+        "a hash with a number of iterations that is not taken: 1,000,000 at most, and for $scram-sha-256$ 4,096 at least"
+    )]
+    Iterations,
+    /// The password has characters that no password may have (SASLprep, RFC 4013).
+    #[error("a password with control characters, or others that SCRAM cannot take")]
+    Prepared,
     /// The system gave no randomness for a salt.
     #[error("the system gave no randomness")]
     Randomness,
@@ -84,26 +113,13 @@ impl PasswordHash {
         else {
             return Err(HashError::Format);
         };
-        let mut fields = numbers.split(',');
-        let mut number = |prefix: &str| -> Result<u32, HashError> {
-            let field =
-                fields.next().and_then(|field| field.strip_prefix(prefix)).ok_or(HashError::Format)?;
-            field.parse().map_err(|_| HashError::Format)
-        };
-        let parameters =
-            HashParameters { memory_kib: number("m=")?, passes: number("t=")?, lanes: number("p=")? };
+        let parameters = HashParameters::parse(numbers)?;
         let decode = |part: &str| BASE64.decode(part).map_err(|_| HashError::Format);
         let (salt, hash) = (decode(salt)?, decode(hash)?);
         if !(8..=64).contains(&salt.len()) || !(16..=64).contains(&hash.len()) {
             return Err(HashError::Format);
         }
-        if parameters.memory_kib > HashParameters::MEMORY_KIB_MAX
-            || parameters.passes > HashParameters::PASSES_MAX
-            || parameters.lanes > HashParameters::LANES_MAX
-            || params(parameters, hash.len()).is_err()
-        {
-            return Err(HashError::Parameters);
-        }
+        parameters.check(hash.len())?;
         Ok(Self { parameters, salt, hash })
     }
 
@@ -111,6 +127,11 @@ impl PasswordHash {
     pub fn verify(&self, password: &[u8]) -> bool {
         derive(password, &self.salt, self.parameters, self.hash.len())
             .is_ok_and(|found| found.ct_eq(&self.hash).into())
+    }
+
+    /// Parameters, salt and hash.
+    pub(crate) fn parts(&self) -> (HashParameters, &[u8], &[u8]) {
+        (self.parameters, &self.salt, &self.hash)
     }
 
     /// What it costs.
@@ -126,9 +147,14 @@ impl PasswordHash {
 
 impl std::fmt::Display for PasswordHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let HashParameters { memory_kib, passes, lanes } = self.parameters;
         let (salt, hash) = (BASE64.encode(&self.salt), BASE64.encode(&self.hash));
-        write!(f, "$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${salt}${hash}")
+        write!(f, "$argon2id$v=19${}${salt}${hash}", self.parameters)
+    }
+}
+
+impl std::fmt::Display for HashParameters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "m={},t={},p={}", self.memory_kib, self.passes, self.lanes)
     }
 }
 

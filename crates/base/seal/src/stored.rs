@@ -1,20 +1,19 @@
-//! What a password is kept as: Argon2id for what people choose, a keyed hash for what was generated, and the two forms that
-//! mosquitto writes, verified as they are.
+//! What a password is kept as: Argon2id for what people choose, a keyed hash for what was generated, keys of SCRAM where it is
+//! not to be sent, and the two forms that mosquitto writes, verified as they are.
 
-use aws_lc_rs::{digest, hmac, pbkdf2};
+use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD as PADDED, STANDARD_NO_PAD as BASE64};
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::mosquitto::MosquittoHash;
 use crate::password::{HashError, HashParameters, PasswordHash};
+use crate::scram::{self, ScramKeys};
+use crate::wrapped::{self, WrappedHash};
 
 /// What the keyed hash is about, so that it means nothing anywhere else.
 const KEYED_CONTEXT: &[u8] = b"motte generated password v1\0";
-/// Bytes of the hashes that mosquitto writes.
-const SHA512_BYTES: usize = 64;
-/// More than anybody configures; a hash in a file is input too.
-const ITERATIONS_MAX: u32 = 10_000_000;
 
 /// A key of one site, for hashes of generated passwords. It is no defence against guessing, which their length is; it
 /// makes the same password look different at two sites.
@@ -64,6 +63,11 @@ impl SiteKey {
     pub fn id(&self) -> u32 {
         let KeyedHash(id) = self.mac(&[b"motte key id v1\0"]);
         id.iter().take(4).fold(0, |all, byte| all << 8 | u32::from(*byte))
+    }
+
+    /// 32 bytes that only this key makes of these parts.
+    pub(crate) fn derived(&self, parts: &[&[u8]]) -> [u8; 32] {
+        self.mac(parts).0
     }
 
     fn mac(&self, parts: &[&[u8]]) -> KeyedHash {
@@ -122,15 +126,6 @@ impl std::fmt::Debug for KeyedHash {
     }
 }
 
-/// A salted hash of mosquitto: `$6$` is SHA-512 of password and salt, `$7$` PBKDF2 with HMAC-SHA-512.
-#[derive(Clone, PartialEq, Eq)]
-pub struct MosquittoHash {
-    /// Iterations of PBKDF2; `None`: SHA-512 alone.
-    iterations: Option<std::num::NonZeroU32>,
-    salt: Vec<u8>,
-    hash: Vec<u8>,
-}
-
 /// A password as it is kept.
 #[derive(Clone, PartialEq, Eq)]
 pub enum StoredHash {
@@ -140,10 +135,14 @@ pub enum StoredHash {
     Keyed(KeyedHash),
     /// As mosquitto wrote it.
     Mosquitto(MosquittoHash),
+    /// Keys of SCRAM-SHA-256: the client may prove that it knows the password without sending it.
+    Scram(ScramKeys),
+    /// A weaker hash under Argon2id of today.
+    Wrapped(Box<WrappedHash>),
 }
 
 impl StoredHash {
-    /// Reads the text form: `$argon2id$…`, `$keyed$…`, `$6$…` or `$7$…`.
+    /// Reads the text form: `$argon2id$…`, `$keyed$…`, `$scram-sha-256$…`, `$wrapped$…`, `$6$…` or `$7$…`.
     ///
     /// # Errors
     /// [`HashError`].
@@ -155,6 +154,12 @@ impl StoredHash {
         }
         if text.starts_with("$6$") || text.starts_with("$7$") {
             return MosquittoHash::parse(text).map(Self::Mosquitto);
+        }
+        if text.starts_with(wrapped::PREFIX) {
+            return WrappedHash::parse(text).map(Box::new).map(Self::Wrapped);
+        }
+        if text.starts_with(scram::PREFIX) {
+            return ScramKeys::parse(text).map(Self::Scram);
         }
         if text.starts_with("$argon2id$") {
             return PasswordHash::parse(text).map(Self::Argon2id);
@@ -168,6 +173,8 @@ impl StoredHash {
             Self::Argon2id(hash) => hash.verify(password),
             Self::Keyed(hash) => key.is_some_and(|key| key.keyed(password) == *hash),
             Self::Mosquitto(hash) => hash.verify(password),
+            Self::Scram(keys) => keys.verify(password),
+            Self::Wrapped(hash) => hash.verify(password),
         }
     }
 
@@ -176,8 +183,10 @@ impl StoredHash {
         match self {
             Self::Argon2id(hash) => hash.parameters().work(),
             Self::Keyed(_) => 0,
-            // An iteration of PBKDF2 with HMAC-SHA-512 takes about as long as a pass over a KiB.
-            Self::Mosquitto(hash) => hash.iterations.map_or(0, |n| u64::from(n.get())),
+            Self::Mosquitto(hash) => hash.recipe().work(),
+            // An iteration with HMAC-SHA-256 takes about half as long as a pass over a KiB.
+            Self::Scram(keys) => u64::from(keys.iterations()) / 2,
+            Self::Wrapped(hash) => hash.inner_cost().0 + hash.outer().parameters().work(),
         }
     }
 
@@ -185,7 +194,8 @@ impl StoredHash {
     pub fn memory_kib(&self) -> u32 {
         match self {
             Self::Argon2id(hash) => hash.parameters().memory_kib,
-            Self::Keyed(_) | Self::Mosquitto(_) => 0,
+            Self::Keyed(_) | Self::Mosquitto(_) | Self::Scram(_) => 0,
+            Self::Wrapped(hash) => hash.inner_cost().1.max(hash.outer().parameters().memory_kib),
         }
     }
 
@@ -193,9 +203,25 @@ impl StoredHash {
     pub fn is_weak(&self, parameters: HashParameters) -> bool {
         match self {
             Self::Argon2id(hash) => hash.is_weaker_than(parameters),
-            Self::Keyed(_) => false,
+            Self::Keyed(_) | Self::Scram(_) => false,
             Self::Mosquitto(_) => true,
+            Self::Wrapped(hash) => hash.outer().is_weaker_than(parameters),
         }
+    }
+
+    /// The same under Argon2id with these parameters, if it is weaker and can be put there. As slow as hashing.
+    ///
+    /// # Errors
+    /// [`HashError`].
+    pub fn strengthened(&self, parameters: HashParameters) -> Result<Option<Self>, HashError> {
+        let wrapped = match self {
+            Self::Mosquitto(hash) => WrappedHash::of_mosquitto(hash, parameters)?,
+            Self::Argon2id(hash) if hash.is_weaker_than(parameters) => {
+                WrappedHash::of_argon2id(hash, parameters)?
+            }
+            Self::Argon2id(_) | Self::Keyed(_) | Self::Scram(_) | Self::Wrapped(_) => return Ok(None),
+        };
+        Ok(Some(Self::Wrapped(Box::new(wrapped))))
     }
 
     /// Eight bytes that tell this hash from others, and nothing about the password.
@@ -204,13 +230,15 @@ impl StoredHash {
         digest.as_ref().iter().take(8).fold(0, |all, byte| all << 8 | u64::from(*byte))
     }
 
-    /// Its class, for lists: `argon2id`, `keyed`, `sha512` or `pbkdf2`.
+    /// Its class, for lists: `argon2id`, `keyed`, `scram-sha-256`, `sha512` or `pbkdf2`.
     pub fn class(&self) -> &'static str {
         match self {
             Self::Argon2id(_) => "argon2id",
             Self::Keyed(_) => "keyed",
-            Self::Mosquitto(hash) if hash.iterations.is_some() => "pbkdf2",
+            Self::Mosquitto(hash) if hash.recipe().is_stretched() => "pbkdf2",
             Self::Mosquitto(_) => "sha512",
+            Self::Scram(_) => "scram-sha-256",
+            Self::Wrapped(hash) => hash.class(),
         }
     }
 }
@@ -225,14 +253,10 @@ impl std::fmt::Display for StoredHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Argon2id(hash) => hash.fmt(f),
+            Self::Scram(keys) => keys.fmt(f),
             Self::Keyed(KeyedHash(hash)) => write!(f, "$keyed${}", BASE64.encode(hash)),
-            Self::Mosquitto(MosquittoHash { iterations, salt, hash }) => {
-                let (salt, hash) = (PADDED.encode(salt), PADDED.encode(hash));
-                match iterations {
-                    Some(iterations) => write!(f, "$7${iterations}${salt}${hash}"),
-                    None => write!(f, "$6${salt}${hash}"),
-                }
-            }
+            Self::Mosquitto(hash) => hash.fmt(f),
+            Self::Wrapped(hash) => hash.fmt(f),
         }
     }
 }
@@ -240,49 +264,6 @@ impl std::fmt::Display for StoredHash {
 impl std::fmt::Debug for StoredHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "StoredHash({}, hidden)", self.class())
-    }
-}
-
-impl MosquittoHash {
-    fn parse(text: &str) -> Result<Self, HashError> {
-        let mut parts = text.split('$').skip(1);
-        let mut part = || parts.next().ok_or(HashError::Form);
-        let iterations = match part()? {
-            "6" => None,
-            "7" => {
-                let iterations: std::num::NonZeroU32 = part()?.parse().map_err(|_| HashError::Form)?;
-                if iterations.get() > ITERATIONS_MAX {
-                    return Err(HashError::Parameters);
-                }
-                Some(iterations)
-            }
-            _ => return Err(HashError::Form),
-        };
-        let (salt, hash) = (part()?, part()?);
-        if part().is_ok() {
-            return Err(HashError::Form);
-        }
-        let decode = |part: &str| PADDED.decode(part).map_err(|_| HashError::Form);
-        let (salt, hash) = (decode(salt)?, decode(hash)?);
-        if !(1..=64).contains(&salt.len()) || hash.len() != SHA512_BYTES {
-            return Err(HashError::Form);
-        }
-        Ok(Self { iterations, salt, hash })
-    }
-
-    fn verify(&self, password: &[u8]) -> bool {
-        match self.iterations {
-            Some(iterations) => {
-                let algorithm = pbkdf2::PBKDF2_HMAC_SHA512;
-                pbkdf2::verify(algorithm, iterations, &self.salt, password, &self.hash).is_ok()
-            }
-            None => {
-                let mut context = digest::Context::new(&digest::SHA512);
-                context.update(password);
-                context.update(&self.salt);
-                context.finish().as_ref().ct_eq(&self.hash).into()
-            }
-        }
     }
 }
 
@@ -302,6 +283,8 @@ pub fn spend(mut work: u64, memory_kib_max: u32) {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD as PADDED;
+
     use super::*;
 
     #[test]
@@ -333,8 +316,11 @@ mod tests {
             assert_eq!(StoredHash::parse(text).unwrap_err(), HashError::Form, "{text}");
         }
         let hash = PADDED.encode([0; 64]);
-        let greedy = format!("$7$4000000000$YQ==${hash}");
-        assert_eq!(StoredHash::parse(&greedy).unwrap_err(), HashError::Parameters);
+        for iterations in [1_000_001_u32, 4_000_000_000] {
+            let greedy = format!("$7${iterations}$YQ==${hash}");
+            assert_eq!(StoredHash::parse(&greedy).unwrap_err(), HashError::Iterations);
+        }
+        assert!(StoredHash::parse(&format!("$7$1000000$YQ==${hash}")).is_ok());
         let text = format!("$7$101$YQ==${hash}");
         assert_eq!(StoredHash::parse(&text).unwrap().to_string(), text);
     }

@@ -98,6 +98,23 @@ fn a_new_data_key_seals_and_the_old_one_opens_until_it_is_forgotten() {
 }
 
 #[test]
+fn new_keys_are_taken_back_and_former_ones_are_shredded_alone() {
+    let mut ring = Keyring::closed().unwrap();
+    ring.add_group(7).unwrap();
+    let first = ring.current(7).unwrap();
+    let second = ring.rotate_dek(7).unwrap();
+    ring.take_back(&[second]);
+    assert_eq!(ring.current(7), Some(first));
+    assert!(matches!(ring.key(second), KeyState::Unknown));
+    let third = ring.rotate_dek(7).unwrap();
+    assert_eq!(ring.shred_retired(7), [first]);
+    assert!(matches!(ring.key(first), KeyState::Shredded));
+    assert!(matches!(ring.key(third), KeyState::Usable(_)));
+    assert_eq!((ring.current(7), ring.counts()), (Some(third), (2, 1)));
+    assert!(ring.shred_retired(0).is_empty());
+}
+
+#[test]
 fn a_shredded_group_has_no_key_any_more() {
     let mut ring = Keyring::create(&kek(1), "").unwrap();
     let old = ring.add_group(7).unwrap();
