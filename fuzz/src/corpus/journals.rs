@@ -9,7 +9,7 @@ use motte_store::{
 
 use super::Input;
 
-const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 1 << 20, reserve_bytes: 0 };
+const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 16 * 1024, reserve_bytes: 0 };
 const SESSION: SessionId = SessionId(1);
 
 /// The segments.
@@ -180,6 +180,43 @@ fn vault(slots: &[Vec<u8>], keys: &[Vec<u8>]) -> Vec<u8> {
     let checksum = crc32fast::hash(&out);
     out.extend_from_slice(&checksum.to_le_bytes());
     out
+}
+
+/// The small files: of each kind, with lengths and checksums that fit or do not.
+pub(super) fn state_files() -> Vec<Input> {
+    let front = |version: u16, kind: u16| {
+        let salt = [5; 32];
+        [&b"MOTTEFIL"[..], &version.to_le_bytes(), &kind.to_le_bytes(), &7_u64.to_le_bytes(), &salt].concat()
+    };
+    let whole = |length: u32, body: &[u8]| {
+        let mut file = [&front(1, 0), &length.to_le_bytes()[..], body, &[9; 16]].concat();
+        let checksum = crc32fast::hash(&file);
+        file.extend_from_slice(&checksum.to_le_bytes());
+        file
+    };
+    let record = |offset: u64, length: u16, body: &[u8]| {
+        let head = [&length.to_le_bytes()[..], &3_u64.to_le_bytes()].concat();
+        let checksum = crc32fast::hash(&[&offset.to_le_bytes()[..], &head].concat());
+        [&head, &checksum.to_le_bytes()[..], body].concat()
+    };
+    let first = record(52, 0, &[9; 16]);
+    let lines = |records: &[u8]| [&front(1, 1), &first[..], records].concat();
+    vec![
+        ("empty", Vec::new()),
+        ("front", front(1, 0)),
+        ("front_cut", front(1, 0).get(..11).unwrap_or_default().to_vec()),
+        ("another_version", [front(2, 0), vec![0; 30]].concat()),
+        ("another_kind", front(1, 9)),
+        ("whole", whole(5, b"bytes")),
+        ("whole_of_nothing", whole(0, b"")),
+        ("whole_too_long", whole(6, b"bytes")),
+        ("whole_longest", whole(u32::MAX, b"bytes")),
+        ("lines_of_nothing", front(1, 1)),
+        ("lines", lines(&record(82, 3, &[1; 19]))),
+        ("lines_torn", lines(&record(82, 3, &[1; 7]))),
+        ("lines_longest", lines(&record(82, u16::MAX, &[1; 7]))),
+        ("lines_elsewhere", lines(&record(99, 3, &[1; 19]))),
+    ]
 }
 
 /// The vaults.

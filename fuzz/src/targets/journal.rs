@@ -10,7 +10,7 @@ const NAME: &str = "journal-00000001.seg";
 /// Bytes of a block's header, and of its checksum at their end.
 const HEADER: usize = 28;
 const CHECKSUM: usize = 4;
-const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 1 << 20, reserve_bytes: 0 };
+const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 16 * 1024, reserve_bytes: 0 };
 
 /// Runs the bytes as a segment, and once more as the records of a block whose header and checksums fit.
 ///

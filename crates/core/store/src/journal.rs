@@ -14,13 +14,17 @@ mod error;
 mod index;
 mod keys;
 mod need;
+mod order;
 mod publications;
 mod queue;
 mod read;
 mod record;
 mod recover;
+mod room;
+mod scan;
 mod segment;
 mod state;
+mod sync;
 mod transfer;
 
 use std::collections::BTreeMap;
@@ -30,16 +34,18 @@ use motte_seal::keyring::Keyring;
 
 use crate::disk::{Disk, DiskError};
 
-pub use batch::{Batch, Group, NewDelivery, PublicationId, SessionId};
+pub use batch::{Batch, Group, NewDelivery, PublicationId, RetainedPlace, SessionId};
 pub use compact::Compaction;
 pub use error::JournalError;
 pub use read::{BlockCache, Located};
 pub use recover::{Cut, Damage, Recovery, segments_of};
 pub use state::{Delivery, Statistics};
+pub use sync::PendingSync;
 pub use transfer::{Content, ExportSummary, Exported, NotExported};
 
 use index::Index;
 use keys::FileKeys;
+use order::RetainedOrder;
 use publications::Place;
 
 /// Number of a commit: later ones have larger numbers, also after a restart.
@@ -72,6 +78,8 @@ struct Segment<F> {
     length: u32,
     /// Data keys its blocks are sealed with.
     keys: std::collections::BTreeSet<u32>,
+    /// What became of its syncs.
+    syncs: Arc<sync::Syncs>,
 }
 
 /// Why nothing is appended at the moment.
@@ -94,26 +102,20 @@ pub struct Journal<D: Disk> {
     /// Bytes of the active segment that are written, and that are known to be on disk.
     offset: u32,
     synced: u32,
+    /// Up to here there are zeros behind the end, or were.
+    room: u32,
     next_segment: u32,
     next_commit: u64,
     durable: u64,
     /// What was appended since the last sync, to be appended again if that fails.
     unsynced: Vec<(u64, Batch)>,
+    order: RetainedOrder,
     spare: Vec<Batch>,
     broken: Option<Broken>,
     has_reserve: bool,
     /// Buffers of an append, kept.
     out: Vec<u8>,
     places: Vec<Place>,
-}
-
-/// A sync to be run while the journal is free for readers.
-#[derive(Debug)]
-pub struct PendingSync<F> {
-    file: Option<Arc<F>>,
-    segment: u32,
-    offset: u32,
-    commit: u64,
 }
 
 impl<D: Disk> Journal<D> {
@@ -180,6 +182,16 @@ impl<D: Disk> Journal<D> {
         let result = self.keys.data.with_ring(run);
         self.keys.forget_derived();
         result
+    }
+
+    /// Looks at the keyring; `None` if nothing is sealed.
+    pub fn look_at_keyring<T>(&self, look: impl FnOnce(&Keyring) -> T) -> Option<T> {
+        self.keys.data.look_at_ring(look)
+    }
+
+    /// Numbers of the data keys that something in the journal is or was sealed with.
+    pub fn keys_in_use(&self) -> std::collections::BTreeSet<u32> {
+        self.segments.values().flat_map(|segment| segment.keys.iter().copied()).collect()
     }
 
     fn located(&self, place: Place) -> Option<Located<D::File>> {

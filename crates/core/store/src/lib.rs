@@ -12,7 +12,7 @@ pub mod snapshot;
 pub use disk::{Disk, DiskError, DiskFault, DiskFile};
 pub use journal::{
     Batch, BlockCache, CommitSeq, Delivery, Group, Journal, JournalError, JournalOptions, NewDelivery,
-    PublicationId, Recovery, SessionId,
+    PublicationId, Recovery, RetainedPlace, SessionId,
 };
 pub use record::{
     DeliveryRecord, FlowRecord, PrincipalRecord, Publication, PublicationRecord, SessionRecord,

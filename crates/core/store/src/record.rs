@@ -41,7 +41,7 @@ pub struct PublicationRecord {
     /// When it expires.
     pub expires_at_ms: Option<u64>,
     /// Who published it.
-    pub source: PrincipalRecord,
+    pub source: Arc<PrincipalRecord>,
 }
 
 /// An Application Message whose parts lie elsewhere; see [`PublicationRecord`] for them.

@@ -11,7 +11,7 @@
 use std::fmt::Write as _;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -28,6 +28,8 @@ const FIRST: &str = "motte-backup 1";
 const MANIFEST_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Copied at once.
 const CHUNK: usize = 1024 * 1024;
+/// What stands behind the last byte of a block that is no zero, at most: a tag or a checksum of zeros.
+const TAG_BYTES: u64 = 16;
 /// How often a directory is looked at again when a segment went meanwhile.
 const TRIES: u32 = 5;
 
@@ -136,7 +138,7 @@ fn hold(directory: &Directory) -> Result<Vec<(String, DirectoryFile, u64)>, Back
             .into_iter()
             .map(|(name, bytes)| {
                 let file = directory.open(&name)?;
-                let bytes = bytes.map_or_else(|| file.length(), |bytes| Ok(u64::from(bytes)))?;
+                let bytes = bytes.map_or_else(|| written(&file), |bytes| Ok(u64::from(bytes)))?;
                 Ok((name, file, bytes))
             })
             .collect::<Result<Vec<_>, DiskError>>();
@@ -150,6 +152,25 @@ fn hold(directory: &Directory) -> Result<Vec<(String, DirectoryFile, u64)>, Back
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// How long a file is without the zeros that are written ahead at its end. What was copied of these would be zeros or what came
+/// meanwhile, as it happens, and so a hole before something newer.
+fn written(file: &DirectoryFile) -> Result<u64, DiskError> {
+    let mut end = file.length()?;
+    let mut part = vec![0; CHUNK];
+    while end > 0 {
+        let begin = end.saturating_sub(part.len() as u64);
+        let bytes = part.get_mut(..usize::try_from(end - begin).unwrap_or(0)).unwrap_or_default();
+        let read = file.read_at(begin, bytes)?;
+        let last = bytes.get(..read).unwrap_or_default().iter().rposition(|byte| *byte != 0);
+        if let Some(last) = last {
+            // The last block may end with zeros of its own.
+            return Ok((begin + last as u64 + 1 + TAG_BYTES).min(end));
+        }
+        end = begin;
+    }
+    Ok(end)
 }
 
 /// Reads a backup's manifest and every file it names, and compares.
@@ -311,7 +332,8 @@ fn with(path: &Path, end: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Overwrites a file and removes it, if it is there.
+/// Overwrites a file and removes it, if it is there; one that has another name still is what that name says, and only loses
+/// this one.
 fn erase(path: &Path) -> Result<(), BackupError> {
     let fail = |cause| BackupError::File { what: "overwrite", path: path.to_owned(), cause };
     let mut file = match File::options().write(true).open(path) {
@@ -319,7 +341,11 @@ fn erase(path: &Path) -> Result<(), BackupError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(fail(error)),
     };
-    let bytes = file.metadata().map_err(fail)?.len();
+    let about = file.metadata().map_err(fail)?;
+    if about.nlink() > 1 {
+        return std::fs::remove_file(path).map_err(fail);
+    }
+    let bytes = about.len();
     io::copy(&mut io::repeat(0).take(bytes), &mut file).map_err(fail)?;
     file.sync_all().map_err(fail)?;
     std::fs::remove_file(path).map_err(fail)

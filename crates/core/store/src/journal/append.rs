@@ -58,9 +58,14 @@ impl<D: Disk> Journal<D> {
         if commit.is_empty() {
             return Ok(());
         }
-        self.make_place(commit.bytes())?;
-        self.prepare(commit)?;
-        self.write(commit)
+        let change = self.order.leave_out_overtaken(commit);
+        if !commit.is_empty() {
+            self.make_place(commit.bytes())?;
+            self.prepare(commit)?;
+            self.write(commit)?;
+        }
+        self.order.wrote(change);
+        Ok(())
     }
 
     /// Begins the next segment if the active one has no room for a commit of so many bytes.
@@ -119,6 +124,7 @@ impl<D: Disk> Journal<D> {
             return Err(JournalError::Disk(cause));
         }
         self.offset += u32::try_from(self.out.len()).unwrap_or(0);
+        self.write_room_ahead(&file, self.out.len());
         let mut put = Vec::new();
         let mut at = 0;
         for place in &self.places {
@@ -211,12 +217,6 @@ impl<D: Disk> Journal<D> {
         self.finish_sync(&pending, result)
     }
 
-    /// What to sync now. [`PendingSync::run`] does it without the journal, [`Self::finish_sync`] takes the result.
-    pub fn begin_sync(&self) -> PendingSync<D::File> {
-        let file = self.segments.get(&self.active).map(|segment| Arc::clone(&segment.file));
-        PendingSync { file, segment: self.active, offset: self.offset, commit: self.next_commit - 1 }
-    }
-
     /// Takes the result of a sync.
     ///
     /// # Errors
@@ -241,7 +241,8 @@ impl<D: Disk> Journal<D> {
     /// Everything up to here is on disk.
     fn settle(&mut self, segment: u32, offset: u32, commit: u64) {
         if segment == self.active {
-            self.synced = offset;
+            // What somebody else synced meanwhile goes further.
+            self.synced = self.synced.max(offset);
         }
         self.durable = self.durable.max(commit);
         while self.unsynced.first().is_some_and(|(first, _)| *first <= commit) {
@@ -408,9 +409,9 @@ impl<D: Disk> Journal<D> {
         }
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let keys = BTreeSet::from([key]);
-        self.segments.insert(id, Segment { file: Arc::new(file), length, keys });
+        self.segments.insert(id, Segment { file: Arc::new(file), length, keys, syncs: Arc::default() });
         self.index.usage.entry(id).or_default();
-        (self.active, self.offset, self.synced) = (id, length, length);
+        (self.active, self.offset, self.synced, self.room) = (id, length, length, 0);
         for id in dropped {
             self.segments.remove(id);
             self.index.usage.remove(id);
@@ -447,16 +448,6 @@ impl<D: Disk> Journal<D> {
             segment.file.sync()?;
         }
         Ok(self.durable())
-    }
-}
-
-impl<F: DiskFile> PendingSync<F> {
-    /// Returns when it is done.
-    ///
-    /// # Errors
-    /// [`DiskError`].
-    pub fn run(&self) -> Result<(), DiskError> {
-        self.file.as_ref().map_or(Ok(()), |file| file.sync())
     }
 }
 

@@ -50,12 +50,21 @@ pub struct NewDelivery<'a> {
     pub shared: Option<&'a (String, String)>,
 }
 
+/// Place of a change in the order in which Retained Messages were changed in this process, from 1; 0 is a change that has
+/// none beside it and counts as it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct RetainedPlace(pub u64);
+
 /// Changes that reach the disk together or not at all. It can be cleared and filled again without allocating.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     pub(super) bytes: Vec<u8>,
     pub(super) runs: Vec<Run>,
     pub(super) records: usize,
+    /// Places of the changes to Retained Messages, in their order in `bytes`.
+    pub(super) places: Vec<RetainedPlace>,
+    /// No change before this one comes any more.
+    pub(super) settled: RetainedPlace,
 }
 
 /// Records in a row that the same key seals.
@@ -91,6 +100,8 @@ impl Batch {
         self.bytes.clear();
         self.runs.clear();
         self.records = 0;
+        self.places.clear();
+        self.settled = RetainedPlace::default();
     }
 
     /// A Session's facts, new or in place of the old ones. What is on its way (`flows`, `queued`, `inbound`) and its Will
@@ -159,12 +170,32 @@ impl Batch {
 
     /// The Retained Message of a topic, new or in place of the old one; the message as in [`Self::enqueue`].
     pub fn put_retained(&mut self, topic: &str, publication: PublicationId) {
-        self.put(&Record::PutRetained { publication: publication.0, topic });
+        self.change_retained(topic, Some(publication), RetainedPlace::default());
     }
 
     /// A topic has no Retained Message any more.
     pub fn remove_retained(&mut self, topic: &str) {
-        self.put(&Record::RemoveRetained { span: Span::default(), topic });
+        self.change_retained(topic, None, RetainedPlace::default());
+    }
+
+    /// Puts or takes away the Retained Message of a topic at this place of the order. When a change of the same topic with a
+    /// later place was appended before, it is left out.
+    pub fn change_retained(&mut self, topic: &str, publication: Option<PublicationId>, place: RetainedPlace) {
+        self.places.push(place);
+        match publication {
+            Some(id) => self.put(&Record::PutRetained { publication: id.0, topic }),
+            None => self.put(&Record::RemoveRetained { span: Span::default(), topic }),
+        }
+    }
+
+    /// No batch that is appended after this one has a change before `place`.
+    pub fn settle_retained(&mut self, place: RetainedPlace) {
+        self.settled = self.settled.max(place);
+    }
+
+    /// The first place of the changes to Retained Messages in it.
+    pub fn first_retained(&self) -> Option<RetainedPlace> {
+        self.places.iter().copied().filter(|place| *place > RetainedPlace::default()).min()
     }
 
     /// A Will that waits for its delay.
@@ -212,11 +243,34 @@ impl Batch {
     pub fn extend(&mut self, other: &Self) {
         self.bytes.extend_from_slice(&other.bytes);
         self.records += other.records;
+        self.places.extend_from_slice(&other.places);
+        self.settled = self.settled.max(other.settled);
         for run in &other.runs {
             match self.runs.last_mut() {
                 Some(last) if last.group == run.group => last.bytes += run.bytes,
                 _ => self.runs.push(*run),
             }
         }
+    }
+
+    /// Leaves records out, by their offsets in order.
+    pub(super) fn leave_out(&mut self, offsets: &[usize]) {
+        let mut rest = Self::new();
+        let mut offsets = offsets.iter().copied().peekable();
+        let (mut at, mut run_end) = (0, 0);
+        for run in std::mem::take(&mut self.runs) {
+            run_end += run.bytes;
+            while let Some((_, length)) = self.bytes.get(at..).filter(|_| at < run_end).and_then(record::next)
+            {
+                if offsets.next_if_eq(&at).is_none() {
+                    rest.add(run.group, |out| {
+                        out.extend_from_slice(self.bytes.get(at..at + length).unwrap_or_default());
+                    });
+                }
+                at += length;
+            }
+        }
+        // The places have done their work.
+        *self = rest;
     }
 }

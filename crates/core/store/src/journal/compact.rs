@@ -11,7 +11,7 @@ use super::batch::{Batch, Group};
 use super::error::JournalError;
 use super::publications::Place;
 use super::record::Record;
-use super::recover::{BlockAt, Scan};
+use super::scan::{BlockAt, Scan};
 use super::{Journal, Segment};
 
 /// Records that are copied in one commit.
@@ -63,7 +63,45 @@ impl<D: Disk> Journal<D> {
         let uses = |segment: &Segment<D::File>| !segment.keys.is_disjoint(keys);
         let closed = self.segments.iter().filter(|(id, _)| **id != self.active);
         let gone = closed.filter(|(_, segment)| uses(segment)).map(|(id, _)| *id).collect();
-        self.rewrite(&gone)
+        let done = self.rewrite(&gone)?;
+        // They must not come back from a power cut once their keys are forgotten.
+        self.disk.sync_names()?;
+        Ok(done)
+    }
+
+    /// Begins what [`Self::rewrite_next`] goes on with, and says how many bytes of segments there are to be written again.
+    ///
+    /// # Errors
+    /// As [`Self::compact`].
+    pub fn begin_rewrite(&mut self, keys: &BTreeSet<u32>) -> Result<u64, JournalError> {
+        self.mend()?;
+        self.roll()?;
+        let uses = self.segments.values().filter(|segment| !segment.keys.is_disjoint(keys));
+        Ok(uses.map(|segment| u64::from(segment.length)).sum())
+    }
+
+    /// Writes the next segment again that holds something sealed with one of these data keys, as [`Self::rewrite_keys`] does with
+    /// all of them at once, so that others get at the journal in between. Gives the bytes that segment had; `None` when there is
+    /// none left.
+    ///
+    /// # Errors
+    /// As [`Self::compact`].
+    pub fn rewrite_next(&mut self, keys: &BTreeSet<u32>) -> Result<Option<u64>, JournalError> {
+        let uses = |(id, segment): &(&u32, &Segment<D::File>)| {
+            **id != self.active && !segment.keys.is_disjoint(keys)
+        };
+        let Some((id, bytes)) = self.segments.iter().find(uses).map(|(id, segment)| (*id, segment.length))
+        else {
+            // The segments must not come back from a power cut once their keys are forgotten.
+            self.disk.sync_names()?;
+            return Ok(None);
+        };
+        self.rewrite(&BTreeSet::from([id]))?;
+        if self.segments.contains_key(&id) {
+            // Its blocks were copied; what keeps it is not in the copies.
+            return Err(JournalError::Damaged { segment: id, offset: 0 });
+        }
+        Ok(Some(u64::from(bytes)))
     }
 
     /// Segments of which something is needed, but less than half: those with the least first, up to so many bytes.

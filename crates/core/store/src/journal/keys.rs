@@ -49,6 +49,12 @@ impl DataKeys {
         Some(run(&mut ring.write().unwrap_or_else(PoisonError::into_inner)))
     }
 
+    /// Looks at the keyring; `None` if nothing is sealed.
+    pub(crate) fn look_at_ring<T>(&self, look: impl FnOnce(&Keyring) -> T) -> Option<T> {
+        let ring = self.ring.as_ref()?;
+        Some(look(&ring.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
     fn derive(&self, number: u32, salt: &[u8; SALT_BYTES]) -> Result<FileKey, KeyFault> {
         let ring = self.ring.as_ref().ok_or(KeyFault::Unknown)?;
         let ring = ring.read().unwrap_or_else(PoisonError::into_inner);

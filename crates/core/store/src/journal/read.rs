@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::disk::DiskFile;
 use crate::record::PublicationRecord;
-use crate::snapshot::decode;
+use crate::snapshot::decode::{self, LastSource};
 
 use super::block::{self, At, BODY_BYTES, HEADER_BYTES};
 use super::error::JournalError;
@@ -25,6 +25,7 @@ const CACHED_BODY_BYTES: usize = 256 * 1024;
 pub struct BlockCache {
     blocks: Vec<(At, Vec<u8>)>,
     next: usize,
+    last_source: LastSource,
 }
 
 impl BlockCache {
@@ -63,10 +64,13 @@ impl<F: DiskFile> Located<F> {
     /// # Errors
     /// [`JournalError::Disk`], [`JournalError::Damaged`], [`JournalError::Shredded`], [`JournalError::Record`].
     pub fn publication(&self, cache: &mut BlockCache) -> Result<PublicationRecord, JournalError> {
-        self.with(cache, |record| match record {
-            Record::PutPublication { value, .. } => Ok(Some(decode::publication(value)?)),
+        let mut last = std::mem::take(&mut cache.last_source);
+        let read = self.with(cache, |record| match record {
+            Record::PutPublication { value, .. } => Ok(Some(decode::publication(value, &mut last)?)),
             _ => Ok(None),
-        })
+        });
+        cache.last_source = last;
+        read
     }
 
     /// Hands the record to `take`, which says `None` if it is not of the kind that should be here.

@@ -11,12 +11,12 @@ use motte_seal::keyring::Keyring;
 
 use crate::disk::{Disk, DiskError, DiskFault, DiskFile};
 
-use super::block::{self, At, CLOSED, HEADER_BYTES, LAST};
+use super::block::HEADER_BYTES;
 use super::error::JournalError;
 use super::index::Index;
 use super::keys::{DataKeys, FileKeys, KeyFault};
-use super::publications::{Place, Size};
-use super::record::{self, Record};
+use super::order::RetainedOrder;
+use super::scan::{Gap, Scan, gap};
 use super::segment::{self, Header, HeaderFault};
 use super::{Broken, Journal, JournalOptions, Segment};
 
@@ -74,147 +74,6 @@ impl Recovery {
     pub fn is_whole(&self) -> bool {
         self.damages.is_empty() && self.missing.is_empty()
     }
-}
-
-/// A whole block in a segment's bytes, opened.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct BlockAt {
-    segment: u32,
-    offset: u32,
-    body: u32,
-    pub(super) key: u32,
-    commit: u64,
-    flags: u8,
-}
-
-impl BlockAt {
-    /// Hands each record with its place to `take`; false if the body is no sequence of records.
-    pub(super) fn records<'a>(&self, bytes: &'a [u8], mut take: impl FnMut(&Record<'a>, Place)) -> bool {
-        let start = self.offset as usize + HEADER_BYTES;
-        let Some(body) = bytes.get(start..start + self.body as usize) else { return false };
-        let mut at = 0;
-        while let Some((record, length)) = body.get(at..).and_then(record::next) {
-            let start = u16::try_from(at).unwrap_or(u16::MAX);
-            let size = Size::of(length);
-            take(&record, Place { segment: self.segment, block: self.offset, start, size });
-            at += length;
-        }
-        at == body.len()
-    }
-}
-
-/// A part that cannot be read.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Gap {
-    pub(super) offset: u32,
-    pub(super) bytes: u32,
-    pub(super) what: &'static str,
-}
-
-/// What is in a segment.
-#[derive(Debug, Default)]
-pub(super) struct Scan {
-    pub(super) blocks: Vec<BlockAt>,
-    pub(super) damages: Vec<Gap>,
-    pub(super) cut: Option<Gap>,
-    pub(super) shredded: u64,
-}
-
-impl Scan {
-    /// Opens the blocks of a segment in place. Of the newest segment the end is not known: what cannot be read there is
-    /// cut if nothing says that it was on disk.
-    pub(super) fn of(
-        segment: u32,
-        bytes: &mut [u8],
-        keys: &FileKeys,
-        is_newest: bool,
-    ) -> Result<Self, JournalError> {
-        let mut scan = Self::default();
-        let mut gaps: Vec<Gap> = Vec::new();
-        let mut at = Header::decode(bytes).map_or(0, |(_, length)| length);
-        let mut durable = if is_newest { 0 } else { u32::MAX };
-        while at < bytes.len() {
-            let offset = u32::try_from(at).unwrap_or(u32::MAX);
-            let place = At { segment, offset };
-            let header = bytes.get(at..).and_then(|rest| block::Header::decode(place, rest));
-            let Some(header) = header else {
-                let next = next_header(segment, bytes, at + 1);
-                gaps.push(gap(at, next, "no block begins here"));
-                at = next;
-                continue;
-            };
-            let end = usize::try_from(header.block_bytes()).unwrap_or(usize::MAX).saturating_add(at);
-            let Some(block) = bytes.get_mut(at..end) else {
-                let next = next_header(segment, bytes, at + 1);
-                gaps.push(gap(at, next, "a block is longer than the file"));
-                at = next;
-                continue;
-            };
-            match keys.key(segment, header.key) {
-                Err(KeyFault::Shredded) => {
-                    scan.shredded += 1;
-                    durable = durable.max(header.durable);
-                }
-                Err(KeyFault::Unknown) if header.key == 0 => return Err(JournalError::NotSealed { segment }),
-                Err(KeyFault::Unknown) => return Err(JournalError::KeyWanted { segment, key: header.key }),
-                Err(KeyFault::Seal(error)) => return Err(error.into()),
-                Ok(key) => match block::open(place, block, key.as_deref()) {
-                    None => gaps.push(gap(at, end, "a block is not what was written")),
-                    Some(_) => {
-                        durable = durable.max(header.durable);
-                        if header.flags & CLOSED != 0 {
-                            durable = u32::MAX;
-                        }
-                        let block::Header { flags, body, key, commit, .. } = header;
-                        scan.blocks.push(BlockAt { segment, offset, body, key, commit, flags });
-                    }
-                },
-            }
-            at = end;
-        }
-        scan.judge(&gaps, durable, bytes.len());
-        Ok(scan)
-    }
-
-    /// Tells damage from a torn end: `durable` bytes are known to have been on disk.
-    fn judge(&mut self, gaps: &[Gap], durable: u32, length: usize) {
-        let length = u32::try_from(length).unwrap_or(u32::MAX);
-        for gap in gaps {
-            if gap.offset < durable {
-                self.damages.push(*gap);
-            } else {
-                self.cut = Some(Gap { bytes: length - gap.offset, ..*gap });
-                break;
-            }
-        }
-        if let Some(cut) = self.cut {
-            self.blocks.retain(|block| block.offset < cut.offset);
-        }
-        if durable == u32::MAX {
-            return;
-        }
-        // A commit whose last block is not there did not happen. Were it damaged, a later block would tell.
-        let whole = self.blocks.iter().rposition(|block| block.flags & LAST != 0).map_or(0, |at| at + 1);
-        let rest = self.blocks.get(whole).map(|block| block.offset).filter(|offset| *offset >= durable);
-        if let Some(offset) = rest {
-            self.cut = Some(Gap { offset, bytes: length - offset, what: "a commit has no end" });
-            self.blocks.retain(|block| block.offset < offset);
-        }
-    }
-}
-
-fn gap(from: usize, to: usize, what: &'static str) -> Gap {
-    let offset = u32::try_from(from).unwrap_or(u32::MAX);
-    Gap { offset, bytes: u32::try_from(to - from).unwrap_or(u32::MAX), what }
-}
-
-/// Where the next block's header begins, at or behind `from`; the end if there is none.
-fn next_header(segment: u32, bytes: &[u8], from: usize) -> usize {
-    let is_header = |at: &usize| {
-        let place = At { segment, offset: u32::try_from(*at).unwrap_or(u32::MAX) };
-        bytes.get(*at..).is_some_and(|rest| block::Header::decode(place, rest).is_some())
-    };
-    (from..bytes.len()).find(is_header).unwrap_or(bytes.len())
 }
 
 /// A segment's file with its header.
@@ -305,10 +164,12 @@ fn read_back<D: Disk>(
         active: 0,
         offset: 0,
         synced: 0,
+        room: 0,
         next_segment: last_id.checked_add(1).ok_or(JournalError::SegmentNumbers)?,
         next_commit: last_commit + 1,
         durable: last_commit,
         unsynced: Vec::new(),
+        order: RetainedOrder::default(),
         spare: Vec::new(),
         broken: None,
         has_reserve: false,
@@ -470,7 +331,7 @@ fn replay<F: DiskFile>(
             damages.push(gap(block.offset as usize, end, "a block holds something else than records"));
         }
     }
-    let end = scan.cut.map_or(bytes.len(), |cut| cut.offset as usize).max(found.header_bytes);
+    let end = scan.cut.map_or(scan.end, |cut| cut.offset as usize).max(found.header_bytes);
     recovery.segments += 1;
     recovery.bytes += bytes.len() as u64;
     recovery.shredded_blocks += scan.shredded;
@@ -480,9 +341,8 @@ fn replay<F: DiskFile>(
     if let Some(Gap { offset, bytes, .. }) = scan.cut {
         recovery.cut = Some(Cut { file: file.clone(), offset, bytes });
     }
-    let damage =
-        |gap: Gap| Damage { file: file.clone(), offset: gap.offset, bytes: gap.bytes, what: gap.what };
-    recovery.damages.extend(damages.into_iter().map(damage));
+    recovery.damages.extend(damages.into_iter().map(|gap| gap.damage(&file)));
     let length = length.unwrap_or_else(|| u32::try_from(end).unwrap_or(u32::MAX));
-    Ok((Segment { file: Arc::new(found.file), length, keys: used }, last_commit))
+    let segment = Segment { file: Arc::new(found.file), length, keys: used, syncs: Arc::default() };
+    Ok((segment, last_commit))
 }

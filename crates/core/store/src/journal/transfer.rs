@@ -7,9 +7,9 @@ use rustc_hash::FxHashSet;
 
 use crate::disk::{Disk, DiskFile};
 use crate::record::{PublicationRecord, SessionRecord, WillRecord};
-use crate::snapshot::decode;
+use crate::snapshot::decode::{self, LastSource};
 
-use super::batch::{Batch, Group, PublicationId, SessionId};
+use super::batch::{Batch, Group, PublicationId, RetainedPlace, SessionId};
 use super::block::{self, At, HEADER_BYTES};
 use super::error::JournalError;
 use super::publications::Place;
@@ -75,7 +75,9 @@ impl Batch {
             && match record {
                 Record::PutSession { value, .. } => decode::session_facts(value).is_ok(),
                 Record::PutWill { value, .. } => decode::will(value).is_ok(),
-                Record::PutPublication { value, .. } => decode::publication(value).is_ok(),
+                Record::PutPublication { value, .. } => {
+                    decode::publication(value, &mut LastSource::default()).is_ok()
+                }
                 Record::PutDelivery { shape, .. } => shape.is_empty() || decode::shape(shape).is_ok(),
                 Record::PutInbound { .. } | Record::PutRetained { .. } | Record::PutFact { .. } => true,
                 Record::SetState { .. }
@@ -88,6 +90,9 @@ impl Batch {
             };
         if !is_whole {
             return Err(NotExported);
+        }
+        if matches!(record, Record::PutRetained { .. }) {
+            self.places.push(RetainedPlace::default());
         }
         self.add(group, |out| out.extend_from_slice(bytes));
         Ok(matches!(record, Record::PutPublication { .. }))
@@ -203,9 +208,10 @@ impl<D: Disk, E: From<JournalError>, F: FnMut(Exported) -> Result<(), E>> Export
             return Ok(false);
         };
         let is_read = self.stored(place, |record| match record {
-            Record::PutPublication { value, .. } => {
-                Ok(Some(Content::Publication(PublicationId(id), Box::new(decode::publication(value)?))))
-            }
+            Record::PutPublication { value, .. } => Ok(Some(Content::Publication(
+                PublicationId(id),
+                Box::new(decode::publication(value, &mut LastSource::default())?),
+            ))),
             _ => Ok(None),
         })?;
         if is_read {

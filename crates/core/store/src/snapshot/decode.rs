@@ -53,9 +53,28 @@ fn one<'a, T>(bytes: &'a [u8], record: impl FnOnce(&mut Reader<'a>) -> Result<T>
     Ok(value)
 }
 
+/// Who the message that was read last is from, with the bytes that say so: queues hold many of one client.
+#[derive(Debug, Default)]
+pub(crate) struct LastSource(Option<(Box<[u8]>, Arc<PrincipalRecord>)>);
+
 /// An Application Message.
-pub(crate) fn publication(bytes: &[u8]) -> Result<PublicationRecord> {
-    one(bytes, Reader::publication)
+pub(crate) fn publication(bytes: &[u8], last: &mut LastSource) -> Result<PublicationRecord> {
+    one(bytes, |reader| {
+        let message = reader.message()?;
+        let rest = bytes.get(reader.at..).unwrap_or_default();
+        let source = match &last.0 {
+            Some((known, source)) if **known == *rest => {
+                reader.at = reader.end;
+                Arc::clone(source)
+            }
+            _ => {
+                let source = Arc::new(reader.principal()?);
+                last.0 = Some((Box::from(rest), Arc::clone(&source)));
+                source
+            }
+        };
+        Ok(message(source))
+    })
 }
 
 /// A Session without what is on its way.
@@ -93,15 +112,19 @@ impl<'a> Reader<'a> {
     }
 
     fn publication(&mut self) -> Result<PublicationRecord> {
-        Ok(PublicationRecord {
-            topic: self.text("Topic Name")?,
-            payload: Arc::from(self.bytes("payload")?),
-            qos: self.qos()?,
-            retain: self.flag("RETAIN")?,
-            forwarded: self.bytes("properties")?.to_vec(),
-            expires_at_ms: self.optional("expiry", |r| r.time("expiry"))?,
-            source: self.principal()?,
-        })
+        let message = self.message()?;
+        Ok(message(Arc::new(self.principal()?)))
+    }
+
+    /// A message up to its source, which is the last of it.
+    fn message(&mut self) -> Result<impl FnOnce(Arc<PrincipalRecord>) -> PublicationRecord + use<>> {
+        let topic = self.text("Topic Name")?;
+        let payload = Arc::from(self.bytes("payload")?);
+        let qos = self.qos()?;
+        let retain = self.flag("RETAIN")?;
+        let forwarded = self.bytes("properties")?.to_vec();
+        let expires_at_ms = self.optional("expiry", |r| r.time("expiry"))?;
+        Ok(move |source| PublicationRecord { topic, payload, qos, retain, forwarded, expires_at_ms, source })
     }
 
     fn principal(&mut self) -> Result<PrincipalRecord> {

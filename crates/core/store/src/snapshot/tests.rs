@@ -55,7 +55,7 @@ fn publication() -> impl Strategy<Value = PublicationRecord> {
             retain,
             forwarded,
             expires_at_ms,
-            source,
+            source: Arc::new(source),
         })
 }
 
@@ -232,7 +232,7 @@ fn sample() -> Snapshot {
         retain: true,
         forwarded: vec![1, 1],
         expires_at_ms: Some(77),
-        source,
+        source: Arc::new(source),
     };
     Snapshot { taken_at_ms: 42, publications: vec![publication], sessions: vec![session], retained: vec![0] }
 }

@@ -1,5 +1,7 @@
 //! A disk that is full, and one of which the n-th operation fails.
 
+use std::collections::BTreeSet;
+
 use motte_store::disk::{DiskFault, DiskFaults, SimulatedDisk};
 use motte_store::journal::{Journal, JournalError, JournalOptions};
 use motte_store::{Batch, BlockCache, Group, NewDelivery, Publication, PublicationId, SessionId};
@@ -125,4 +127,47 @@ fn whichever_write_fails_nothing_that_was_promised_is_lost() {
 #[test]
 fn whichever_sync_fails_nothing_that_was_promised_is_lost() {
     nth_fails(|n| DiskFaults { syncs_until_fault: Some(n), ..DiskFaults::default() });
+}
+
+/// A commit that is synced by somebody else than who keeps the journal, as the thread that commits does.
+fn with_one_on_its_way() -> (SimulatedDisk, Journal<SimulatedDisk>) {
+    let disk = SimulatedDisk::new();
+    let (mut journal, _) = Journal::open(disk.clone(), None, OPTIONS).unwrap();
+    let mut first = message(1);
+    first.put_session(Group::COMMON, SessionId(1), &session(1, 1));
+    journal.append([&first]).unwrap();
+    (disk, journal)
+}
+
+#[test]
+fn what_a_sync_lost_is_written_again_although_somebody_else_synced_meanwhile() {
+    let (disk, mut journal) = with_one_on_its_way();
+    let pending = journal.begin_sync();
+    disk.set_faults(DiskFaults { syncs_until_fault: Some(0), ..DiskFaults::default() });
+    let lost = pending.run();
+    assert!(lost.is_err());
+    disk.set_faults(DiskFaults::default());
+    // Work on the keys goes on before the thread that commits says what became of its sync.
+    journal.begin_rewrite(&BTreeSet::new()).unwrap();
+    journal.finish_sync(&pending, lost).unwrap();
+    let (journal, _) = Journal::open(disk.power_cut(&mut || 0), None, OPTIONS).unwrap();
+    assert_eq!(journal.queue_length(SessionId(1)), 1, "it was said to be on disk");
+}
+
+#[test]
+fn a_sync_that_is_told_late_takes_nothing_back() {
+    let (disk, mut journal) = with_one_on_its_way();
+    let pending = journal.begin_sync();
+    let synced = pending.run();
+    journal.append([&message(2)]).unwrap();
+    journal.sync().unwrap();
+    journal.finish_sync(&pending, synced).unwrap();
+    disk.set_faults(DiskFaults { syncs_until_fault: Some(0), ..DiskFaults::default() });
+    journal.append([&message(3)]).unwrap();
+    let pending = journal.begin_sync();
+    let lost = pending.run();
+    disk.set_faults(DiskFaults::default());
+    journal.finish_sync(&pending, lost).unwrap();
+    let (journal, _) = Journal::open(disk.power_cut(&mut || 0), None, OPTIONS).unwrap();
+    assert_eq!(journal.queue_length(SessionId(1)), 3);
 }

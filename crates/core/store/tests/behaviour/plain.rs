@@ -87,7 +87,8 @@ fn space_after_much_was_stored_and_drained_is_bounded() {
     }
     let (needed, written) = (journal.statistics().needed_bytes, disk.bytes_written());
     assert!(most < 2 * needed + 4 * u64::from(OPTIONS.segment_bytes), "{most} for {needed}");
-    assert!(written < 32_000_000, "{written} written for about 14 MB of messages");
+    // Zeros ahead of small commits are written, too, and counted here; on a disk they save the writes of a new length.
+    assert!(written < 40_000_000, "{written} written for about 14 MB of messages");
 }
 
 #[test]

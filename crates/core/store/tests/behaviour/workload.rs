@@ -96,7 +96,7 @@ pub fn publication(id: u64, sizes: Sizes) -> PublicationRecord {
         retain: id.is_multiple_of(3),
         forwarded: vec![1, 2, 3],
         expires_at_ms: id.is_multiple_of(2).then_some(id),
-        source: principal("canary-publisher"),
+        source: Arc::new(principal("canary-publisher")),
     }
 }
 

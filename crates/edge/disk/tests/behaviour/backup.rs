@@ -167,3 +167,48 @@ fn what_is_only_looked_at_is_not_changed() {
     assert!(journal.append([&batch]).is_err());
     assert_eq!(contents(), before);
 }
+
+#[test]
+fn what_is_appended_while_a_backup_is_copied_makes_no_hole_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("state"), dir.path().join("backup"));
+    let options = JournalOptions { reserve_bytes: 0, ..JournalOptions::default() };
+    let (mut journal, _) = Journal::open(Directory::open(&from).unwrap(), None, options).unwrap();
+    let mut number = 0;
+    let mut append = |bytes: u64| {
+        let until = journal.statistics().bytes + bytes;
+        while journal.statistics().bytes < until {
+            let mut batch = Batch::new();
+            (0..120).for_each(|_| {
+                number += 1;
+                store(&mut batch, number);
+            });
+            journal.append([&batch]).unwrap();
+            journal.sync().unwrap();
+        }
+        number
+    };
+    // The zeros ahead lie on both sides of where the copy stops first.
+    let before = append(1_000_000);
+    let mut is_first = true;
+    let mut meanwhile = |_, _| {
+        if std::mem::take(&mut is_first) {
+            append(200_000);
+        }
+    };
+    backup::back_up(&from, &to, 7, &mut meanwhile).unwrap();
+    let (journal, recovery) = Journal::look(Directory::look(&to).unwrap(), None).unwrap();
+    assert!(recovery.is_whole(), "{recovery:?}");
+    assert_eq!(journal.queue_length(SessionId(1)) as u64, before);
+}
+
+#[test]
+fn a_file_whose_replacement_was_killed_before_is_not_overwritten_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, old) = (dir.path().join("vault"), dir.path().join("vault.old"));
+    std::fs::write(&file, "keys").unwrap();
+    std::fs::hard_link(&file, &old).unwrap();
+    // Ended again before the new one is in its place.
+    assert!(backup::replace(&dir.path().join("missing"), &file).is_err());
+    assert_eq!(std::fs::read(&file).unwrap(), b"keys");
+}
