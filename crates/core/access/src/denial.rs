@@ -35,6 +35,16 @@ pub enum Denial {
         /// The filter.
         filter: String,
     },
+    /// The token that the client came in with does not reach so far, whatever the policy says.
+    #[error("the token of this client does not reach `{witness}`, so it may not {action} `{target}`")]
+    Token {
+        /// The right.
+        action: &'static str,
+        /// The topic or filter.
+        target: String,
+        /// A topic of it that is outside.
+        witness: String,
+    },
     /// The topic belongs to the broker.
     #[error("`{target}` belongs to the broker")]
     SystemSpace {

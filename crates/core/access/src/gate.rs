@@ -255,6 +255,7 @@ impl Gate {
     /// # Errors
     /// The subject comes back when the grant is for something else, somebody else or another policy: ask
     /// [`Gate::decide`].
+    #[inline]
     pub fn decide_again<T: Subject>(
         &self,
         who: &Standing,
@@ -344,6 +345,7 @@ impl Gate {
         if publishes && target.in_system_space() {
             return Err(Denial::SystemSpace { target: target.as_str().to_owned() });
         }
+        crate::token::bound(who.principal(), action, &target)?;
         if self.policy.development {
             return Ok(RuleId::BUILT_IN);
         }

@@ -19,6 +19,7 @@ mod principal;
 mod reader;
 mod standing;
 mod template;
+mod token;
 pub mod usage;
 mod written;
 
@@ -30,5 +31,6 @@ pub use explain::Explanation;
 pub use gate::{AccessDecision, Authorized, Gate, Grant, Subject, Target};
 pub use permissive::{Leniency, PermissiveRole, PermissiveUntil};
 pub use policy::{CompiledPolicy, Policy, PolicyGeneration, RuleId, RulePlace};
-pub use principal::{CertificateFacts, ClientPrincipal, Methods, Principal, Security, TokenFacts};
+pub use principal::{CertificateFacts, ClientPrincipal, DirectoryFacts, Methods, Principal, Security};
 pub use standing::Standing;
+pub use token::{TOKEN_FILTER_BYTES_MAX, TOKEN_FILTERS_MAX, TokenFacts, TokenTopics};

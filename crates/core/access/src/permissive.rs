@@ -72,8 +72,10 @@ pub(crate) fn can_reach(action: Action, target: &Target<'_>) -> bool {
 pub(crate) fn is_lack(denial: &Denial) -> bool {
     match denial {
         Denial::NoRule { .. } | Denial::Reaches { .. } | Denial::Wildcards { .. } => true,
-        Denial::Rule { .. } | Denial::SystemSpace { .. } | Denial::Kind { .. } | Denial::ClientId { .. } => {
-            false
-        }
+        Denial::Rule { .. }
+        | Denial::Token { .. }
+        | Denial::SystemSpace { .. }
+        | Denial::Kind { .. }
+        | Denial::ClientId { .. } => false,
     }
 }

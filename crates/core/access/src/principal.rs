@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::token::TokenFacts;
+
 /// Anybody the Gate can be asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
@@ -59,6 +61,10 @@ pub struct ClientPrincipal {
     pub certificate: Option<Arc<CertificateFacts>>,
     /// What its token says, if it showed one that was verified.
     pub token: Option<Arc<TokenFacts>>,
+    /// When the permission that it came in with ends, in seconds since 1970; `None`: not by itself, or as its token says.
+    pub ends_s: Option<u64>,
+    /// What a directory says of it, if one was asked.
+    pub directory: Option<Arc<DirectoryFacts>>,
     /// What proved the identity.
     pub methods: Methods,
     /// Name of the listener it came by.
@@ -92,19 +98,15 @@ pub struct CertificateFacts {
     pub authorities: Vec<String>,
 }
 
-/// What a verified token says.
+/// What a directory says of a client whom it let in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TokenFacts {
-    /// Who issued it.
-    pub issuer: String,
-    /// The fingerprint of the key that signed it.
-    pub key: String,
-    /// Its number (`jti`), if it has one.
-    pub id: Option<String>,
-    /// Roles that it grants: only such as tokens may grant.
+pub struct DirectoryFacts {
+    /// The name of its entry.
+    pub entry: String,
+    /// Names of those of its groups that give roles.
+    pub groups: Vec<String>,
+    /// The roles that they give.
     pub roles: Vec<String>,
-    /// When it ends, in seconds since 1970; the connection ends then.
-    pub ends_s: u64,
 }
 
 /// The methods that proved an identity, as a set.
@@ -120,6 +122,8 @@ impl Methods {
     pub const CERTIFICATE: Self = Self(4);
     /// The word of a service that was asked by HTTP.
     pub const HTTP: Self = Self(64);
+    /// The word of a directory that was asked by LDAP.
+    pub const LDAP: Self = Self(128);
     /// A code of a second factor, beside a password.
     pub const TOTP: Self = Self(8);
     /// A signed token.
@@ -143,6 +147,7 @@ impl Methods {
             (Self::CERTIFICATE, "certificate"),
             (Self::PASSWORD, "password"),
             (Self::HTTP, "http"),
+            (Self::LDAP, "ldap"),
             (Self::TOTP, "totp"),
             (Self::TOKEN, "token"),
         ];

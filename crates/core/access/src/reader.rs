@@ -172,12 +172,14 @@ impl Reader<'_> {
                     "totp" => Methods::TOTP,
                     "anonymous" => Methods::ANONYMOUS,
                     "token" => Methods::TOKEN,
+                    "http" => Methods::HTTP,
+                    "ldap" => Methods::LDAP,
                     other => {
                         let what = format!("method `{other}` is not known");
                         return Err(self.fault(
                             word.span().start,
                             what,
-                            "use certificate, password, totp, token or anonymous",
+                            "use certificate, password, totp, token, http, ldap or anonymous",
                         ));
                     }
                 });

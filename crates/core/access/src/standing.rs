@@ -147,6 +147,10 @@ fn roles_of(principal: &Principal, policy: &CompiledPolicy) -> (Vec<u32>, Vec<St
                 let known = &policy.assignments(&client.listener).roles;
                 roles.extend(facts.roles.iter().filter_map(|name| known.get(name)));
             }
+            if let Some(facts) = client.directory.as_deref().filter(|_| client.methods.has(Methods::LDAP)) {
+                let known = &policy.assignments(&client.listener).roles;
+                roles.extend(facts.roles.iter().filter_map(|name| known.get(name)));
+            }
             roles.sort_unstable();
             roles.dedup();
             (roles, groups)

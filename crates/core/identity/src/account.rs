@@ -1,7 +1,7 @@
 //! An account: what is known of one identity that has a password.
 
 use crate::second_factor::SecondFactor;
-use motte_seal::{PasswordHash, SiteKey, StoredHash};
+use motte_seal::{HashError, HashParameters, PasswordHash, SiteKey, StoredHash};
 
 /// Former passwords that an account remembers at most.
 pub const FORMER_MAX: usize = 24;
@@ -190,6 +190,32 @@ impl Account {
             (index < former || self.exposed.contains(&hash.fingerprint())).then_some(hash)
         });
         present.chain(remembered).any(|hash| hash.verify(password, key))
+    }
+
+    /// Puts hashes that are weaker than these parameters under Argon2id; how many. The same passwords fit them, but whoever is
+    /// in by one has to log in anew. As slow as hashing each.
+    ///
+    /// The new password of a rotation is left as it is: by its hash it is known whether it was used.
+    ///
+    /// # Errors
+    /// [`HashError`]; what was done before it stays done.
+    pub fn strengthen(&mut self, parameters: HashParameters) -> Result<usize, HashError> {
+        let mut done = 0;
+        let rotating = usize::from(self.passwords.len() > 1);
+        for password in self.passwords.iter_mut().skip(rotating) {
+            if let Some(stronger) = password.hash.strengthened(parameters)? {
+                password.hash = stronger;
+                done += 1;
+            }
+        }
+        for hash in &mut self.former {
+            let Some(stronger) = hash.strengthened(parameters)? else { continue };
+            let (old, new) = (hash.fingerprint(), stronger.fingerprint());
+            self.exposed.iter_mut().filter(|one| **one == old).for_each(|one| *one = new);
+            *hash = stronger;
+            done += 1;
+        }
+        Ok(done)
     }
 
     /// Work of all the checks that one wrong password makes.

@@ -8,12 +8,14 @@ pub mod bans;
 mod breaker;
 mod certificate;
 mod certificate_rules;
+mod directory;
 mod learned;
 mod password_file;
 mod password_policy;
 mod question;
 mod remembered;
 mod remote;
+mod scram;
 mod second_factor;
 mod token;
 mod verdict;
@@ -24,14 +26,19 @@ pub use certificate::facts;
 pub use certificate_rules::{
     CertificateName, CertificateRules, NameField, NamePiece, Pins, PinsError, SpeaksFor,
 };
+pub use directory::DirectoryGroups;
 pub use learned::{Journal, Learned};
 pub use password_file::{PasswordFile, PasswordFileError};
 pub use password_policy::{
     GENERATED_BITS, LENGTH_MAX, PasswordPolicy, Profile, Purpose, Weakness, generated_bits,
 };
 pub use question::{PasswordAnswer, PasswordQuestion};
-pub use remembered::{QuestionTag, Remembered};
+pub use remembered::{Permission, QuestionTag, Remembered};
 pub use remote::{Answerer, RemoteAnswer, RemoteQuestion, answerer};
+pub use scram::{SCRAM_MESSAGE_BYTES_MAX, ScramEnd, ScramExchange, ScramOffer, ScramRotation};
 pub use second_factor::{RECOVERY_CODES, SecondFactor, TotpSecret};
-pub use token::{KeySet, KeySetError, TOKEN_BYTES_MAX, TokenIdentity, TokenRules, revoked_tokens};
-pub use verdict::{Authenticator, Credentials, Refusal, Requirements, Step, Verdict};
+pub use token::{
+    HeldKeys, KeyChange, KeySet, KeySetError, TOKEN_BYTES_MAX, TokenFault, TokenIdentity, TokenIssuers,
+    TokenRules, revoked_tokens,
+};
+pub use verdict::{Authenticator, Credentials, KeyQuestion, Refusal, Requirements, Step, Verdict};

@@ -79,6 +79,11 @@ impl PasswordFile {
         self.accounts.get_mut(identity)
     }
 
+    /// All accounts, to change them.
+    pub fn accounts_mut(&mut self) -> impl Iterator<Item = (&str, &mut Account)> {
+        self.accounts.iter_mut().map(|(identity, account)| (identity.as_str(), account))
+    }
+
     /// The key for hashes of generated passwords, made if there is none.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
-//! A service of the operator's that says who a client is: what it is asked, and what its answer comes to.
+//! A service or a directory of the operator's that says who a client is: what it is asked, and what its answer comes to.
 
 use std::sync::Arc;
 
-use motte_access::{CertificateFacts, ClientPrincipal, Methods};
+use motte_access::{CertificateFacts, ClientPrincipal, DirectoryFacts, Methods};
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::is_name;
@@ -23,8 +23,10 @@ pub enum Answerer {
 /// What the service is asked. Holds all it needs, so that it can go to another thread.
 #[derive(Debug)]
 pub struct RemoteQuestion {
-    credentials: Credentials,
+    pub(crate) credentials: Credentials,
     client_id: String,
+    /// What its word is called: [`Methods::HTTP`] or [`Methods::LDAP`].
+    method: Methods,
     /// The identity that a certificate has proved already, where both are wanted.
     certified: Option<String>,
 }
@@ -36,12 +38,19 @@ pub enum RemoteAnswer {
     Allow {
         /// The identity; `None`: the name that was asked about.
         identity: Option<String>,
-        /// For how many seconds this may be relied on.
+        /// For how many seconds this may be relied on without asking again.
         valid_s: Option<u64>,
+        /// When the permission ends, in seconds since 1970, and the connection with it; `None`: not by itself.
+        ends_s: Option<u64>,
+        /// What a directory says of it.
+        directory: Option<Arc<DirectoryFacts>>,
     },
-    /// Nobody.
-    Deny,
+    /// Nobody; why, for the log.
+    Deny(&'static str),
 }
+
+/// The word of a service, for the log.
+const NO: &str = "the service says no";
 
 #[derive(Serialize)]
 struct Request<'a> {
@@ -87,6 +96,8 @@ struct Response {
     result: Outcome,
     identity: Option<String>,
     valid_s: Option<u64>,
+    /// After so many seconds the permission ends.
+    ends_in_s: Option<u64>,
     #[serde(rename = "reason")]
     _reason: Option<String>,
 }
@@ -98,16 +109,17 @@ enum Outcome {
     Deny,
 }
 
-/// Who answers for these credentials. A certificate that is enough, a token, and a name that the password file has, are not
-/// the service's affair.
+/// Who answers for these credentials, where the word of a service is called `method`. A certificate that is enough, a token, and
+/// a name that the password file has, are not the service's affair.
 pub fn answerer(
     credentials: Credentials,
     client_id: &str,
     wanted: &Requirements,
+    method: Methods,
     is_in_file: impl Fn(&str) -> bool,
 ) -> Answerer {
-    let all = wanted.all_of.has(Methods::HTTP);
-    let any = wanted.all_of == Methods::default() && wanted.any_of.has(Methods::HTTP);
+    let all = wanted.all_of.has(method);
+    let any = wanted.all_of == Methods::default() && wanted.any_of.has(method);
     if !(all || any) {
         return Answerer::Local(credentials);
     }
@@ -134,7 +146,14 @@ pub fn answerer(
     if credentials.user_name.is_none() && shown.is_none() {
         return refused(&credentials, "neither certificate nor user name was presented");
     }
-    Answerer::Service(Box::new(RemoteQuestion { credentials, client_id: client_id.to_owned(), certified }))
+    let question = RemoteQuestion { credentials, client_id: client_id.to_owned(), method, certified };
+    if method == Methods::LDAP
+        && let Some((refusal, cause)) = question.no_login()
+    {
+        let name = question.name().to_owned();
+        return Answerer::Known(Verdict::Refused { refusal, name, cause });
+    }
+    Answerer::Service(Box::new(question))
 }
 
 fn refused(credentials: &Credentials, cause: &'static str) -> Answerer {
@@ -143,6 +162,23 @@ fn refused(credentials: &Credentials, cause: &'static str) -> Answerer {
 }
 
 impl RemoteQuestion {
+    /// Why this cannot be a login at a directory. An empty password above all: many take a bind with one for somebody
+    /// anonymous, and let it in (RFC 4513, 5.1.2).
+    fn no_login(&self) -> Option<(Refusal, &'static str)> {
+        let (name, password) = self.login();
+        let user = self.credentials.user_name.as_deref();
+        if name.is_empty() {
+            return Some((Refusal::NotAuthorized, "no user name was presented"));
+        }
+        if self.certified.as_deref().is_some_and(|certified| user.is_some_and(|user| user != certified)) {
+            return Some((Refusal::BadCredentials, "certificate and user name differ"));
+        }
+        if !is_name(name) {
+            return Some((Refusal::BadCredentials, "the user name could be no identity"));
+        }
+        password.is_empty().then_some((Refusal::BadCredentials, "the password is empty"))
+    }
+
     /// The question as the service gets it, in JSON. It holds the password.
     pub fn to_json(&self) -> Vec<u8> {
         let credentials = &self.credentials;
@@ -173,8 +209,9 @@ impl RemoteQuestion {
     pub fn finish(self, answer: RemoteAnswer) -> Verdict {
         let name = self.name().to_owned();
         let no = |refusal, cause| Verdict::Refused { refusal, name: name.clone(), cause };
-        let RemoteAnswer::Allow { identity, .. } = answer else {
-            return no(Refusal::BadCredentials, "the service says no");
+        let (identity, ends_s, directory) = match answer {
+            RemoteAnswer::Allow { identity, ends_s, directory, .. } => (identity, ends_s, directory),
+            RemoteAnswer::Deny(cause) => return no(Refusal::BadCredentials, cause),
         };
         let Some(identity) =
             identity.or_else(|| self.credentials.user_name.clone()).or_else(|| self.certified.clone())
@@ -188,7 +225,7 @@ impl RemoteQuestion {
             return no(Refusal::BadCredentials, "certificate and service name different identities");
         }
         let methods =
-            if self.certified.is_some() { Methods::HTTP.and(Methods::CERTIFICATE) } else { Methods::HTTP };
+            if self.certified.is_some() { self.method.and(Methods::CERTIFICATE) } else { self.method };
         let credentials = self.credentials;
         Verdict::Accepted(Box::new(ClientPrincipal {
             identity: Arc::from(identity),
@@ -196,6 +233,8 @@ impl RemoteQuestion {
             user_name: credentials.user_name.map(Arc::from),
             certificate: credentials.certificate,
             token: None,
+            ends_s,
+            directory,
             methods,
             listener: credentials.listener,
             security: credentials.security,
@@ -206,17 +245,25 @@ impl RemoteQuestion {
 }
 
 impl RemoteAnswer {
-    /// Reads an answer; `None`: it is none, which counts as a failure of the service.
-    pub fn read(status: u16, body: &[u8]) -> Option<Self> {
+    /// Reads an answer that came at `now_s`, in seconds since 1970; `None`: it is none, which counts as a failure of the service.
+    pub fn read(status: u16, body: &[u8], now_s: u64) -> Option<Self> {
         match status {
             200 => {
-                let Response { result, identity, valid_s, .. } = serde_json::from_slice(body).ok()?;
+                let Response { result, identity, valid_s, ends_in_s, .. } =
+                    serde_json::from_slice(body).ok()?;
                 Some(match result {
-                    Outcome::Allow => Self::Allow { identity, valid_s },
-                    Outcome::Deny => Self::Deny,
+                    // What ends at once was never given.
+                    Outcome::Allow if ends_in_s == Some(0) => Self::Deny(NO),
+                    Outcome::Allow => Self::Allow {
+                        identity,
+                        valid_s,
+                        ends_s: ends_in_s.map(|left| now_s.saturating_add(left)),
+                        directory: None,
+                    },
+                    Outcome::Deny => Self::Deny(NO),
                 })
             }
-            401 | 403 => Some(Self::Deny),
+            401 | 403 => Some(Self::Deny(NO)),
             _ => None,
         }
     }
@@ -250,7 +297,8 @@ mod tests {
         any_of: Methods,
         all_of: Methods,
     ) -> Result<Box<RemoteQuestion>, &'static str> {
-        match answerer(credentials, "c-1", &wanted(any_of, all_of), |name| name == "local") {
+        let method = if any_of.and(all_of).has(Methods::LDAP) { Methods::LDAP } else { Methods::HTTP };
+        match answerer(credentials, "c-1", &wanted(any_of, all_of), method, |name| name == "local") {
             Answerer::Service(question) => Ok(question),
             Answerer::Local(_) => Err("local"),
             Answerer::Known(Verdict::Refused { cause, .. }) => Err(cause),
@@ -300,7 +348,12 @@ mod tests {
         let finish = |identity: Option<&str>, user: Option<&str>, cn: Option<&str>, all_of| {
             let question = ask(credentials(user, None, cn), Methods::HTTP, all_of).unwrap();
             let identity = identity.map(str::to_owned);
-            match question.finish(RemoteAnswer::Allow { identity, valid_s: None }) {
+            match question.finish(RemoteAnswer::Allow {
+                identity,
+                valid_s: None,
+                ends_s: Some(99),
+                directory: None,
+            }) {
                 Verdict::Accepted(client) => Ok((client.identity.to_string(), client.methods)),
                 Verdict::Refused { cause, .. } => Err(cause),
             }
@@ -321,17 +374,58 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_is_asked_about_a_name_with_a_password_and_nothing_else() {
+        let none = Methods::default();
+        let cause = |user, password: Option<&[u8]>, cn, all_of| {
+            ask(credentials(user, password, cn), Methods::LDAP, all_of).map(|one| one.name().to_owned())
+        };
+        assert_eq!(cause(Some("ann"), Some(b"x"), None, none), Ok("ann".to_owned()));
+        assert_eq!(cause(Some("ann"), Some(b""), None, none), Err("the password is empty"));
+        assert_eq!(cause(Some("ann"), None, None, none), Err("the password is empty"));
+        assert_eq!(cause(Some(""), Some(b"x"), None, none), Err("no user name was presented"));
+        assert_eq!(cause(Some("a/#"), Some(b"x"), None, none), Err("the user name could be no identity"));
+        let both = Methods::LDAP.and(Methods::CERTIFICATE);
+        assert_eq!(cause(None, Some(b"x"), Some("dev"), both), Ok("dev".to_owned()));
+        assert_eq!(
+            cause(Some("ann"), Some(b"x"), Some("dev"), both),
+            Err("certificate and user name differ")
+        );
+        let question = ask(credentials(Some("ann"), Some(b"x"), None), Methods::LDAP, none).unwrap();
+        let facts = Arc::new(DirectoryFacts { roles: vec!["r".to_owned()], ..DirectoryFacts::default() });
+        let answer =
+            RemoteAnswer::Allow { identity: None, valid_s: None, ends_s: None, directory: Some(facts) };
+        let Verdict::Accepted(client) = question.finish(answer) else { panic!("refused") };
+        let roles = client.directory.as_ref().map(|facts| facts.roles.concat());
+        assert_eq!((&*client.identity, client.methods, roles.as_deref()), ("ann", Methods::LDAP, Some("r")));
+    }
+
+    #[test]
     fn an_answer_that_is_none_is_a_failure_and_no_permission() {
         let allow = |identity: Option<&str>, valid_s| {
-            Some(RemoteAnswer::Allow { identity: identity.map(str::to_owned), valid_s })
+            let identity = identity.map(str::to_owned);
+            Some(RemoteAnswer::Allow { identity, valid_s, ends_s: None, directory: None })
         };
-        assert_eq!(RemoteAnswer::read(200, br#"{"result":"allow"}"#), allow(None, None));
+        assert_eq!(RemoteAnswer::read(200, br#"{"result":"allow"}"#, 1_000), allow(None, None));
         assert_eq!(
-            RemoteAnswer::read(200, br#"{"result":"allow","identity":"a","valid_s":5}"#),
+            RemoteAnswer::read(200, br#"{"result":"allow","identity":"a","valid_s":5}"#, 1_000),
             allow(Some("a"), Some(5))
         );
-        assert_eq!(RemoteAnswer::read(200, br#"{"result":"deny","reason":"no"}"#), Some(RemoteAnswer::Deny));
-        assert_eq!(RemoteAnswer::read(403, b"<html>"), Some(RemoteAnswer::Deny));
+        assert_eq!(
+            RemoteAnswer::read(200, br#"{"result":"deny","reason":"no"}"#, 1_000),
+            Some(RemoteAnswer::Deny(NO))
+        );
+        let ending = |body: &[u8]| match RemoteAnswer::read(200, body, 1_000) {
+            Some(RemoteAnswer::Allow { ends_s, .. }) => ends_s,
+            _ => None,
+        };
+        assert_eq!(ending(br#"{"result":"allow","ends_in_s":60}"#), Some(1_060));
+        assert_eq!(ending(br#"{"result":"allow","ends_in_s":18446744073709551615}"#), Some(u64::MAX));
+        assert_eq!(
+            RemoteAnswer::read(200, br#"{"result":"allow","ends_in_s":0}"#, 1_000),
+            Some(RemoteAnswer::Deny(NO))
+        );
+        assert_eq!(RemoteAnswer::read(200, br#"{"result":"allow","ends_in_s":-1}"#, 1_000), None);
+        assert_eq!(RemoteAnswer::read(403, b"<html>", 1_000), Some(RemoteAnswer::Deny(NO)));
         for body in [
             &b""[..],
             b"{}",
@@ -340,9 +434,9 @@ mod tests {
             b"{\"result\":\"allow\",\"roles\":[]}",
             b"\xff",
         ] {
-            assert_eq!(RemoteAnswer::read(200, body), None, "{body:?}");
+            assert_eq!(RemoteAnswer::read(200, body, 1_000), None, "{body:?}");
         }
-        assert_eq!(RemoteAnswer::read(302, br#"{"result":"allow"}"#), None);
-        assert_eq!(RemoteAnswer::read(500, br#"{"result":"allow"}"#), None);
+        assert_eq!(RemoteAnswer::read(302, br#"{"result":"allow"}"#, 1_000), None);
+        assert_eq!(RemoteAnswer::read(500, br#"{"result":"allow"}"#, 1_000), None);
     }
 }

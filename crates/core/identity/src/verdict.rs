@@ -11,7 +11,8 @@ use crate::certificate_rules::CertificateRules;
 use crate::learned::{Journal, Learned};
 use crate::password_file::PasswordFile;
 use crate::question::{PasswordAnswer, PasswordQuestion, RefusalCost};
-use crate::token::{TokenRules, is_token};
+use crate::scram::Decoys;
+use crate::token::{HeldKeys, TokenFault, TokenIssuers, is_token};
 
 /// What a listener takes as proof.
 #[derive(Debug, Clone)]
@@ -36,9 +37,9 @@ impl Requirements {
     pub fn satisfied_by(&self, proved: Methods) -> bool {
         let one_of = |method| self.any_of.has(method) && proved.has(method);
         if self.all_of == Methods::default() {
-            let all =
-                [Methods::ANONYMOUS, Methods::CERTIFICATE, Methods::PASSWORD, Methods::TOKEN, Methods::HTTP];
-            all.into_iter().any(one_of)
+            let asked = [Methods::HTTP, Methods::LDAP];
+            let all = [Methods::ANONYMOUS, Methods::CERTIFICATE, Methods::PASSWORD, Methods::TOKEN];
+            all.into_iter().chain(asked).any(one_of)
         } else {
             proved.has(self.all_of)
         }
@@ -78,6 +79,8 @@ pub enum Refusal {
     BadCredentials,
     /// Nothing that the listener takes was presented.
     NotAuthorized,
+    /// Nobody can say at present: it may try again.
+    Unavailable,
 }
 
 /// Who a client is.
@@ -103,23 +106,81 @@ pub enum Step {
     Done(Verdict),
     /// Answer this question, which is slow, and call [`Authenticator::finish`].
     Ask(Box<PasswordQuestion>),
+    /// Fetch keys anew, which is slow, and begin again; or refuse.
+    Fetch(Box<KeyQuestion>),
+}
+
+/// A token for which keys are missing.
+#[derive(Debug)]
+pub struct KeyQuestion {
+    keys: Arc<HeldKeys>,
+    credentials: Credentials,
+    refusal: Refusal,
+    cause: &'static str,
+}
+
+impl KeyQuestion {
+    /// The keys among which one is missing.
+    pub fn keys(&self) -> &Arc<HeldKeys> {
+        &self.keys
+    }
+
+    /// The verdict when no newer keys can be had.
+    pub fn refuse(self) -> Verdict {
+        let name = self.credentials.user_name.unwrap_or_default();
+        Verdict::Refused { refusal: self.refusal, name, cause: self.cause }
+    }
+
+    /// The verdict by the keys that are held now, at `now_s` in Unix seconds.
+    pub fn retry(self, authenticator: &Authenticator, wanted: &Requirements, now_s: u64) -> Verdict {
+        let Self { credentials, refusal, cause, .. } = self;
+        match authenticator.begin(credentials, wanted, now_s) {
+            Step::Done(verdict) => verdict,
+            Step::Fetch(question) => question.refuse(),
+            // The same credentials that were a token before.
+            Step::Ask(_) => Verdict::Refused { refusal, name: String::new(), cause },
+        }
+    }
 }
 
 /// Judges credentials by the password file and a listener's requirements.
 #[derive(Debug, Clone)]
 pub struct Authenticator {
     passwords: Arc<PasswordFile>,
-    tokens: Option<Arc<TokenRules>>,
+    tokens: TokenIssuers,
     refusal: RefusalCost,
     ageing: Option<Ageing>,
     learned: Arc<Learned>,
+    decoys: Decoys,
+    /// When accounts end, in Unix seconds, in order.
+    endings: Arc<[u64]>,
 }
 
 impl Authenticator {
     /// By this password file, and what was learned from logins before.
     pub fn new(passwords: Arc<PasswordFile>, learned: Arc<Learned>) -> Self {
-        let refusal = RefusalCost::of(&passwords);
-        Self { passwords, tokens: None, refusal, ageing: None, learned }
+        let (refusal, decoys) = (RefusalCost::of(&passwords), Decoys::of(&passwords));
+        let mut endings: Vec<u64> =
+            passwords.accounts().filter_map(|(_, account)| account.expires_s).collect();
+        endings.sort_unstable();
+        endings.dedup();
+        let tokens = TokenIssuers::default();
+        Self { passwords, tokens, refusal, ageing: None, learned, decoys, endings: endings.into() }
+    }
+
+    /// When the next account ends after `since_s`, in Unix seconds.
+    pub fn next_ending(&self, since_s: u64) -> Option<u64> {
+        let next = self.endings.partition_point(|ends_s| *ends_s <= since_s);
+        self.endings.get(next).copied()
+    }
+
+    /// The password file.
+    pub(crate) fn file(&self) -> &PasswordFile {
+        &self.passwords
+    }
+
+    pub(crate) fn decoys(&self) -> &Decoys {
+        &self.decoys
     }
 
     /// Whether the password file has an entry of this name.
@@ -129,7 +190,7 @@ impl Authenticator {
 
     /// The same where tokens are taken, by these rules.
     #[must_use]
-    pub fn with_tokens(self, tokens: Option<Arc<TokenRules>>) -> Self {
+    pub fn with_tokens(self, tokens: TokenIssuers) -> Self {
         Self { tokens, ..self }
     }
 
@@ -187,7 +248,7 @@ impl Authenticator {
         let asked = Asked { now_s, second_factor: wanted.all_of.has(Methods::TOTP) };
         // A code stands behind a password.
         let needs_password = wanted.all_of.has(Methods::PASSWORD) || asked.second_factor;
-        if wanted.all_of.has(Methods::HTTP) {
+        if wanted.all_of.has(Methods::HTTP) || wanted.all_of.has(Methods::LDAP) {
             return refuse(credentials, Refusal::NotAuthorized, "there is no service that could be asked");
         }
         match proved {
@@ -243,9 +304,8 @@ impl Authenticator {
     /// Why not.
     pub fn still_valid(&self, client: &ClientPrincipal, now_s: u64) -> Result<(), String> {
         if client.methods.has(Methods::TOKEN) {
-            let rules = self.tokens.as_ref().ok_or("tokens are not taken any more")?;
             let facts = client.token.as_ref().ok_or("nothing is known of its token")?;
-            rules.still_good(facts, now_s)?;
+            self.tokens.still_good(facts, &client.identity, now_s)?;
         }
         if !client.methods.has(Methods::PASSWORD) {
             return Ok(());
@@ -267,12 +327,26 @@ impl Authenticator {
 
     /// Ends with a token. A signature is checked in some ten microseconds, so nobody else is asked.
     fn by_token(&self, mut credentials: Credentials, proved: Option<&str>, now_s: u64) -> Step {
-        let (Some(rules), Some(token)) = (&self.tokens, credentials.password.take()) else {
+        let Some(token) = credentials.password.take() else {
             return refuse(credentials, Refusal::NotAuthorized, "no token was presented");
         };
-        let verified = match rules.judge(token.expose(), now_s) {
+        let verified = match self.tokens.judge(token.expose(), now_s) {
             Ok(verified) => verified,
-            Err(cause) => return refuse(credentials, Refusal::BadCredentials, cause),
+            Err(fault) => {
+                let (cause, refusal) = match &fault {
+                    TokenFault::NoKeys(_) => (fault.cause(), Refusal::Unavailable),
+                    TokenFault::Broken(_) | TokenFault::UnknownKey(_) => {
+                        (fault.cause(), Refusal::BadCredentials)
+                    }
+                };
+                return match fault {
+                    TokenFault::NoKeys(keys) | TokenFault::UnknownKey(keys) if keys.is_fetched() => {
+                        credentials.password = Some(token);
+                        Step::Fetch(Box::new(KeyQuestion { keys, credentials, refusal, cause }))
+                    }
+                    _ => refuse(credentials, refusal, cause),
+                };
+            }
         };
         if proved.is_some_and(|name| name != verified.identity) {
             return refuse(
@@ -336,7 +410,7 @@ impl Authenticator {
     }
 
     /// What a password may fit now: once the new one of a rotation was used, not the old one.
-    fn current(&self, account: &Account, now_s: u64) -> Vec<StoredHash> {
+    pub(crate) fn current(&self, account: &Account, now_s: u64) -> Vec<StoredHash> {
         let first = account.passwords.first().map(|password| password.hash.fingerprint());
         let over = first.is_some_and(|new| self.learned.is_rotated(new));
         let most = if over { 1 } else { account.passwords.len() };
@@ -375,7 +449,13 @@ fn is_by_token(credentials: &Credentials, wanted: &Requirements, has_certificate
     takes && !has_certificate && given.is_some_and(|given| !passwords || is_token(given))
 }
 
-fn accept(credentials: Credentials, identity: String, methods: Methods, credential: u64) -> Verdict {
+/// The verdict on who has proved himself.
+pub(crate) fn accept(
+    credentials: Credentials,
+    identity: String,
+    methods: Methods,
+    credential: u64,
+) -> Verdict {
     // Kept also where it proved nothing: a connection that showed it ends when it is revoked.
     let certificate = credentials.certificate;
     Verdict::Accepted(Box::new(ClientPrincipal {
@@ -384,6 +464,8 @@ fn accept(credentials: Credentials, identity: String, methods: Methods, credenti
         user_name: credentials.user_name.map(Arc::from),
         certificate,
         token: None,
+        ends_s: None,
+        directory: None,
         methods,
         listener: credentials.listener,
         security: credentials.security,

@@ -214,7 +214,8 @@ impl World {
         }
         for listener in &self.listeners {
             let known = &policy.assignments(&listener.name).roles;
-            held.extend(listener.token_roles.iter().filter_map(|name| known.get(name)));
+            let granted = listener.token_roles.iter().flatten().chain(&listener.group_roles);
+            held.extend(granted.filter_map(|name| known.get(name)));
         }
         held.into_iter().map(|number| number as usize).collect()
     }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use crate::analysis::values::Values;
 use crate::analysis::world::{ListenerFacts, World, addresses};
-use crate::principal::{CertificateFacts, ClientPrincipal, Methods, Principal, Security, TokenFacts};
+use crate::principal::{CertificateFacts, ClientPrincipal, DirectoryFacts, Methods, Principal, Security};
 use crate::standing::{Standing, client_id_fits};
 use crate::template::{Placeholder, Template, is_safe};
+use crate::token::TokenFacts;
 
 /// Most principals that are looked at for one question; beyond that it is not answered.
 const POPULATION_MAX: usize = 200_000;
@@ -230,6 +231,9 @@ impl<'a> Builder<'a> {
             merged.token_roles.extend(facts.token_roles.iter().cloned());
             merged.token_roles.sort_unstable();
             merged.token_roles.dedup();
+            merged.group_roles.extend(facts.group_roles.iter().cloned());
+            merged.group_roles.sort_unstable();
+            merged.group_roles.dedup();
         }
         for listener in listeners.values() {
             for methods in &listener.methods {
@@ -384,6 +388,8 @@ impl<'a> Builder<'a> {
             client_id: Arc::from(client_id),
             user_name: methods.has(Methods::PASSWORD).then(|| Arc::from(identity)),
             token: None,
+            ends_s: None,
+            directory: None,
             certificate: certificate.cloned().map(Arc::new),
             methods,
             listener: Arc::from(listener.name.as_str()),
@@ -407,7 +413,7 @@ impl<'a> Builder<'a> {
                 ids = vec![id];
             }
         }
-        let tokens = tokens(listener, methods);
+        let grants = grants(listener, methods);
         for id in &ids {
             for security in security {
                 // Certificates come by TLS.
@@ -416,12 +422,13 @@ impl<'a> Builder<'a> {
                 }
                 for address in &self.addresses {
                     let client = make(id, *security, *address);
-                    let with = |token: &Option<Arc<TokenFacts>>| {
-                        let client = ClientPrincipal { token: token.clone(), ..client.clone() };
+                    let with = |(token, directory): &Grant| {
+                        let (token, directory) = (token.clone(), directory.clone());
+                        let client = ClientPrincipal { token, directory, ..client.clone() };
                         let principal = Arc::new(Principal::Client(client));
                         Candidate { who: who.clone(), principal, further: None }
                     };
-                    self.found.extend(tokens.iter().map(with));
+                    self.found.extend(grants.iter().map(with));
                 }
             }
         }
@@ -449,19 +456,30 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Tokens that differ in what they grant: nothing, one role, all of them. One role is enough to reach whatever roles reach by
-/// themselves, and each further one can only deny more of it; together they can cover a filter that none covers alone.
-fn tokens(listener: &ListenerFacts, methods: Methods) -> Vec<Option<Arc<TokenFacts>>> {
-    if !methods.has(Methods::TOKEN) {
-        return vec![None];
+/// What a token or a directory says of somebody.
+type Grant = (Option<Arc<TokenFacts>>, Option<Arc<DirectoryFacts>>);
+
+/// What tokens, or groups of a directory, may grant: nothing, one role, all of an issuer or of the directory. One role is enough to
+/// reach whatever roles reach by themselves, and each further one can only deny more of it; together they can cover a filter that
+/// none covers alone.
+fn grants(listener: &ListenerFacts, methods: Methods) -> Vec<Grant> {
+    let (by_token, by_directory) = (methods.has(Methods::TOKEN), methods.has(Methods::LDAP));
+    if !by_token && !by_directory {
+        return vec![(None, None)];
     }
-    let token =
-        |roles: &[String]| Some(Arc::new(TokenFacts { roles: roles.to_vec(), ..TokenFacts::default() }));
-    let all = &listener.token_roles;
-    let mut found = vec![token(&[])];
-    found.extend(all.iter().map(std::slice::from_ref).map(token));
-    if all.len() > 1 {
-        found.push(token(all));
+    let grant = |roles: &[String]| {
+        let token = || Arc::new(TokenFacts { roles: roles.to_vec(), ..TokenFacts::default() });
+        let directory = || Arc::new(DirectoryFacts { roles: roles.to_vec(), ..DirectoryFacts::default() });
+        (by_token.then(token), by_directory.then(directory))
+    };
+    let mut found = vec![grant(&[])];
+    let by_group = std::slice::from_ref(&listener.group_roles);
+    let lists = if by_token { listener.token_roles.as_slice() } else { by_group };
+    for all in lists {
+        found.extend(all.iter().map(std::slice::from_ref).map(grant));
+        if all.len() > 1 {
+            found.push(grant(all));
+        }
     }
     found
 }

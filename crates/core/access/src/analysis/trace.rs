@@ -8,6 +8,7 @@ use crate::action::Action;
 use crate::analysis::effect::meets;
 use crate::analysis::rights::{Question, Rights, Way};
 use crate::analysis::world::{Message, World};
+use crate::denial::Denial;
 use crate::gate::{Target, holds};
 use crate::policy::{Conditions, Rule, RuleId};
 use crate::principal::{ClientPrincipal, Principal};
@@ -52,6 +53,8 @@ pub struct Explained {
     pub answer: String,
     /// The names of its roles.
     pub roles: Vec<String>,
+    /// Whether the token denies it, whatever the rules say.
+    pub by_token: bool,
     /// The rule that decides, when one does.
     pub decides: Option<Cited>,
     /// The rule that comes nearest to another answer.
@@ -70,6 +73,7 @@ impl World {
                 permitted: false,
                 answer: denial.to_string(),
                 roles: Vec::new(),
+                by_token: false,
                 decides: None,
                 nearest: None,
             });
@@ -100,13 +104,29 @@ impl World {
                 permitted: true,
                 answer: format!("{} `{}` is permitted", inquiry.way.name(), inquiry.target),
                 roles,
+                by_token: false,
                 decides: tracer.by_id(rule, "permits it"),
                 nearest: tracer.nearest_to_denial(rule),
+            },
+            Err(denial @ Denial::Token { .. }) => Explained {
+                permitted: false,
+                answer: denial.to_string(),
+                roles,
+                by_token: true,
+                decides: None,
+                nearest: None,
             },
             Err(denial) => {
                 let decides = tracer.denying();
                 let nearest = tracer.nearest_to_permission(decides.is_some());
-                Explained { permitted: false, answer: denial.to_string(), roles, decides, nearest }
+                Explained {
+                    permitted: false,
+                    answer: denial.to_string(),
+                    roles,
+                    by_token: false,
+                    decides,
+                    nearest,
+                }
             }
         })
     }

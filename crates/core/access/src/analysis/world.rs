@@ -22,8 +22,10 @@ pub struct ListenerFacts {
     pub methods: Vec<Methods>,
     /// Whether the identity of a certificate is its Common Name; if not, the Common Name can be anything.
     pub identity_is_cn: bool,
-    /// Roles that tokens may grant there.
-    pub token_roles: Vec<String>,
+    /// Roles that tokens may grant there: of each issuer a list, for a token is of one issuer.
+    pub token_roles: Vec<Vec<String>>,
+    /// Roles that groups of a directory may grant there.
+    pub group_roles: Vec<String>,
 }
 
 impl ListenerFacts {
@@ -40,9 +42,12 @@ impl ListenerFacts {
                 Methods::CERTIFICATE.and(Methods::PASSWORD).and(Methods::TOTP),
                 Methods::ANONYMOUS,
                 Methods::TOKEN,
+                Methods::HTTP,
+                Methods::LDAP,
             ],
             identity_is_cn: true,
             token_roles: Vec::new(),
+            group_roles: Vec::new(),
         }
     }
 }

@@ -89,6 +89,8 @@ fn principals() -> impl Strategy<Value = Principal> {
                 client_id: Arc::from(client_id),
                 user_name: by_password.then(|| Arc::from(identity)),
                 token: None,
+                ends_s: None,
+                directory: None,
                 certificate: Some(Arc::new(CertificateFacts {
                     ou: unit.map(str::to_owned),
                     ..CertificateFacts::default()

@@ -45,6 +45,8 @@ pub(crate) fn client(identity: &str, client_id: &str) -> ClientPrincipal {
         client_id: Arc::from(client_id),
         user_name: Some(Arc::from(identity)),
         token: None,
+        ends_s: None,
+        directory: None,
         certificate: Some(Arc::new(CertificateFacts {
             cn: Some(identity.into()),
             ..CertificateFacts::default()

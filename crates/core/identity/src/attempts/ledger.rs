@@ -194,7 +194,7 @@ impl Attempts {
         self.refund(charge);
         self.changes += 1;
         let seen = |table: &mut Table<Known>, tag: Option<Tag>| {
-            if let Some(known) = tag.and_then(|tag| table.entry(tag, now_ms, |_| Known::default())) {
+            if let Some(known) = tag.and_then(|tag| table.owned_entry(tag, now_ms, |_| Known::default())) {
                 let pending = known.strikes.pending.saturating_sub(u16::from(known.is_known(now_ms)));
                 known.strikes = Strikes { pending, ..Strikes::default() };
                 known.seen_ms = now_ms.max(1);
@@ -256,6 +256,8 @@ impl Attempts {
         let one = address.map(|address| octets(self.limits.address(address)));
         let network = address.map(|address| octets(self.limits.network(address)));
         let tag = |kind: u8, parts: &[&[u8]]| Some(self.key.tag(kind, parts));
+        // So that nobody with a valid account pushes out what is known of others.
+        let owned = |kind: u8, parts: &[&[u8]]| Some(self.key.owned(kind, name.as_bytes(), parts));
         let (one, network) = (one.as_ref(), network.as_ref());
         // On this machine's own sockets there is no address; what logged in there is known as coming from there.
         let place = one.map_or(&[][..], |one| &one[..]);
@@ -269,9 +271,9 @@ impl Attempts {
             ],
             proofs: [
                 certificate.and_then(|print| tag(CERTIFICATE, &[print.as_bytes()])),
-                tag(SESSION, &[name.as_bytes(), client_id.as_bytes(), place]),
-                tag(FROM_ADDRESS, &[name.as_bytes(), place]),
-                tag(FROM_NETWORK, &[name.as_bytes(), around]),
+                owned(SESSION, &[name.as_bytes(), client_id.as_bytes(), place]),
+                owned(FROM_ADDRESS, &[name.as_bytes(), place]),
+                owned(FROM_NETWORK, &[name.as_bytes(), around]),
             ],
             healthy_address: one.and_then(|one| tag(HEALTHY_ADDRESS, &[one])),
         }
@@ -343,5 +345,40 @@ fn octets(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempts::table::OWNED_WAYS;
+    use crate::attempts::tag::OWNED_SETS;
+
+    fn enter(attempts: &mut Attempts, name: &str, client_id: &str, now_ms: u64) -> Tag {
+        let address = Some(IpAddr::from([192, 0, 2, 1]));
+        let attempt = Attempt { address, name, client_id, certificate: None };
+        let Begun::Admitted(charge) = attempts.begin(attempt, now_ms) else { unreachable!() };
+        attempts.succeeded(&charge, now_ms);
+        charge.proofs[1].unwrap()
+    }
+
+    #[test]
+    fn one_account_with_many_client_identifiers_pushes_out_a_few_others_at_most() {
+        let limits = AttemptLimits { entries: 4_096, ..AttemptLimits::default() };
+        let mut attempts = Attempts::new(limits, TagKey::new([7; 32]));
+        let tags: Vec<Tag> =
+            (0..1_000).map(|n| enter(&mut attempts, &format!("device-{n}"), "own", 1_000 + n)).collect();
+        let known =
+            |attempts: &Attempts| tags.iter().filter(|tag| attempts.sessions.get(**tag).is_some()).count();
+        let before = known(&attempts);
+        for n in 0..20_000_u64 {
+            enter(&mut attempts, "thief", &format!("session-{n}"), 10_000 + n);
+        }
+        let most = usize::try_from(OWNED_SETS).unwrap() * OWNED_WAYS;
+        assert!(before - known(&attempts) <= most, "{before} {}", known(&attempts));
+        let all = attempts.sessions.entries(40_000).count();
+        assert!(all <= before + most, "{all}");
+        let last = enter(&mut attempts, "thief", "session-19999", 50_000);
+        assert!(attempts.sessions.get(last).is_some(), "what it used last is known");
     }
 }

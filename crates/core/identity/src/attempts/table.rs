@@ -12,6 +12,9 @@ use super::tag::Tag;
 /// Places of a set.
 const WAYS: usize = 8;
 
+/// Places of a set that one owner may have.
+pub(crate) const OWNED_WAYS: usize = 4;
+
 /// What a table holds.
 pub(crate) trait Entry: Default {
     /// Whether it says nothing any more.
@@ -80,6 +83,30 @@ impl<E: Entry> Table<E> {
             *slot = Some(Slot { place: tag.place, mark: tag.mark, entry });
         }
         slot.as_mut().map(|slot| &mut slot.entry)
+    }
+
+    /// As [`Table::entry`], of something that its owner has more of: in a set he has [`OWNED_WAYS`] places at most, and what he
+    /// brings beyond that displaces his own.
+    pub(crate) fn owned_entry(
+        &mut self,
+        tag: Tag,
+        now_ms: u64,
+        make: impl FnOnce(Option<&E>) -> E,
+    ) -> Option<&mut E> {
+        let at = self.at(tag);
+        let is_own = |slot: &&mut Option<Slot<E>>| {
+            slot.as_ref().is_some_and(|slot| slot.mark != tag.mark && tag.is_of_same_owner(slot.mark))
+        };
+        if self.get(tag).is_none()
+            && let Some(set) = self.sets.get_mut(at)?.as_mut()
+        {
+            let mut own: Vec<&mut Option<Slot<E>>> = set.iter_mut().filter(is_own).collect();
+            let rank = |slot: &Option<Slot<E>>| slot.as_ref().map(|slot| slot.entry.rank(now_ms));
+            own.sort_by_key(|slot| rank(slot));
+            let spare = (own.len() + 1).saturating_sub(OWNED_WAYS);
+            own.into_iter().take(spare).for_each(|slot| *slot = None);
+        }
+        self.entry(tag, now_ms, make)
     }
 
     /// All entries that still say something.

@@ -4,6 +4,13 @@ use std::num::NonZeroU64;
 
 use aws_lc_rs::hmac;
 
+/// Sets in which what one owner has may be.
+pub(crate) const OWNED_SETS: u64 = 8;
+/// The bits of a mark that say whose it is.
+const OWNER_BITS: u64 = 0xffff << 48;
+/// Makes another kind of a kind.
+const OWNER: u8 = 0x80;
+
 /// A key of a table: where it belongs, and what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tag {
@@ -15,6 +22,13 @@ pub(crate) struct Tag {
 pub struct TagKey {
     secret: [u8; 32],
     key: hmac::Key,
+}
+
+impl Tag {
+    /// Whether both are of one owner, as far as [`TagKey::owned`] tells.
+    pub(crate) fn is_of_same_owner(self, other: NonZeroU64) -> bool {
+        (self.mark.get() ^ other.get()) & OWNER_BITS == 0
+    }
 }
 
 impl std::fmt::Debug for TagKey {
@@ -31,6 +45,17 @@ impl TagKey {
 
     pub(crate) fn secret(&self) -> &[u8; 32] {
         &self.secret
+    }
+
+    /// The tag of something that an owner has more of. All of them are in a few sets next to each other and have bits of their
+    /// mark in common, so that they displace one another and few others.
+    pub(crate) fn owned(&self, kind: u8, owner: &[u8], parts: &[&[u8]]) -> Tag {
+        let (home, own) = (self.tag(kind | OWNER, &[owner]), self.tag(kind, parts));
+        let mark = home.mark.get() & OWNER_BITS | own.mark.get() & !OWNER_BITS;
+        Tag {
+            place: home.place.wrapping_add(own.place % OWNED_SETS),
+            mark: NonZeroU64::new(mark).unwrap_or(NonZeroU64::MIN),
+        }
     }
 
     /// The tag of a kind and its parts; each part counts with its length.

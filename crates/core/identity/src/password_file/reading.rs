@@ -86,6 +86,11 @@ impl PasswordFile {
     fn finish(&mut self, open: &mut Option<(String, Account)>) -> Result<(), Fault> {
         let Some((identity, account)) = open.take() else { return Ok(()) };
         let keyed = |password: &Password| matches!(password.hash, StoredHash::Keyed(_));
+        let scram = |hash: &StoredHash| matches!(hash, StoredHash::Scram(_));
+        // Without a key who does not exist could be told from who does.
+        if self.key.is_none() && account.passwords.iter().any(|password| scram(&password.hash)) {
+            return Err((format!("`{identity}` has SCRAM keys, and the file has no key"), RESTORE));
+        }
         let recovers = account.second.as_ref().is_some_and(|second| !second.recovery.is_empty());
         if self.key.is_none() && (recovers || account.passwords.iter().any(keyed)) {
             return Err((format!("`{identity}` has a keyed hash, and the file has no key"), RESTORE));

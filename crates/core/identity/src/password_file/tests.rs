@@ -133,3 +133,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn weaker_hashes_are_put_under_argon2id_and_what_was_exposed_stays_exposed() {
+    let [low, high] = [64, 128].map(|memory_kib| HashParameters { memory_kib, passes: 1, lanes: 1 });
+    let hash = |password: &[u8]| StoredHash::from(PasswordHash::create(password, low).unwrap());
+    let mut account = Account::default();
+    for password in [b"first".as_slice(), b"second", b"third"] {
+        account.set(Password::new(hash(password), Origin::Person, 1));
+    }
+    account.expose();
+    account.set(Password::new(hash(b"fourth"), Origin::Person, 1));
+    assert_eq!(account.strengthen(high).unwrap(), 4);
+    assert_eq!(account.strengthen(high).unwrap(), 0);
+    assert!(account.passwords[0].hash.verify(b"fourth", None));
+    assert!(account.knows(b"third", 0, None), "it was exposed and may not come again");
+    assert!(!account.knows(b"second", 0, None) && account.knows(b"second", 2, None));
+    account.rotate(Password::new(hash(b"fifth"), Origin::Person, 1), 9);
+    let new = account.passwords[0].hash.clone();
+    assert_eq!(account.strengthen(high).unwrap(), 0);
+    assert_eq!(account.passwords[0].hash, new, "the new password of a rotation is left");
+    let mut file = PasswordFile::default();
+    assert!(file.insert("a", account));
+    assert_eq!(PasswordFile::parse(&file.to_string()).unwrap(), file);
+}

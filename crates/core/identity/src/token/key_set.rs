@@ -110,6 +110,14 @@ impl KeySet {
         }
     }
 
+    /// How many of its keys another set does not have, under the same name.
+    pub(crate) fn lacking_in(&self, other: &Self) -> usize {
+        let is_in = |key: &&TokenKey| {
+            other.keys.iter().any(|one| (&one.id, &one.fingerprint) == (&key.id, &key.fingerprint))
+        };
+        self.keys.iter().filter(|key| !is_in(key)).count()
+    }
+
     /// Whether a key is in it.
     pub(crate) fn has(&self, fingerprint: &str) -> bool {
         self.keys.iter().any(|key| key.fingerprint == fingerprint)

@@ -3,12 +3,16 @@
 //! The header names a key, and that key's own algorithm is the one that must be written beside it (RFC 8725 section 3.1).
 //! Keys in headers, their addresses, and extensions are never looked at; a header that must be understood is refused.
 
+mod held_keys;
+mod issuers;
 mod key_set;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,14 +21,42 @@ use serde::Deserialize;
 use serde::de::{self, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
+pub use held_keys::{HeldKeys, KeyChange};
+pub use issuers::TokenIssuers;
 pub use key_set::{KeySet, KeySetError};
 
 use crate::certificate::is_name;
+use crate::certificate_rules::fits;
 
 /// Bytes of a token. CONNECT as a whole is not longer before the client is known.
 pub const TOKEN_BYTES_MAX: usize = 4_096;
 /// Roles of one token that are looked at.
 const ROLES_MAX: usize = 64;
+
+/// What is said of a token that names a key which is not there.
+const UNKNOWN_KEY: &str = "the token names a key that is not in the key set, or none of several";
+
+/// Why a token is not taken.
+#[derive(Debug, Clone)]
+pub enum TokenFault {
+    /// It breaks a rule.
+    Broken(&'static str),
+    /// It names a key that is not among these, which are fetched: there may be newer ones.
+    UnknownKey(Arc<HeldKeys>),
+    /// No keys of its issuer are held that are still good: nothing can be said of it.
+    NoKeys(Arc<HeldKeys>),
+}
+
+impl TokenFault {
+    /// What is wrong, for the log.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Broken(cause) => cause,
+            Self::UnknownKey(_) => UNKNOWN_KEY,
+            Self::NoKeys(_) => "no keys of the token's issuer are held that are still good",
+        }
+    }
+}
 
 /// What is taken as a token.
 #[derive(Debug, Clone)]
@@ -33,18 +65,22 @@ pub struct TokenRules {
     pub issuer: String,
     /// Whom it must be for: one of these (`aud`).
     pub audience: Vec<String>,
+    /// Patterns of the identities that it may speak for; `*` stands for any text.
+    pub identities: Vec<String>,
     /// The claim that is the identity: its name, or a path that begins with `/` (RFC 6901).
     pub identity_claim: String,
     /// The claim with roles; `None`: tokens grant none.
     pub roles_claim: Option<String>,
     /// Roles that tokens may grant; others in a token are passed over.
     pub roles: BTreeSet<String>,
+    /// The claim with topics outside of which a token grants nothing; `None`: tokens narrow nothing.
+    pub topics_claim: Option<String>,
     /// How far ahead the issuer's clock may be, in seconds.
     pub leeway_s: u64,
     /// How long a token may be good from its issue to its end, in seconds.
     pub lifetime_s_max: u64,
     /// The issuer's keys.
-    pub keys: KeySet,
+    pub keys: Arc<HeldKeys>,
     /// Numbers (`jti`) of tokens that are not good any more.
     pub revoked: BTreeSet<String>,
 }
@@ -69,34 +105,39 @@ impl TokenRules {
     /// Judges a token at `now_s`, in seconds since 1970.
     ///
     /// # Errors
-    /// Which rule it breaks, for the log.
-    pub fn judge(&self, token: &[u8], now_s: u64) -> Result<TokenIdentity, &'static str> {
-        if token.len() > TOKEN_BYTES_MAX {
-            return Err("the token is longer than 4096 bytes");
-        }
-        let (signed, signature) = split_last(token).ok_or("this is no token")?;
-        let (header, payload) = split_last(signed).ok_or("this is no token")?;
-        let header: Header = json(header).ok_or("the header of the token cannot be read")?;
+    /// Which rule it breaks, or that keys are missing.
+    pub fn judge(&self, token: &[u8], now_s: u64) -> Result<TokenIdentity, TokenFault> {
+        self.judge_parts(&Parts::read(token).map_err(TokenFault::Broken)?, now_s)
+    }
+
+    fn judge_parts(&self, parts: &Parts<'_>, now_s: u64) -> Result<TokenIdentity, TokenFault> {
+        let header = &parts.header;
         if header.crit.is_some() {
-            return Err("the token wants an extension understood");
+            return Err(TokenFault::Broken("the token wants an extension understood"));
         }
         if let Some(kind) = &header.typ
             && !["jwt", "at+jwt", "application/at+jwt"].contains(&kind.to_ascii_lowercase().as_str())
         {
-            return Err("the token is of a kind that is not for access");
+            return Err(TokenFault::Broken("the token is of a kind that is not for access"));
         }
-        let Some(key) = self.keys.find(header.kid.as_deref()) else {
-            return Err("the token names a key that is not in the key set, or none of several");
+        let Some(keys) = self.keys.at(now_s) else { return Err(TokenFault::NoKeys(Arc::clone(&self.keys))) };
+        let Some(key) = keys.find(header.kid.as_deref()) else {
+            // Another key may have come to where they are fetched from; a token that names none waits for nothing.
+            return Err(if self.keys.is_fetched() && header.kid.is_some() {
+                TokenFault::UnknownKey(Arc::clone(&self.keys))
+            } else {
+                TokenFault::Broken(UNKNOWN_KEY)
+            });
         };
         if header.alg != key.algorithm() {
-            return Err("the token's algorithm is not that of its key");
+            return Err(TokenFault::Broken("the token's algorithm is not that of its key"));
         }
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "the token is damaged")?;
-        if !key.verifies(signed, &signature) {
-            return Err("the token's signature is wrong");
+        let signature = URL_SAFE_NO_PAD.decode(parts.signature);
+        let signature = signature.map_err(|_| TokenFault::Broken("the token is damaged"))?;
+        if !key.verifies(parts.signed, &signature) {
+            return Err(TokenFault::Broken("the token's signature is wrong"));
         }
-        let Claims(claims) = json(payload).ok_or("the claims of the token cannot be read")?;
-        self.judge_claims(&Value::Object(claims), key.fingerprint(), now_s)
+        self.judge_claims(&parts.claims, key.fingerprint(), now_s).map_err(TokenFault::Broken)
     }
 
     /// The claims of a token whose signature is right.
@@ -134,11 +175,21 @@ impl TokenRules {
         let Some(identity) = identity.filter(|name| is_name(name)) else {
             return Err("the token has no usable identity");
         };
+        if !self.speaks_for(identity) {
+            return Err("the issuer may not speak for this identity");
+        }
+        let bounds = self.topics_claim.as_deref().and_then(|name| claim(claims, name));
+        let topics = bounds.map(topics::topics).transpose()?;
         let stated = self.roles_claim.as_deref().and_then(|name| claim(claims, name));
         let mut roles = words(stated, true);
         roles.retain(|role| self.roles.contains(role));
-        let facts = TokenFacts { issuer: self.issuer.clone(), key: key.to_owned(), id, roles, ends_s };
+        let facts =
+            TokenFacts { issuer: self.issuer.clone(), key: key.to_owned(), id, roles, topics, ends_s };
         Ok(TokenIdentity { identity: identity.to_owned(), facts })
+    }
+
+    fn speaks_for(&self, identity: &str) -> bool {
+        self.identities.iter().any(|pattern| fits(pattern, identity))
     }
 
     /// Whether a token that was good is still taken by these rules. One that has ended meanwhile vouches for no connection, so
@@ -146,14 +197,17 @@ impl TokenRules {
     ///
     /// # Errors
     /// Why not.
-    pub fn still_good(&self, facts: &TokenFacts, now_s: u64) -> Result<(), &'static str> {
+    pub fn still_good(&self, facts: &TokenFacts, identity: &str, now_s: u64) -> Result<(), &'static str> {
         if facts.issuer != self.issuer {
             return Err("tokens of its issuer are not taken any more");
+        }
+        if !self.speaks_for(identity) {
+            return Err("the issuer of its token may not speak for it any more");
         }
         if !facts.roles.iter().all(|role| self.roles.contains(role)) {
             return Err("its token granted a role that tokens may not grant any more");
         }
-        if facts.ends_s > now_s && !self.keys.has(&facts.key) {
+        if facts.ends_s > now_s && self.keys.lacks(&facts.key) {
             return Err("the key that signed its token is gone from the key set");
         }
         if facts.ends_s > now_s && facts.id.as_ref().is_some_and(|id| self.revoked.contains(id)) {
@@ -167,6 +221,32 @@ impl TokenRules {
 pub fn revoked_tokens(text: &str) -> BTreeSet<String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(str::to_owned).collect()
+}
+
+/// A token as it came: nothing in it is proved yet.
+struct Parts<'t> {
+    header: Header,
+    claims: Value,
+    signed: &'t [u8],
+    signature: &'t [u8],
+}
+
+impl<'t> Parts<'t> {
+    fn read(token: &'t [u8]) -> Result<Self, &'static str> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err("the token is longer than 4096 bytes");
+        }
+        let (signed, signature) = split_last(token).ok_or("this is no token")?;
+        let (header, payload) = split_last(signed).ok_or("this is no token")?;
+        let header = json(header).ok_or("the header of the token cannot be read")?;
+        let Claims(claims) = json(payload).ok_or("the claims of the token cannot be read")?;
+        Ok(Self { header, claims: Value::Object(claims), signed, signature })
+    }
+
+    /// Who it says issued it.
+    fn issuer(&self) -> Option<&str> {
+        self.claims.get("iss")?.as_str()
+    }
 }
 
 /// The header, as far as it matters. A field that stands twice is a fault.
@@ -234,6 +314,11 @@ fn words(value: Option<&Value>, split: bool) -> Vec<String> {
 /// A time in whole seconds since 1970; a part of a second is cut off.
 fn time(claims: &Value, name: &str) -> Result<Option<u64>, &'static str> {
     let Some(value) = claims.get(name) else { return Ok(None) };
-    let whole = value.as_u64().or_else(|| value.to_string().split_once('.')?.0.parse().ok());
-    whole.map(Some).ok_or("a time in the token is no number of seconds")
+    let cut = || {
+        let text = value.to_string();
+        let (whole, part) = text.split_once('.')?;
+        // `1.5e300` is no second and a half.
+        whole.parse().ok().filter(|_| part.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    value.as_u64().or_else(cut).map(Some).ok_or("a time in the token is no number of seconds")
 }

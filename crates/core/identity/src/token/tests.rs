@@ -84,11 +84,13 @@ fn rules(issuer: &Issuer) -> TokenRules {
         issuer: "https://issuer.example".into(),
         audience: vec!["motte".into(), "other-name".into()],
         identity_claim: "sub".into(),
+        identities: vec!["dev-*".into()],
         roles_claim: Some("/realm/roles".into()),
+        topics_claim: Some("/realm/topics".into()),
         roles: ["reader".to_owned(), "writer".to_owned()].into(),
         leeway_s: 30,
         lifetime_s_max: 3_600,
-        keys: KeySet::parse(&issuer.keys()).unwrap(),
+        keys: HeldKeys::fixed(KeySet::parse(&issuer.keys()).unwrap()),
         revoked: revoked_tokens("# stolen\n  t-13 \n\n"),
     }
 }
@@ -103,7 +105,7 @@ fn a_good_token_of_each_kind_of_key_says_who_and_until_when() {
         let found = rules.judge(token.as_bytes(), NOW).unwrap();
         assert_eq!((found.identity.as_str(), found.facts.ends_s), ("dev-1", NOW + 600), "{alg}");
         assert_eq!(found.facts.roles, ["reader"], "a role that tokens may not grant is passed over");
-        assert!(rules.still_good(&found.facts, NOW).is_ok());
+        assert!(rules.still_good(&found.facts, "dev-1", NOW).is_ok());
     }
     let spaced = issuer.token(&json!({"realm": {"roles": "writer reader x"}}));
     assert_eq!(rules.judge(spaced.as_bytes(), NOW).unwrap().facts.roles, ["writer", "reader"]);
@@ -123,15 +125,26 @@ fn every_rule_that_a_token_can_break_is_said() {
         (json!({"exp": "soon"}), "no number"),
         (json!({"exp": -5}), "no number"),
         (json!({"nbf": NOW + 31}), "not good yet"),
+        (json!({"nbf": 1.5e300}), "no number"),
+        (json!({"iat": 1.5e300}), "no number"),
         (json!({"iat": NOW + 31}), "in the future"),
         (json!({"exp": NOW + 3_600}), "longer than lifetime_s_max"),
         (json!({"jti": "t-13"}), "revoked"),
         (json!({"jti": 13}), "no text"),
         (json!({"sub": "a/+/b"}), "no usable identity"),
         (json!({"sub": 7}), "no usable identity"),
+        (json!({"sub": "operator"}), "may not speak for this identity"),
+        (json!({"realm": {"topics": null}}), "no object"),
+        (json!({"realm": {"topics": ["a/#"]}}), "no object"),
+        (json!({"realm": {"topics": {"publish": "a"}}}), "no list"),
+        (json!({"realm": {"topics": {"publish": [7]}}}), "no text"),
+        (json!({"realm": {"topics": {"publish": ["a/#/b"]}}}), "no filter"),
+        (json!({"realm": {"topics": {"subscribe": ["a".repeat(257)]}}}), "no filter"),
+        (json!({"realm": {"topics": {"subscribe": vec!["a"; 33]}}}), "more than 32"),
+        (json!({"realm": {"topics": {"subscribe": [], "receive": []}}}), "not known"),
     ];
     for (change, cause) in cases {
-        let told = rules.judge(issuer.token(&change).as_bytes(), NOW).unwrap_err();
+        let told = rules.judge(issuer.token(&change).as_bytes(), NOW).unwrap_err().cause();
         assert!(told.contains(cause), "{change}: {told}");
     }
     for change in [json!({"nbf": NOW + 30}), json!({"iat": NOW + 30}), json!({"exp": 1_790_000_001.5})] {
@@ -141,10 +154,10 @@ fn every_rule_that_a_token_can_break_is_said() {
         &json!({"alg": "ES256", "kid": "ec"}),
         "{\"iss\":\"https://issuer.example\",\"aud\":\"motte\",\"sub\":\"a\"}",
     );
-    assert!(rules.judge(no_end.as_bytes(), NOW).unwrap_err().contains("no end"));
+    assert!(rules.judge(no_end.as_bytes(), NOW).unwrap_err().cause().contains("no end"));
     let twice = claims(&json!({})).to_string().replace("\"sub\"", "\"sub\":\"admin\",\"sub\"");
     let twice = issuer.sign(&json!({"alg": "ES256", "kid": "ec"}), &twice);
-    assert!(rules.judge(twice.as_bytes(), NOW).unwrap_err().contains("cannot be read"));
+    assert!(rules.judge(twice.as_bytes(), NOW).unwrap_err().cause().contains("cannot be read"));
 }
 
 #[test]
@@ -152,7 +165,7 @@ fn nothing_but_the_named_key_and_its_own_algorithm_proves_a_token() {
     let issuer = Issuer::new();
     let rules = rules(&issuer);
     let body = claims(&json!({})).to_string();
-    let told = |header: Value| rules.judge(issuer.sign(&header, &body).as_bytes(), NOW).unwrap_err();
+    let told = |header: Value| rules.judge(issuer.sign(&header, &body).as_bytes(), NOW).unwrap_err().cause();
     for alg in ["none", "None", "HS256", "RS256", "ES384", "PS256", ""] {
         assert!(told(json!({"alg": alg, "kid": "ec"})).contains("algorithm"), "{alg}");
     }
@@ -168,7 +181,7 @@ fn nothing_but_the_named_key_and_its_own_algorithm_proves_a_token() {
     for secret in [issuer.rsa.public_key().as_ref(), issuer.keys().as_bytes()] {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message.as_bytes());
         let token = format!("{message}.{}", encode(tag.as_ref()));
-        assert!(rules.judge(token.as_bytes(), NOW).unwrap_err().contains("algorithm"));
+        assert!(rules.judge(token.as_bytes(), NOW).unwrap_err().cause().contains("algorithm"));
     }
 
     let good = issuer.token(&json!({}));
@@ -189,7 +202,7 @@ fn nothing_but_the_named_key_and_its_own_algorithm_proves_a_token() {
         assert!(rules.judge(bad.as_bytes(), NOW).is_err(), "{bad}");
     }
     let other = Issuer::new();
-    assert!(rules.judge(other.token(&json!({})).as_bytes(), NOW).unwrap_err().contains("signature"));
+    assert!(rules.judge(other.token(&json!({})).as_bytes(), NOW).unwrap_err().cause().contains("signature"));
 }
 
 #[test]
@@ -198,16 +211,80 @@ fn keys_come_and_go_and_what_a_gone_one_vouched_for_goes_with_it() {
     let mut rules = rules(&issuer);
     let old = rules.judge(issuer.token(&json!({"jti": "t-1"})).as_bytes(), NOW).unwrap().facts;
     let next = Issuer::new();
-    rules.keys =
-        KeySet::parse(&json!({"keys": [issuer.ec_jwk("ec"), next.ec_jwk("ec-2")]}).to_string()).unwrap();
+    let set = |keys: Value| HeldKeys::fixed(KeySet::parse(&json!({ "keys": keys }).to_string()).unwrap());
+    rules.keys = set(json!([issuer.ec_jwk("ec"), next.ec_jwk("ec-2")]));
     let new = next.sign(&json!({"alg": "ES256", "kid": "ec-2"}), &claims(&json!({})).to_string());
-    assert!(rules.judge(new.as_bytes(), NOW).is_ok() && rules.still_good(&old, NOW).is_ok());
-    rules.keys = KeySet::parse(&json!({"keys": [next.ec_jwk("ec")]}).to_string()).unwrap();
-    assert!(rules.still_good(&old, NOW).unwrap_err().contains("gone"), "another key of the same name");
-    assert!(rules.still_good(&old, NOW + 600).is_ok(), "a Session may outlive its token");
-    rules.keys = KeySet::parse(&issuer.keys()).unwrap();
+    assert!(rules.judge(new.as_bytes(), NOW).is_ok() && rules.still_good(&old, "dev-1", NOW).is_ok());
+    rules.keys = set(json!([next.ec_jwk("ec")]));
+    assert!(
+        rules.still_good(&old, "dev-1", NOW).unwrap_err().contains("gone"),
+        "another key of the same name"
+    );
+    assert!(rules.still_good(&old, "dev-1", NOW + 600).is_ok(), "a Session may outlive its token");
+    rules.keys = HeldKeys::fixed(KeySet::parse(&issuer.keys()).unwrap());
     rules.revoked.insert("t-1".into());
-    assert!(rules.still_good(&old, NOW).unwrap_err().contains("revoked"));
+    assert!(rules.still_good(&old, "dev-1", NOW).unwrap_err().contains("revoked"));
+}
+
+#[test]
+fn fetched_keys_end_when_they_could_not_be_fetched_for_too_long() {
+    let issuer = Issuer::new();
+    let rules = TokenRules { keys: HeldKeys::to_fetch(), ..rules(&issuer) };
+    let token = issuer.token(&json!({}));
+    let judge = |now_s| rules.judge(token.as_bytes(), now_s);
+    assert!(matches!(judge(NOW), Err(TokenFault::NoKeys(_))), "none so far");
+    let set = |keys: Value| KeySet::parse(&json!({ "keys": keys }).to_string()).unwrap();
+    let own = || set(json!([issuer.ec_jwk("ec")]));
+    assert_eq!(rules.keys.put(own(), NOW + 60), KeyChange { new: 1, gone: 0 });
+    let facts = judge(NOW + 59).unwrap().facts;
+    assert!(matches!(judge(NOW + 60), Err(TokenFault::NoKeys(_))), "stale");
+    assert!(rules.still_good(&facts, "dev-1", NOW + 60).is_ok(), "who is in stays until the token ends");
+    assert_eq!(rules.keys.put(own(), NOW + 120), KeyChange { new: 0, gone: 0 });
+    assert!(judge(NOW + 60).is_ok());
+    let unknown = issuer.sign(&json!({"alg": "ES256", "kid": "next"}), &claims(&json!({})).to_string());
+    assert!(matches!(rules.judge(unknown.as_bytes(), NOW), Err(TokenFault::UnknownKey(_))));
+    let next = Issuer::new();
+    let both = set(json!([issuer.ec_jwk("ec"), next.ec_jwk("next")]));
+    assert_eq!(rules.keys.put(both, NOW + 120), KeyChange { new: 1, gone: 0 });
+    assert!(rules.judge(unknown.as_bytes(), NOW).unwrap_err().cause().contains("signature"));
+    let only = set(json!([next.ec_jwk("ec")]));
+    assert_eq!(rules.keys.put(only, NOW + 120), KeyChange { new: 1, gone: 2 }, "the same name, another key");
+    assert!(rules.still_good(&facts, "dev-1", NOW).is_err());
+}
+
+#[test]
+fn each_issuer_has_keys_audience_and_identities_of_its_own() {
+    let (one, two) = (Issuer::new(), Issuer::new());
+    let other =
+        TokenRules { issuer: "https://other.example".into(), identities: vec!["x-*".into()], ..rules(&two) };
+    let issuers = TokenIssuers::new(vec![rules(&one), other]);
+    let judge = |issuer: &Issuer, change: Value| {
+        let found = issuers.judge(issuer.token(&change).as_bytes(), NOW);
+        found.map(|found| found.facts.issuer).map_err(|fault| fault.cause())
+    };
+    let theirs = json!({"iss": "https://other.example", "sub": "x-1"});
+    assert_eq!(judge(&one, json!({})), Ok("https://issuer.example".to_owned()));
+    assert_eq!(judge(&two, theirs.clone()), Ok("https://other.example".to_owned()));
+    assert_eq!(judge(&one, theirs), Err("the token's signature is wrong"), "a key of another issuer");
+    assert_eq!(judge(&two, json!({})), Err("the token's signature is wrong"));
+    let stranger = json!({"iss": "https://other.example", "sub": "dev-1"});
+    assert_eq!(judge(&two, stranger), Err("the issuer may not speak for this identity"));
+    for issuer in [json!("https://third.example"), json!(""), json!(null), json!(["https://issuer.example"])]
+    {
+        assert_eq!(judge(&one, json!({ "iss": issuer })), Err("the token is of another issuer"));
+    }
+}
+
+#[test]
+fn topics_of_a_token_are_read_whole_or_the_token_is_not_taken() {
+    let issuer = Issuer::new();
+    let topics = |change: Value| {
+        let found = rules(&issuer).judge(issuer.token(&json!({ "realm": change })).as_bytes(), NOW);
+        found.unwrap().facts.topics
+    };
+    assert_eq!(topics(json!({})), None, "no bound");
+    let bound = topics(json!({"topics": {"publish": ["a/+", "b/#"]}})).unwrap();
+    assert_eq!((bound.publish.len(), bound.subscribe.len()), (2, 0));
 }
 
 #[test]
@@ -253,8 +330,8 @@ proptest! {
     #[test]
     fn no_bytes_panic(header in ".{0,60}", body in ".{0,60}", rest in proptest::collection::vec(any::<u8>(), 0..60)) {
         let rules = TokenRules {
-            issuer: String::new(), audience: vec![], identity_claim: String::new(), roles_claim: None,
-            roles: BTreeSet::new(), leeway_s: 0, lifetime_s_max: 0, keys: KeySet::default(), revoked: BTreeSet::new(),
+            issuer: String::new(), audience: vec![], identities: vec![], identity_claim: String::new(), roles_claim: None, topics_claim: None,
+            roles: BTreeSet::new(), leeway_s: 0, lifetime_s_max: 0, keys: HeldKeys::fixed(KeySet::default()), revoked: BTreeSet::new(),
         };
         prop_assert!(rules.judge(&rest, NOW).is_err());
         let token = format!("{}.{}.{}", encode(&header), encode(&body), encode(&rest));

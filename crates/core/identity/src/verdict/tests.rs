@@ -33,6 +33,7 @@ fn verdict(step: Step) -> Result<(String, Methods), &'static str> {
     let verdict = match step {
         Step::Done(verdict) => verdict,
         Step::Ask(question) => Authenticator::finish(question.answer()),
+        Step::Fetch(question) => question.refuse(),
     };
     match verdict {
         Verdict::Accepted(client) => Ok((client.identity.to_string(), client.methods)),
@@ -145,6 +146,7 @@ fn who_came_in_stays_after_a_change_and_goes_after_an_exposure() {
         let Verdict::Accepted(client) = (match step {
             Step::Done(verdict) => verdict,
             Step::Ask(question) => Authenticator::finish(question.answer()),
+            Step::Fetch(question) => question.refuse(),
         }) else {
             panic!("{name} was refused")
         };
@@ -192,6 +194,7 @@ fn an_old_password_is_warned_about_then_refused_and_a_generated_one_never_is() {
         let verdict = match step {
             Step::Done(verdict) => verdict,
             Step::Ask(question) => Authenticator::finish(question.answer()),
+            Step::Fetch(question) => question.refuse(),
         };
         match verdict {
             Verdict::Accepted(client) => Ok(a.ageing_days(&client, day * DAY)),

@@ -100,6 +100,7 @@ fn a_common_name_that_is_not_the_identity_can_be_any() {
         methods: vec![Methods::CERTIFICATE],
         identity_is_cn,
         token_roles: Vec::new(),
+        group_roles: Vec::new(),
     };
     for (identity_is_cn, expected) in [(true, true), (false, false)] {
         let world = World::new(compile(policy), vec![listener(identity_is_cn)]);
@@ -117,6 +118,7 @@ fn what_a_listener_does_not_take_does_not_count() {
         methods: vec![Methods::CERTIFICATE],
         identity_is_cn: true,
         token_roles: Vec::new(),
+        group_roles: Vec::new(),
     };
     let world = World::new(compile(policy), vec![main]);
     for (statement, expected) in [
@@ -137,7 +139,8 @@ fn a_role_that_tokens_may_grant_can_be_anybodys() {
         security: vec![Security::Tls],
         methods: vec![method],
         identity_is_cn: true,
-        token_roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        token_roles: vec![roles.iter().map(|role| (*role).to_owned()).collect()],
+        group_roles: Vec::new(),
     };
     for (method, roles, a, b) in [
         (Methods::TOKEN, &["r", "quiet"][..], false, true),
@@ -151,6 +154,33 @@ fn a_role_that_tokens_may_grant_can_be_anybodys() {
         let unused = world.lint().unwrap().iter().filter(|one| one.what.contains("nobody has")).count();
         assert_eq!(unused, 3 - roles.len().min(3), "{roles:?}");
     }
+}
+
+#[test]
+fn a_token_has_roles_of_one_issuer_only() {
+    let policy = "version = 1\n[role.left]\nrules = [{ allow = [\"subscribe\"], topics = [\"a/b\"] }]\n[role.right]\nrules = [{ allow = [\"subscribe\"], topics = [\"a/+/c\", \"a/b\"] }]\n[role.rest]\nrules = [{ allow = [\"subscribe\"], topics = [\"a/b/#\"] }, { deny = [\"subscribe\"], topics = [\"a/b\"] }]\n";
+    let world = |issuers: &[&[&str]]| {
+        let roles = |roles: &&[&str]| roles.iter().map(|role| (*role).to_owned()).collect();
+        let listener = ListenerFacts {
+            name: "main".into(),
+            security: vec![Security::Tls],
+            methods: vec![Methods::TOKEN],
+            identity_is_cn: true,
+            token_roles: issuers.iter().map(roles).collect(),
+            group_roles: Vec::new(),
+        };
+        World::new(compile(policy), vec![listener])
+    };
+    let lint = |issuers| {
+        let found = world(issuers).lint().unwrap();
+        found.iter().filter(|one| one.what.contains("nobody has")).count()
+    };
+    assert_eq!(
+        lint(&[&["left"], &["right", "rest"]]),
+        0,
+        "what some issuer may grant is not without holders"
+    );
+    assert_eq!(lint(&[&["left"], &["right"]]), 1);
 }
 
 proptest::proptest! {

@@ -143,6 +143,8 @@ fn client(
         client_id: Arc::from(client_id),
         user_name: methods.has(Methods::PASSWORD).then(|| Arc::from(identity)),
         token: None,
+        ends_s: None,
+        directory: None,
         certificate: methods.has(Methods::CERTIFICATE).then(|| Arc::new(facts)),
         methods,
         listener: Arc::from(listener),
