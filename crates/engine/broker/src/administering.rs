@@ -1,4 +1,5 @@
-//! What an operator asks of a shard: who its clients are, and that one be disconnected. Nothing here reaches a client's
+//! What an operator asks of a shard: who its clients are, that one be disconnected, and that nothing be
+//! left of one. Nothing here reaches a client's
 //! messages.
 
 use motte_access::Principal;
@@ -7,8 +8,10 @@ use motte_wire::{ProtocolVersion, ReasonCode};
 use crate::broker::Broker;
 use crate::connections::Stage;
 use crate::effect::Effects;
+use crate::ending::remove_will;
 use crate::input::{CloseCause, ConnId, Now};
-use crate::sessions::Session;
+use crate::retained::RetainedMessage;
+use crate::sessions::{Session, SessionKey};
 
 /// A Session as an operator sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +75,47 @@ impl Broker {
         let Some(conn) = session.and_then(|session| session.conn) else { return false };
         self.goodbye(conn, ReasonCode::ADMINISTRATIVE_ACTION, CloseCause::Administrative, now, fx);
         true
+    }
+
+    /// Ends everything of an identity on this shard: its connections with 0x98 Administrative action, and its Sessions with all
+    /// that waits for them. Their Wills are not published. Gives how many Sessions there were.
+    pub fn forget(&mut self, identity: &str, now: Now, fx: &mut impl Effects) -> usize {
+        let own = self.core.sessions.iter().filter(|session| session.principal.name() == identity);
+        let keys: Vec<(SessionKey, Option<ConnId>)> =
+            own.map(|session| (session.key, session.conn)).collect();
+        for (key, conn) in &keys {
+            if let Some(session) = self.core.sessions.by_key(*key)
+                && session.will.take().is_some()
+            {
+                remove_will(&mut self.core.durable, session);
+            }
+            if let Some(conn) = conn {
+                self.goodbye(*conn, ReasonCode::ADMINISTRATIVE_ACTION, CloseCause::Administrative, now, fx);
+            }
+            self.core.end(*key, now, fx);
+        }
+        keys.len()
+    }
+
+    /// Forgets the Retained Messages of an identity; gives how many there were. To be asked of one shard only.
+    pub fn forget_retained(&mut self, identity: &str) -> usize {
+        let of_identity = |message: &&RetainedMessage| message.get().source.name() == identity;
+        let own: Vec<RetainedMessage> =
+            self.core.exchange.retained().all().filter(of_identity).cloned().collect();
+        for message in &own {
+            self.core.forget_retained_message(message);
+        }
+        own.len()
+    }
+
+    /// Where what was gathered so far goes to the disk; see [`Self::is_kept`].
+    pub fn kept_mark(&self) -> u64 {
+        self.core.durable.tag()
+    }
+
+    /// Whether everything that was gathered before a mark is on the disk, or was refused.
+    pub fn is_kept(&self, mark: u64) -> bool {
+        self.core.durable.is_past(mark)
     }
 
     fn facts(&self, session: &Session) -> ClientFacts {

@@ -74,6 +74,7 @@ impl Admit {
     }
 
     /// No Session is set apart as suspicious yet, so all of it counts.
+    #[inline]
     fn note<T: Subject>(&self, who: &Standing, decided: &Authorized<T>) {
         if let Some(recorder) = &self.recorder {
             recorder.borrow_mut().note(&self.gate, who, decided, false, self.now_s);
@@ -106,6 +107,7 @@ impl Admit {
     }
 
     /// PUBLISH, on arrival; `remembered` is an earlier grant for the same topic.
+    #[inline]
     pub fn publish<'a>(
         &self,
         who: &mut Standing,

@@ -114,7 +114,7 @@ impl Broker {
     fn packet(
         &mut self,
         conn: ConnId,
-        packet: ControlPacket<'_>,
+        packet: &ControlPacket<'_>,
         bytes: usize,
         now: Now,
         fx: &mut impl Effects,
@@ -137,17 +137,17 @@ impl Broker {
             None => return,
         }
         match packet {
-            ControlPacket::Publish(publish) => self.publish(conn, &publish, now, fx),
-            ControlPacket::PubAck(ack) => self.acknowledged(conn, Acknowledgement::Received, &ack, now, fx),
-            ControlPacket::PubRec(ack) => self.acknowledged(conn, Acknowledgement::Recorded, &ack, now, fx),
-            ControlPacket::PubComp(ack) => self.acknowledged(conn, Acknowledgement::Completed, &ack, now, fx),
-            ControlPacket::PubRel(ack) => self.released(conn, &ack, fx),
-            ControlPacket::Subscribe(subscribe) => self.subscribe(conn, &subscribe, now, fx),
-            ControlPacket::Unsubscribe(unsubscribe) => self.unsubscribe(conn, &unsubscribe, fx),
+            ControlPacket::Publish(publish) => self.publish(conn, publish, now, fx),
+            ControlPacket::PubAck(ack) => self.acknowledged(conn, Acknowledgement::Received, ack, now, fx),
+            ControlPacket::PubRec(ack) => self.acknowledged(conn, Acknowledgement::Recorded, ack, now, fx),
+            ControlPacket::PubComp(ack) => self.acknowledged(conn, Acknowledgement::Completed, ack, now, fx),
+            ControlPacket::PubRel(ack) => self.released(conn, ack, fx),
+            ControlPacket::Subscribe(subscribe) => self.subscribe(conn, subscribe, now, fx),
+            ControlPacket::Unsubscribe(unsubscribe) => self.unsubscribe(conn, unsubscribe, fx),
             ControlPacket::PingReq => ping_response(conn, fx),
-            ControlPacket::Connect(connect) => self.connect(conn, &connect, now, fx),
-            ControlPacket::Disconnect(disconnect) => self.disconnected(conn, &disconnect, now, fx),
-            ControlPacket::Auth(auth) => self.auth(conn, &auth, now, fx),
+            ControlPacket::Connect(connect) => self.connect(conn, connect, now, fx),
+            ControlPacket::Disconnect(disconnect) => self.disconnected(conn, disconnect, now, fx),
+            ControlPacket::Auth(auth) => self.auth(conn, auth, now, fx),
             ControlPacket::ConnAck(_)
             | ControlPacket::SubAck(_)
             | ControlPacket::UnsubAck(_)

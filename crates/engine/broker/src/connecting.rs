@@ -85,39 +85,6 @@ impl Broker {
         }
     }
 
-    /// The verdict on a live client that authenticated again (5.0 section 4.12.1).
-    fn verdict_again(&mut self, conn: ConnId, verdict: Verdict, now: Now, fx: &mut impl Effects) {
-        let Some(live) = self.connections.live(conn) else { return };
-        if !live.reauthenticating {
-            return;
-        }
-        let method = live.method.as_deref().unwrap_or_default().to_owned();
-        match verdict {
-            Verdict::Accepted { principal, data, .. } => {
-                let same =
-                    matches!(&*live.principal, Principal::Client(old) if old.identity == principal.identity);
-                live.reauthenticating = false;
-                if same {
-                    send_auth(conn, ReasonCode::SUCCESS, &method, &data.unwrap_or_default(), fx);
-                } else {
-                    notice::reauthentication_refused(
-                        &live.principal,
-                        "the exchange ended with another identity",
-                        fx,
-                    );
-                    self.goodbye(conn, ReasonCode::NOT_AUTHORIZED, CloseCause::Revoked, now, fx);
-                }
-            }
-            Verdict::Continue { data } => {
-                send_auth(conn, ReasonCode::CONTINUE_AUTHENTICATION, &method, &data, fx);
-            }
-            Verdict::Refused { reason, cause } => {
-                notice::reauthentication_refused(&live.principal, &cause, fx);
-                self.goodbye(conn, reason, CloseCause::Revoked, now, fx);
-            }
-        }
-    }
-
     /// AUTH from the client: a step of the exchange, or the wish to authenticate again.
     pub(crate) fn auth(&mut self, conn: ConnId, auth: &Auth<'_>, now: Now, fx: &mut impl Effects) {
         let (method, expected) = match self.connections.get_mut(conn) {
@@ -128,13 +95,10 @@ impl Broker {
                     ReasonCode::CONTINUE_AUTHENTICATION,
                 )
             }
-            Some(Stage::Live(live)) if live.reauthenticating => {
+            Some(Stage::Live(live)) if live.reauthentication.is_under_way() => {
                 (live.method.clone(), ReasonCode::CONTINUE_AUTHENTICATION)
             }
-            Some(Stage::Live(live)) => {
-                live.reauthenticating = true;
-                (live.method.clone(), ReasonCode::RE_AUTHENTICATE)
-            }
+            Some(Stage::Live(live)) => (live.method.clone(), ReasonCode::RE_AUTHENTICATE),
             Some(Stage::Asked(_) | Stage::Awaiting(_)) | None => (None, auth.reason),
         };
         // MQTT-4.12.0-5 and MQTT-4.12.1-1: the method of CONNECT, and none means no AUTH at all.
@@ -148,12 +112,18 @@ impl Broker {
             );
             return;
         }
-        let question = if expected == ReasonCode::RE_AUTHENTICATE {
-            Question::Again(auth)
-        } else {
-            Question::Continue(auth)
-        };
-        fx.authenticate(conn, question);
+        if expected == ReasonCode::CONTINUE_AUTHENTICATION {
+            return fx.authenticate(conn, Question::Continue(auth));
+        }
+        let Some(live) = self.connections.live(conn) else { return };
+        let principal = Arc::clone(&live.principal);
+        let Some(client) = principal.client() else { return };
+        if !live.reauthentication.begin(now.mono_ms) {
+            notice::reauthentication_refused(&principal, "it authenticates again too often", fx);
+            return self.goodbye(conn, ReasonCode::MESSAGE_RATE_TOO_HIGH, CloseCause::Revoked, now, fx);
+        }
+        self.core.watch_reauthentication(conn, now);
+        fx.authenticate(conn, Question::Again { auth, client });
     }
 
     /// The client is known: its name, its Will and its Session's home are settled.
@@ -239,7 +209,7 @@ impl Broker {
         if let Some(silence_ms) = live.silence_ms {
             self.core.timers.set(now.mono_ms + u64::from(silence_ms), Timer::KeepAlive(conn));
         }
-        self.core.watch_credential(conn, &principal, now);
+        live.credential_ms = self.core.watch_credential(conn, &principal, now);
         self.connections.insert(conn, Stage::Live(Box::new(live)));
         fx.established(conn, request.version, link.limits.packet_bytes_max);
         // Whether there is a Session has to be true after a crash, too: also that there is none any more. While the disk
@@ -347,10 +317,15 @@ impl Broker {
             && !request.clean_start
             && !is_over
         {
-            if session.will.take().is_some() {
-                remove_will(&mut self.core.durable, session);
+            if session.will_due_ms.is_some_and(|due| due <= now.mono_ms) {
+                // Due, and nobody noticed yet, as after a start: whoever comes back is too late to take it back.
+                self.core.fire_will(key, now, fx);
+            } else {
+                session.will_due_ms = None;
+                if session.will.take().is_some() {
+                    remove_will(&mut self.core.durable, session);
+                }
             }
-            session.will_due_ms = None;
         }
         if request.clean_start || is_over {
             self.core.end(key, now, fx);
@@ -462,7 +437,7 @@ fn placeholder(asked: &Asked) -> Asked {
     Asked { link: asked.link.clone(), request: asked.request.clone(), exchanging: false }
 }
 
-fn send_auth(conn: ConnId, reason: ReasonCode, method: &str, data: &[u8], fx: &mut impl Effects) {
+pub(crate) fn send_auth(conn: ConnId, reason: ReasonCode, method: &str, data: &[u8], fx: &mut impl Effects) {
     if let Some(output) = fx.output(conn) {
         Auth::new(reason, Some(method), Some(data)).encode(ProtocolVersion::V5, output.buffer());
     }

@@ -7,6 +7,7 @@ use motte_session::{ConnectRequest, InboundAliases};
 use motte_wire::ProtocolVersion;
 
 use crate::input::{ConnId, Link};
+use crate::reauthenticating::Reauthentication;
 use crate::sessions::SessionKey;
 
 /// Grants remembered for one connection: the topics it published to last.
@@ -55,8 +56,10 @@ pub struct Live {
     pub method: Option<Box<str>>,
     /// Whether the client wants to know more than a Reason Code (MQTT-3.1.2-29).
     pub problem_information: bool,
-    /// Whether the client authenticates again at present.
-    pub reauthenticating: bool,
+    /// How it authenticates again.
+    pub reauthentication: Reauthentication,
+    /// When to look whether what it proved itself with has ended, in monotonic milliseconds; 0: never.
+    pub credential_ms: u64,
     /// What it was granted lately.
     pub grants: Grants,
     /// How often its Session was taken over lately.
@@ -65,17 +68,33 @@ pub struct Live {
 
 /// The grants of the routes that a connection published to last.
 #[derive(Debug, Default)]
-pub struct Grants(Option<Box<[Option<Grant>; GRANTS]>>);
+pub struct Grants(Option<Box<Remembered>>);
+
+#[derive(Debug, Default)]
+struct Remembered {
+    /// The route asked about last.
+    lately: u32,
+    grants: [Option<Grant>; GRANTS],
+}
 
 impl Grants {
+    /// The route that was asked about last: most clients publish to the same topic again.
+    pub fn lately(&self) -> Option<u32> {
+        Some(self.0.as_ref()?.lately)
+    }
+
     /// The grant remembered for a route, with the principal it was given to.
-    pub fn get(&self, route: u32) -> Option<&Grant> {
-        self.0.as_ref()?.get(route as usize % GRANTS)?.as_ref()
+    pub fn get(&mut self, route: u32) -> Option<&Grant> {
+        let remembered = self.0.as_mut()?;
+        remembered.lately = route;
+        remembered.grants.get(route as usize % GRANTS)?.as_ref()
     }
 
     /// Remembers a grant for a route in place of an older one.
     pub fn remember(&mut self, route: u32, grant: Grant) {
-        if let Some(slot) = self.0.get_or_insert_default().get_mut(route as usize % GRANTS) {
+        let remembered = self.0.get_or_insert_default();
+        remembered.lately = route;
+        if let Some(slot) = remembered.grants.get_mut(route as usize % GRANTS) {
             *slot = Some(grant);
         }
     }
@@ -99,7 +118,8 @@ impl Live {
             aliases: InboundAliases::default(),
             method: request.authentication_method.as_deref().map(Box::from),
             problem_information: request.problem_information,
-            reauthenticating: false,
+            reauthentication: Reauthentication::default(),
+            credential_ms: 0,
             grants: Grants::default(),
             contention: Contention::default(),
         }

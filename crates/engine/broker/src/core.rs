@@ -3,14 +3,16 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
-use motte_access::CompiledPolicy;
+use motte_access::{CompiledPolicy, Standing};
+use motte_store::{PrincipalRecord, RetainedPlace};
 
 use crate::admit::Admit;
 use crate::counters::Counters;
-use crate::durable::{Durable, Numbers};
+use crate::durable::Durable;
 use crate::exchange::Exchange;
 use crate::input::ShardId;
 use crate::memory::Ledger;
+use crate::numbers::Numbers;
 use crate::route::Routes;
 use crate::sessions::Sessions;
 use crate::shape::Shapes;
@@ -71,6 +73,10 @@ pub(crate) struct Core {
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
     pub(crate) durable: Durable,
+    /// Who the message that was read last came from, and that client's rights: queues hold many of one client.
+    pub(crate) restored_source: Option<(Arc<PrincipalRecord>, Standing)>,
+    /// The first own change of a Retained Message that the other shards believe to be on its way.
+    pub(crate) retained_first: Option<RetainedPlace>,
     /// Scratch for the forwarded properties of the PUBLISH at hand.
     pub(crate) forwarded: Vec<u8>,
     pub(crate) stopping: bool,
@@ -93,6 +99,8 @@ impl Core {
             timers: Timers::default(),
             counters: Counters::default(),
             durable: Durable::new(settings.numbers),
+            restored_source: None,
+            retained_first: None,
             forwarded: Vec::new(),
             stopping: false,
         }

@@ -12,7 +12,6 @@ use motte_wire::QoS;
 
 use crate::admit::Admit;
 use crate::core::{Core, home};
-use crate::durable::Transit;
 use crate::effect::{Effects, LoadRequest};
 use crate::exchange::ShardMessage;
 use crate::input::{Now, ShardId};
@@ -24,6 +23,7 @@ use crate::sending::{
 };
 use crate::sessions::SessionKey;
 use crate::shared::{Attempt, Group, GroupKey};
+use crate::transit::Transit;
 
 /// Who got a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,16 +59,17 @@ impl<'a> Letter<'a> {
 }
 
 impl Core {
-    /// Delivers a permitted publication to everybody, here and on other shards.
+    /// Delivers a permitted publication to everybody, here and on other shards; `route` is that of its topic, if it was
+    /// looked for before.
     pub(crate) fn deliver(
         &mut self,
         publication: &Authorized<Publication<'_>>,
-        stored: Option<Arc<Authorized<StoredPublication>>>,
+        (stored, route): (Option<Arc<Authorized<StoredPublication>>>, Option<u32>),
         now: Now,
         fx: &mut impl Effects,
     ) -> Reach {
         let mut kept = Kept { publication, stored };
-        let way = Way::default();
+        let way = Way { route, ..Way::default() };
         let Some(mut beyond) = self.deliver_locally(&mut kept, way, now, fx) else { return Reach::Nobody };
         let mut reached = beyond.reached;
         let Some(topic) = beyond.topic else {
@@ -107,7 +108,7 @@ impl Core {
     pub(crate) fn is_to_be_kept(&mut self, publication: &Authorized<Publication<'_>>) -> bool {
         let Self { shard, admit, sessions, subscriptions, exchange, routes, .. } = self;
         let mut sources = Sources { shard: *shard, subscriptions, sessions, exchange, admit };
-        let Some(route) = routes.route(publication, &mut sources) else { return false };
+        let Some(route) = routes.route(publication, None, &mut sources) else { return false };
         let is_kept = |slot| sessions.get(slot).is_some_and(crate::sessions::Session::is_kept);
         !route.kept.is_empty()
             || route.groups.iter().any(|group| group.is_kept())
@@ -128,7 +129,8 @@ impl Core {
     ) {
         if let Some(lent) = Admit::lend(publication) {
             let mut kept = Kept { publication: &lent, stored: Some(Arc::clone(publication)) };
-            let way = Way { number: transit.and_then(|transit| transit.message), home };
+            let number = transit.and_then(|transit| transit.message);
+            let way = Way { number, home, route: None };
             self.deliver_locally(&mut kept, way, now, fx);
         }
         // In the same batch as the deliveries that it became.
@@ -156,7 +158,7 @@ impl Core {
             ..
         } = self;
         let mut sources = Sources { shard: *shard, subscriptions, sessions, exchange, admit };
-        let route = routes.route(kept.publication, &mut sources)?;
+        let route = routes.route(kept.publication, way.route, &mut sources)?;
         counters.denied_deliveries += u64::from(route.denied);
         shapes.begin_for(route.recipients.len());
         if let Some(stored) = &kept.stored {
@@ -448,6 +450,8 @@ struct Way<'a> {
     number: Option<PublicationId>,
     /// It is for those only who had their home there.
     home: Option<&'a Home>,
+    /// The route of its topic, if it was looked for before.
+    route: Option<u32>,
 }
 
 /// A shard of an earlier run: who had their home there.

@@ -11,27 +11,30 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use motte_access::Principal;
 use motte_event::{Event, keep};
 use motte_session::Durability;
 use motte_store::{
-    Batch, Disk, Group, Journal, NewDelivery, PrincipalRecord, Publication as PublicationRecord,
-    PublicationId, SessionId,
+    Batch, Group, NewDelivery, PrincipalRecord, Publication as PublicationRecord, PublicationId,
+    RetainedPlace, SessionId,
 };
 
 use crate::effect::Effects;
 use crate::exchange::ShardMessage;
 use crate::input::{CommitResult, ConnId, Now, ShardId};
+use crate::numbers::Numbers;
 use crate::principals;
 use crate::publication::{Delivery, StoredPublication};
 use crate::restoring::to_unix;
 use crate::sessions::{Session, SessionKey};
 use crate::shared::GroupKey;
+use crate::transit::Transit;
 
 /// Numbers of messages that a shard takes for itself at once.
 const NUMBERS_TAKEN: u64 = 1024;
+/// Tag of what was refused and is tried again: nobody waits for it by a tag of its own.
+const TAG_OF_DEBT: u64 = 0;
 /// How long after a refusal the same is tried again, in milliseconds.
 const RETRY_MS: u64 = 500;
 /// How long after the committer was full it is tried again, in milliseconds.
@@ -40,79 +43,6 @@ const FULL_MS: u64 = 1;
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Likewise while the disk refuses, when only what is taken away is gathered.
 const REFUSED_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// Where numbers of what is kept go on: the same for all shards of a process.
-#[derive(Debug)]
-pub struct Numbers {
-    sessions: AtomicU64,
-    publications: AtomicU64,
-    first_seq: u64,
-}
-
-impl Numbers {
-    /// Behind those that are in a journal. A run gives less numbers to a commit than the factor between them, so that none
-    /// is given twice, also of what is gone.
-    pub fn after<D: Disk>(journal: &Journal<D>) -> Arc<Self> {
-        let of_commits = (journal.appended().0 + 1) << 24;
-        let used = journal.sessions().map(|id| id.0.max(journal.last_delivery(id).unwrap_or(0)));
-        let first = used.max().map_or(of_commits, |used| of_commits.max(used + 1));
-        Arc::new(Self {
-            sessions: AtomicU64::new(first),
-            publications: AtomicU64::new(journal.last_publication().map_or(0, |id| id.0 + 1)),
-            first_seq: first,
-        })
-    }
-
-    /// Those of an empty journal.
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self {
-            sessions: AtomicU64::new(1 << 24),
-            publications: AtomicU64::new(0),
-            first_seq: 1 << 24,
-        })
-    }
-
-    /// A number that no Session ever had.
-    pub fn session(&self) -> SessionId {
-        SessionId(self.sessions.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// The first of a row of message numbers that nobody else gets.
-    pub fn publications(&self, count: u64) -> u64 {
-        self.publications.fetch_add(count, Ordering::Relaxed)
-    }
-
-    /// Where the queues of this run begin.
-    pub fn first_seq(&self) -> u64 {
-        self.first_seq
-    }
-}
-
-/// The kept queue in which a message waits while it is on its way, to be taken out where it arrives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Transit {
-    /// Number of the queue: of a Session, or of those on their way between two shards.
-    pub queue: SessionId,
-    /// Place in it.
-    pub seq: u64,
-    /// The message, if its number is known.
-    pub message: Option<PublicationId>,
-}
-
-impl Transit {
-    /// Numbers up to this one are of queues between shards; those of Sessions are larger.
-    pub const QUEUES: u64 = 64 * 64;
-
-    /// The queue between two shards.
-    fn queue(from: ShardId, to: ShardId) -> SessionId {
-        SessionId(1 + u64::from(from.0 % 64) * 64 + u64::from(to.0 % 64))
-    }
-
-    /// Where a queue between shards leads.
-    pub fn destination(queue: SessionId) -> ShardId {
-        ShardId(u16::try_from(queue.0.saturating_sub(1) % 64).unwrap_or(0))
-    }
-}
 
 /// What became of a tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,8 +63,13 @@ pub(crate) struct Durable {
     next_publication: u64,
     publications_end: u64,
     batch: Batch,
-    /// What the disk refused, to be tried again before what was gathered since.
-    debt: Batch,
+    /// What the disk refused, to be tried again before what was gathered since: batch by batch as it was, for other shards may
+    /// refer to one of them and be referred to by the next.
+    debt: VecDeque<Batch>,
+    /// One of the debt is on its way again.
+    is_repaying: bool,
+    /// The first change of a Retained Message in that one.
+    repaid: Option<RetainedPlace>,
     /// Who published last, as a record.
     source: Option<(Arc<Principal>, PrincipalRecord)>,
     is_synced: bool,
@@ -146,6 +81,8 @@ pub(crate) struct Durable {
     first: u64,
     /// Connections whose output is held, by tag.
     held: VecDeque<(u64, ConnId)>,
+    /// The first change of a Retained Message in each batch that has one, by tag.
+    retained: VecDeque<(u64, RetainedPlace)>,
     /// Sessions whose facts are to be put again at the end of the turn.
     changed: Vec<SessionKey>,
     /// Messages to other shards that leave once the batch is handed over, so that what they make happen is never kept
@@ -164,13 +101,16 @@ impl Durable {
             next_publication: 0,
             publications_end: 0,
             batch: Batch::new(),
-            debt: Batch::new(),
+            debt: VecDeque::new(),
+            is_repaying: false,
+            repaid: None,
             source: None,
             is_synced: false,
             transit_seq: 0,
             pending: VecDeque::new(),
             first: 1,
             held: VecDeque::new(),
+            retained: VecDeque::new(),
             changed: Vec::new(),
             outbox: Vec::new(),
             not_before_ms: None,
@@ -204,7 +144,7 @@ impl Durable {
     /// Whether more is gathered than the disk takes.
     pub(crate) fn is_behind(&self) -> bool {
         let most = if self.is_refusing { REFUSED_BYTES_MAX } else { BATCH_BYTES_MAX };
-        self.batch.bytes() + self.debt.bytes() > most
+        self.batch.bytes() + self.debt.iter().map(Batch::bytes).sum::<usize>() > most
     }
 
     /// How much was gathered so far.
@@ -217,7 +157,8 @@ impl Durable {
         self.batch.records() != mark.0
     }
 
-    fn tag(&self) -> u64 {
+    /// The tag of what is gathered now.
+    pub(crate) fn tag(&self) -> u64 {
         self.first + self.pending.len() as u64
     }
 
@@ -227,7 +168,7 @@ impl Durable {
 
     /// Holds what is written to a connection from now on until all that was gathered so far is kept.
     pub(crate) fn hold(&mut self, conn: ConnId, fx: &mut impl Effects) {
-        let has_some = !self.batch.is_empty() || !self.debt.is_empty() || !self.changed.is_empty();
+        let has_some = !self.batch.is_empty() || self.is_indebted() || !self.changed.is_empty();
         let tag = if has_some { self.tag() } else { self.tag() - 1 };
         if tag < self.first {
             return;
@@ -322,12 +263,26 @@ impl Durable {
     }
 
     /// Puts or takes away a Retained Message.
-    pub(crate) fn retain(&mut self, topic: &str, publication: Option<PublicationId>, durability: Durability) {
+    pub(crate) fn retain(
+        &mut self,
+        topic: &str,
+        publication: Option<PublicationId>,
+        (place, durability): (RetainedPlace, Durability),
+    ) {
         self.needs(durability);
-        match publication {
-            Some(id) => self.batch.put_retained(topic, id),
-            None => self.batch.remove_retained(topic),
-        }
+        self.batch.change_retained(topic, publication, place);
+    }
+
+    /// The first change of a Retained Message that is not known to be kept or lost.
+    pub(crate) fn first_retained(&self) -> Option<RetainedPlace> {
+        let pending = self.retained.iter().map(|(_, place)| *place).chain(self.repaid);
+        let refused = self.debt.iter().filter_map(Batch::first_retained);
+        pending.chain(refused).chain(self.batch.first_retained()).min()
+    }
+
+    /// Nothing is on its way any more before this change of a Retained Message.
+    pub(crate) fn settle_retained(&mut self, place: RetainedPlace) {
+        self.batch.settle_retained(place);
     }
 
     /// Sends a message to another shard, after what is gathered is handed over.
@@ -376,7 +331,11 @@ impl Durable {
 
     /// Hands over what was gathered. Call it at the end of a turn.
     pub(crate) fn submit(&mut self, now: Now, fx: &mut impl Effects) {
-        let has_some = !self.batch.is_empty() || !self.debt.is_empty();
+        if self.is_indebted() {
+            self.post_unkept(fx);
+            return self.repay(now, fx);
+        }
+        let has_some = !self.batch.is_empty();
         let is_held = self.held.back().is_some_and(|(tag, _)| *tag == self.tag());
         if !has_some && !is_held {
             return self.post(fx);
@@ -386,12 +345,13 @@ impl Durable {
                 return;
             }
             self.not_before_ms = None;
-            if !self.debt.is_empty() {
-                self.debt.extend(&self.batch);
-                self.batch = std::mem::take(&mut self.debt);
-            }
-            match fx.submit(self.tag(), std::mem::take(&mut self.batch), self.is_synced) {
-                Ok(empty) => self.batch = empty,
+            let tag = self.tag();
+            let first = self.batch.first_retained();
+            match fx.submit(tag, std::mem::take(&mut self.batch), self.is_synced) {
+                Ok(empty) => {
+                    self.batch = empty;
+                    self.retained.extend(first.map(|place| (tag, place)));
+                }
                 Err(batch) => {
                     self.batch = batch;
                     self.not_before_ms = Some(now.mono_ms + FULL_MS);
@@ -402,12 +362,54 @@ impl Durable {
         }
         self.pending.push_back(if has_some { Pending::Waits } else { Pending::Kept });
         self.post(fx);
+        if !has_some {
+            // No commit need follow that would let it go.
+            let failed = self.settle(fx);
+            debug_assert!(failed.is_empty(), "what failed was settled when it was heard");
+        }
+    }
+
+    fn is_indebted(&self) -> bool {
+        !self.debt.is_empty() || self.is_repaying
+    }
+
+    /// Hands over the first of what was refused, once it is time.
+    fn repay(&mut self, now: Now, fx: &mut impl Effects) {
+        if self.is_repaying || self.not_before_ms.is_some_and(|at| now.mono_ms < at) {
+            return;
+        }
+        self.not_before_ms = None;
+        let Some(batch) = self.debt.pop_front() else { return };
+        let first = batch.first_retained();
+        match fx.submit(TAG_OF_DEBT, batch, true) {
+            Ok(_) => (self.is_repaying, self.repaid) = (true, first),
+            Err(batch) => {
+                self.debt.push_front(batch);
+                self.not_before_ms = Some(now.mono_ms + FULL_MS);
+            }
+        }
+    }
+
+    /// Sends what nobody keeps, in order: it does not wait for a disk that refuses.
+    fn post_unkept(&mut self, fx: &mut impl Effects) {
+        for (to, message) in std::mem::take(&mut self.outbox) {
+            if message.is_kept() {
+                self.outbox.push((to, message));
+            } else {
+                fx.send(to, message);
+            }
+        }
     }
 
     fn post(&mut self, fx: &mut impl Effects) {
         for (to, message) in self.outbox.drain(..) {
             fx.send(to, message);
         }
+    }
+
+    /// Whether everything up to this tag is settled, or nothing was gathered for it.
+    pub(crate) fn is_past(&self, tag: u64) -> bool {
+        !self.is_indebted() && (self.first > tag || self.first == tag && self.is_settled())
     }
 
     /// When it is to be tried again.
@@ -419,7 +421,7 @@ impl Durable {
     pub(crate) fn is_settled(&self) -> bool {
         self.pending.is_empty()
             && self.batch.is_empty()
-            && self.debt.is_empty()
+            && !self.is_indebted()
             && self.changed.is_empty()
             && self.held.is_empty()
             && self.outbox.is_empty()
@@ -428,20 +430,27 @@ impl Durable {
     /// What became of a batch, and what is to be told about it.
     pub(crate) fn committed(&mut self, tag: u64, result: CommitResult, now: Now) -> Option<Event> {
         let mut turned = None;
-        let index = usize::try_from(tag.checked_sub(self.first)?).ok()?;
-        let pending = self.pending.get_mut(index)?;
-        *pending = Pending::Failed;
+        let was_debt = tag == TAG_OF_DEBT;
+        if was_debt {
+            (self.is_repaying, self.repaid) = (false, None);
+        } else {
+            let index = usize::try_from(tag.checked_sub(self.first)?).ok()?;
+            let is_kept = matches!(result, CommitResult::Durable);
+            *self.pending.get_mut(index)? = if is_kept { Pending::Kept } else { Pending::Failed };
+        }
         match result {
             CommitResult::Durable => {
-                *pending = Pending::Kept;
-                if std::mem::take(&mut self.is_refusing) {
+                if !self.is_indebted() && std::mem::take(&mut self.is_refusing) {
                     turned = Some(keep::store_recovered());
                 }
             }
             CommitResult::Refused { batch, cause } => {
                 // What it says has happened here all the same: it is kept as soon as there is room, in its place.
-                self.debt.extend(&batch);
-                self.is_synced = true;
+                if was_debt {
+                    self.debt.push_front(batch);
+                } else {
+                    self.debt.push_back(batch);
+                }
                 self.not_before_ms = Some(now.mono_ms + RETRY_MS);
                 if !std::mem::replace(&mut self.is_refusing, true) {
                     turned = Some(keep::store_refuses(&cause));
@@ -459,6 +468,9 @@ impl Durable {
             self.pending.pop_front();
             let tag = self.first;
             self.first += 1;
+            if self.retained.front().is_some_and(|(of, _)| *of == tag) {
+                self.retained.pop_front();
+            }
             while self.held.front().is_some_and(|(of, _)| *of <= tag) {
                 let Some((_, conn)) = self.held.pop_front() else { break };
                 match front {

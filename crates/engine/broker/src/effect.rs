@@ -1,6 +1,6 @@
 //! Everything a shard can ask of the world. The caller owns the buffers; the broker appends to them.
 
-use motte_access::Principal;
+use motte_access::{ClientPrincipal, Principal};
 use motte_event::Event;
 use motte_store::Batch;
 use motte_wire::{Auth, Connect, ProtocolVersion};
@@ -18,7 +18,12 @@ pub enum Question<'a> {
     /// AUTH 0x18: the next step of an exchange.
     Continue(&'a Auth<'a>),
     /// AUTH 0x19: a live client proves itself again.
-    Again(&'a Auth<'a>),
+    Again {
+        /// What it says.
+        auth: &'a Auth<'a>,
+        /// Who it is.
+        client: &'a ClientPrincipal,
+    },
 }
 
 /// Deliveries of a Session that are wanted from where they are kept.

@@ -11,7 +11,7 @@ use crate::admit::Admit;
 use crate::connections::{Connections, Stage};
 use crate::core::Core;
 use crate::deliver::Letter;
-use crate::durable::{Durable, Transit};
+use crate::durable::Durable;
 use crate::effect::Effects;
 use crate::input::{CloseCause, ConnId, Now};
 use crate::memory::Pressure;
@@ -21,6 +21,7 @@ use crate::restoring::to_unix;
 use crate::sending::QUEUED_WHILE_AWAY;
 use crate::sessions::{Session, SessionKey};
 use crate::timers::Timer;
+use crate::transit::Transit;
 
 /// How a connection ended, as far as its Will and its Session care.
 #[derive(Debug, Clone, Copy)]
@@ -157,7 +158,7 @@ impl Core {
                     self.retain(&stored, (durability, Group::COMMON), now, fx);
                 }
                 if let Some(lent) = Admit::lend(&stored) {
-                    self.deliver(&lent, Some(Arc::clone(&stored)), now, fx);
+                    self.deliver(&lent, (Some(Arc::clone(&stored)), None), now, fx);
                 }
                 true
             }
@@ -244,6 +245,7 @@ impl Core {
             match timer {
                 Timer::KeepAlive(conn) => self.check_silence(connections, conn, now, fx),
                 Timer::CredentialEnd(conn) => self.check_credential(connections, conn, now, fx),
+                Timer::Reauthentication(conn) => self.check_reauthentication(connections, conn, now, fx),
                 Timer::SessionEnd(key) => {
                     let due = self.sessions.by_key(key).and_then(|s| s.ends_ms);
                     if due.is_some_and(|due| due <= now.mono_ms) {
@@ -262,7 +264,7 @@ impl Core {
                 Timer::Load(key) => self.load_more(key, fx),
                 Timer::Sweep => {
                     if self.shard.0 == 0 {
-                        self.exchange.retained_mut().sweep(now.mono_ms);
+                        self.sweep_retained(now);
                     }
                     self.drop_expired(now);
                     self.timers.set(now.mono_ms + SWEEP_MS, Timer::Sweep);
@@ -273,7 +275,13 @@ impl Core {
         if self.timers.len() > 1_024 + 4 * live {
             let Self { timers, sessions, .. } = self;
             timers.compact(|at_ms, timer| match timer {
-                Timer::KeepAlive(conn) | Timer::CredentialEnd(conn) => connections.live(conn).is_some(),
+                Timer::KeepAlive(conn) => connections.live(conn).is_some(),
+                Timer::CredentialEnd(conn) => {
+                    connections.live(conn).is_some_and(|live| live.credential_ms == at_ms)
+                }
+                Timer::Reauthentication(conn) => {
+                    connections.live(conn).is_some_and(|live| live.reauthentication.is_under_way())
+                }
                 Timer::SessionEnd(key) => sessions.by_key(key).is_some_and(|s| s.ends_ms == Some(at_ms)),
                 Timer::WillDue(key) => sessions.by_key(key).is_some_and(|s| s.will_due_ms == Some(at_ms)),
                 Timer::Load(key) => sessions.by_key(key).is_some_and(|s| s.spilled.is_some()),
@@ -357,28 +365,6 @@ impl Core {
         } else {
             fx.close(conn, cause);
         }
-    }
-
-    /// Keeps a message as its topic's Retained Message.
-    pub(crate) fn retain(
-        &mut self,
-        stored: &Arc<motte_access::Authorized<StoredPublication>>,
-        (durability, group): (Durability, Group),
-        now: Now,
-        fx: &mut impl Effects,
-    ) -> bool {
-        let message = stored.get();
-        let kept = self.exchange.retained_mut().put(Arc::clone(stored)).is_ok();
-        if !kept {
-            notice::retained_full(message.topic.as_str(), fx);
-        } else if durability > Durability::Memory && self.durable.is_on() {
-            // By itself, not with deliveries of the same message: it is its publisher's, they are their recipients'.
-            let (topic, mut number) = (message.topic.as_str(), None);
-            let number = (!message.payload.is_empty())
-                .then(|| self.durable.put_message(&mut number, group, message, now));
-            self.durable.retain(topic, number, durability);
-        }
-        kept
     }
 }
 

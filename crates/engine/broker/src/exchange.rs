@@ -13,13 +13,13 @@ use motte_access::{Authorized, Methods, Principal};
 use motte_topic::{FilterSet, TopicFilter, TopicRef};
 use rustc_hash::FxHashMap;
 
-use crate::durable::Transit;
 use crate::input::ShardId;
 use crate::memory::{Memory, difference};
 use crate::publication::StoredPublication;
 use crate::retained::{Retained, RetainedLimits};
 use crate::sessions::SessionKey;
 use crate::shared::{Attempt, Group, GroupKey, Member};
+use crate::transit::Transit;
 
 /// Most shards in a process: one bit each in a mask.
 pub const SHARDS_MAX: u16 = 64;
@@ -83,6 +83,14 @@ pub enum ShardMessage {
         /// The queue it waits in meanwhile, if it has to be kept.
         transit: Option<Transit>,
     },
+}
+
+impl ShardMessage {
+    /// Whether it waits in a kept queue meanwhile.
+    pub(crate) fn is_kept(&self) -> bool {
+        let (Self::Publish { transit, .. } | Self::Shared { transit, .. }) = self;
+        transit.is_some()
+    }
 }
 
 /// What a topic leads to beyond the own shard's subscriptions.

@@ -9,11 +9,11 @@ use motte_store::{Batch, PublicationRecord};
 use motte_wire::{ControlPacket, FrameError, MalformedPacket, ReasonCode};
 
 use crate::deliver::Home;
-use crate::durable::Transit;
 use crate::exchange::ShardMessage;
 use crate::publication::StoredPublication;
 use crate::restoring::Restored;
 use crate::sessions::SessionKey;
+use crate::transit::Transit;
 
 /// The time of an input, read once a turn by the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -214,8 +214,8 @@ pub enum Input<'a> {
     Packet {
         /// The connection.
         conn: ConnId,
-        /// The packet, borrowed from the read buffer.
-        packet: ControlPacket<'a>,
+        /// The packet, borrowed from the read buffer; by reference, because it is large and passes many hands.
+        packet: &'a ControlPacket<'a>,
         /// Bytes of the packet on the wire.
         bytes: usize,
     },

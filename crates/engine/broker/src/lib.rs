@@ -24,15 +24,18 @@ mod exchange;
 mod input;
 mod memory;
 mod notice;
+mod numbers;
 mod output;
 mod payload;
 mod principals;
 mod publication;
 mod publishing;
+mod reauthenticating;
 mod recovering;
 mod reloading;
 mod restoring;
 mod retained;
+mod retaining;
 mod route;
 mod seldom;
 mod sending;
@@ -42,13 +45,13 @@ mod shared;
 mod subscribing;
 mod subscriptions;
 mod timers;
+mod transit;
 
 pub use administering::ClientFacts;
 pub use broker::Broker;
 pub use core::{Settings, home};
 pub use counters::Counters;
 pub use deliver::Home;
-pub use durable::{Numbers, Transit};
 pub use effect::{Effects, LoadRequest, Question};
 pub use exchange::{Exchange, SHARDS_MAX, ShardMask, ShardMessage};
 pub use input::{
@@ -56,6 +59,7 @@ pub use input::{
     Now, Reload, ShardId, StillValid, Verdict,
 };
 pub use memory::{Memory, Pressure};
+pub use numbers::Numbers;
 pub use output::{Output, SHARED_BYTES_MIN};
 pub use payload::Payload;
 pub use publication::{
@@ -64,6 +68,7 @@ pub use publication::{
 };
 pub use recovering::{KeptSession, Recovered, adopt_snapshot, note_homes, recover};
 pub use restoring::{Restored, stored_from};
-pub use retained::{Retained, RetainedFull, RetainedLimits, RetainedMessage};
+pub use retained::{Retained, RetainedChange, RetainedFull, RetainedLimits, RetainedMessage};
 pub use sessions::SessionKey;
 pub use shared::{Attempt, GroupKey};
+pub use transit::Transit;

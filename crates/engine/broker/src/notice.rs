@@ -101,6 +101,10 @@ pub(crate) fn reauthentication_refused(principal: &Principal, cause: &str, fx: &
     fx.event(gate::reauthentication_refused(principal.name(), client_id(principal), cause));
 }
 
+pub(crate) fn reauthenticated(principal: &Principal, method: &str, fx: &mut impl Effects) {
+    fx.event(gate::reauthenticated(principal.name(), client_id(principal), method));
+}
+
 pub(crate) fn keep_alive_timeout(principal: &Principal, silence_ms: u64, fx: &mut impl Effects) {
     fx.event(gate::keep_alive_timeout(principal.name(), client_id(principal), silence_ms));
 }

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use motte_access::{CertificateFacts, ClientPrincipal, Methods, Principal, Security, TokenFacts};
+use motte_access::{
+    CertificateFacts, ClientPrincipal, DirectoryFacts, Methods, Principal, Security, TokenFacts, TokenTopics,
+};
 use motte_store::PrincipalRecord;
+use motte_topic::TopicFilter;
 
 /// The record of a principal.
 pub(crate) fn to_record(principal: &Principal) -> PrincipalRecord {
@@ -44,6 +47,8 @@ pub(crate) fn from_record(record: &PrincipalRecord) -> Option<Principal> {
             client_id: Arc::from(record.client_id.as_str()),
             user_name: record.user_name.as_deref().map(Arc::from),
             token: token_from_record(record).map(Arc::new),
+            ends_s: ends_from_record(record),
+            directory: directory_from_record(record).map(Arc::new),
             certificate: facts_from_record(record).map(Arc::new),
             methods: Methods(record.methods),
             listener: Arc::from(record.listener.as_str()),
@@ -66,6 +71,10 @@ pub(crate) fn from_record(record: &PrincipalRecord) -> Option<Principal> {
 
 /// What begins the names of a token's facts.
 const TOKEN: &str = "token.";
+/// The name of the end of a permission.
+const ENDS: &str = "ends";
+/// What begins the names of a directory's facts.
+const DIRECTORY: &str = "directory.";
 
 fn facts_to_record(client: &ClientPrincipal) -> Option<Vec<(String, String)>> {
     let mut pairs = Vec::new();
@@ -88,13 +97,28 @@ fn facts_to_record(client: &ClientPrincipal) -> Option<Vec<(String, String)>> {
         facts.id.iter().for_each(|value| put("token.jti", value));
         facts.roles.iter().for_each(|value| put("token.role", value));
         put("token.exp", &facts.ends_s.to_string());
+        if let Some(topics) = &facts.topics {
+            put("token.topics", "");
+            topics.publish.iter().for_each(|filter| put("token.publish", filter.as_str()));
+            topics.subscribe.iter().for_each(|filter| put("token.subscribe", filter.as_str()));
+        }
+    }
+    if let Some(ends_s) = client.ends_s {
+        put(ENDS, &ends_s.to_string());
+    }
+    if let Some(facts) = &client.directory {
+        put("directory.entry", &facts.entry);
+        facts.groups.iter().for_each(|value| put("directory.group", value));
+        facts.roles.iter().for_each(|value| put("directory.role", value));
     }
     (!pairs.is_empty()).then_some(pairs)
 }
 
 fn facts_from_record(record: &PrincipalRecord) -> Option<CertificateFacts> {
     let mut found = None;
-    for (name, value) in record.certificate.iter().flatten().filter(|(name, _)| !name.starts_with(TOKEN)) {
+    let is_of_certificate =
+        |name: &str| !name.starts_with(TOKEN) && !name.starts_with(DIRECTORY) && name != ENDS;
+    for (name, value) in record.certificate.iter().flatten().filter(|(name, _)| is_of_certificate(name)) {
         let (value, facts) = (value.clone(), found.get_or_insert_with(CertificateFacts::default));
         match name.as_str() {
             "cn" => facts.cn = Some(value),
@@ -122,8 +146,86 @@ fn token_from_record(record: &PrincipalRecord) -> Option<TokenFacts> {
             "jti" => facts.id = Some(value),
             "role" => facts.roles.push(value),
             "exp" => facts.ends_s = value.parse().unwrap_or(0),
+            "topics" => facts.topics = Some(facts.topics.take().unwrap_or_default()),
+            // A filter that cannot be read is left out, which makes the rest narrower.
+            "publish" => topics(facts).publish.extend(TopicFilter::parse(&value)),
+            "subscribe" => topics(facts).subscribe.extend(TopicFilter::parse(&value)),
             _ => {}
         }
     }
     found
+}
+
+fn directory_from_record(record: &PrincipalRecord) -> Option<DirectoryFacts> {
+    let mut found = None;
+    for (name, value) in record.certificate.iter().flatten() {
+        let Some(name) = name.strip_prefix(DIRECTORY) else { continue };
+        let (value, facts) = (value.clone(), found.get_or_insert_with(DirectoryFacts::default));
+        match name {
+            "entry" => facts.entry = value,
+            "group" => facts.groups.push(value),
+            "role" => facts.roles.push(value),
+            _ => {}
+        }
+    }
+    found
+}
+
+fn topics(facts: &mut TokenFacts) -> &mut TokenTopics {
+    facts.topics.get_or_insert_default()
+}
+
+/// The end of a permission; one that cannot be read has ended.
+fn ends_from_record(record: &PrincipalRecord) -> Option<u64> {
+    let (_, value) = record.certificate.iter().flatten().find(|(name, _)| name == ENDS)?;
+    Some(value.parse().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(token: Option<TokenFacts>, ends_s: Option<u64>) -> Principal {
+        Principal::Client(ClientPrincipal {
+            identity: Arc::from("dev-1"),
+            client_id: Arc::from("dev-1-a"),
+            user_name: None,
+            certificate: None,
+            token: token.map(Arc::new),
+            ends_s,
+            directory: None,
+            methods: Methods::TOKEN,
+            listener: Arc::from("main"),
+            security: Security::Tls,
+            address: None,
+            credential: 0,
+        })
+    }
+
+    #[test]
+    fn what_narrows_a_principal_and_when_it_ends_comes_back_from_its_record() {
+        let topics = |publish: &[&str], subscribe: &[&str]| TokenTopics::parse(publish, subscribe).unwrap();
+        let token = |topics| {
+            let (issuer, key) = ("https://issuer.example".to_owned(), "00ff".to_owned());
+            Some(TokenFacts { issuer, key, id: None, roles: vec!["reader".to_owned()], topics, ends_s: 9 })
+        };
+        for principal in [
+            client(None, Some(7)),
+            client(token(None), None),
+            client(token(Some(topics(&[], &[]))), None),
+            client(token(Some(topics(&["a/+"], &["b/#", "$SYS/x"]))), Some(1)),
+        ] {
+            assert_eq!(from_record(&to_record(&principal)), Some(principal));
+        }
+        // What cannot be read is narrower, and has ended.
+        let mut record = to_record(&client(token(Some(topics(&["a"], &["b"]))), Some(5)));
+        for (_, value) in
+            record.certificate.iter_mut().flatten().filter(|(name, _)| name != "token.subscribe")
+        {
+            *value = "#/damaged".to_owned();
+        }
+        let Some(Principal::Client(back)) = from_record(&record) else { unreachable!("it is a client") };
+        let kept = back.token.as_ref().and_then(|token| token.topics.clone());
+        assert_eq!((back.ends_s, kept), (Some(0), Some(topics(&[], &["b"]))));
+    }
 }

@@ -86,6 +86,7 @@ fn resolve(
 }
 
 /// What no client may send, whoever it is.
+#[inline]
 fn check(limits: &SessionLimits, packet: &Publish<'_>, topic: TopicRef<'_>) -> Result<(), Offence> {
     if packet.qos > limits.maximum_qos {
         // MQTT-3.2.2-11
@@ -205,7 +206,7 @@ fn decide_and_deliver(
     now: Now,
     fx: &mut impl Effects,
 ) -> Option<ReasonCode> {
-    let route = core.routes.find(publication.topic);
+    let route = core.routes.find(publication.topic, grants.lately());
     let remembered = route.and_then(|number| grants.get(number));
     let known = remembered.is_some();
     let Some(session) = core.sessions.by_key(key) else { return Some(ReasonCode::UNSPECIFIED_ERROR) };
@@ -243,7 +244,7 @@ fn decide_and_deliver(
         }
         stored = Some(kept);
     }
-    Some(match core.deliver(&permitted, stored, now, fx) {
+    Some(match core.deliver(&permitted, (stored, route), now, fx) {
         Reach::Nobody if core.report_no_subscribers => ReasonCode::NO_MATCHING_SUBSCRIBERS,
         Reach::NoRoom => ReasonCode::QUOTA_EXCEEDED,
         Reach::Nobody | Reach::Somebody => ReasonCode::SUCCESS,
@@ -251,6 +252,7 @@ fn decide_and_deliver(
 }
 
 /// PUBACK or PUBREC, held until what was gathered since the mark is kept.
+#[inline]
 fn answer(
     core: &mut Core,
     live: &Live,

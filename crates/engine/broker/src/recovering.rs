@@ -9,9 +9,10 @@ use motte_store::{
 };
 
 use crate::deliver::Home;
-use crate::durable::{Numbers, Transit};
 use crate::input::{Arrival, Loaded};
+use crate::numbers::Numbers;
 use crate::restoring::Restored;
+use crate::transit::Transit;
 
 /// Deliveries looked at in one go.
 const LOOKED_AT: usize = 4_096;
@@ -251,6 +252,6 @@ fn empty() -> PublicationRecord {
         retain: false,
         forwarded: Vec::new(),
         expires_at_ms: None,
-        source: motte_store::PrincipalRecord { kind: 4, ..motte_store::PrincipalRecord::default() },
+        source: Arc::new(motte_store::PrincipalRecord { kind: 4, ..motte_store::PrincipalRecord::default() }),
     }
 }

@@ -4,9 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use motte_access::{AccessDecision, Origin, Principal};
-use motte_session::{
-    Durability, Inbound, Letter as _, Outbound, QueueLimits, SessionExpiry, SessionLimits, Will,
-};
+use motte_session::{Inbound, Letter as _, Outbound, QueueLimits, SessionExpiry, SessionLimits, Will};
 use motte_store::{PublicationRecord, SessionId, SessionRecord, SubscriptionRecord, WillRecord};
 use motte_topic::{ShareName, TopicFilter, TopicName};
 use motte_wire::{PacketId, ProtocolVersion, QoS};
@@ -72,6 +70,7 @@ impl Core {
             let record = facts(session, now);
             self.durable.put(session, |batch, group, number| batch.put_session(group, number, &record));
         }
+        self.settle_retained();
         self.durable.submit(now, fx);
     }
 
@@ -171,11 +170,11 @@ impl Core {
         };
         match permitted {
             Some(permitted) => {
-                if self.exchange.retained_mut().put(Arc::new(permitted)).is_err() {
+                if self.exchange.retained_mut().put(Arc::new(permitted), true).is_err() {
                     crate::notice::retained_full(topic.as_str(), fx);
                 }
             }
-            None => self.durable.retain(topic.as_str(), None, Durability::Disk),
+            None => self.forget_retained(&topic),
         }
     }
 
@@ -256,15 +255,20 @@ impl Core {
 
     /// A delivery from its record: its source's right is asked for now, its recipient's when it goes out.
     fn delivery(
-        &self,
+        &mut self,
         record: &motte_store::Delivery,
         message: &PublicationRecord,
         now: Now,
     ) -> Option<Delivery> {
-        let (principal, stored) = stored_from(message, now)?;
-        let mut standing = self.admit.standing(principal);
-        let AccessDecision::Permit(permitted) = self.admit.inject(Origin::Restart, &mut standing, stored)
-        else {
+        let is_last =
+            self.restored_source.as_ref().is_some_and(|(last, _)| Arc::ptr_eq(last, &message.source));
+        if !is_last {
+            let principal = Arc::new(principals::from_record(&message.source)?);
+            self.restored_source = Some((Arc::clone(&message.source), self.admit.standing(principal)));
+        }
+        let (_, standing) = self.restored_source.as_mut()?;
+        let stored = stored_with(message, Arc::clone(standing.principal()), now)?;
+        let AccessDecision::Permit(permitted) = self.admit.inject(Origin::Restart, standing, stored) else {
             return None;
         };
         let mut delivery = Delivery::undecided(Arc::new(permitted), qos_of(record.qos)?, record.retain);
@@ -294,17 +298,21 @@ const UNBOUNDED: QueueLimits = QueueLimits { messages_max: usize::MAX, bytes_max
 /// A stored publication from its record, with its source.
 pub fn stored_from(record: &PublicationRecord, now: Now) -> Option<(Arc<Principal>, StoredPublication)> {
     let principal = Arc::new(principals::from_record(&record.source)?);
-    let stored = StoredPublication {
+    let stored = stored_with(record, Arc::clone(&principal), now)?;
+    Some((principal, stored))
+}
+
+fn stored_with(record: &PublicationRecord, source: Arc<Principal>, now: Now) -> Option<StoredPublication> {
+    Some(StoredPublication {
         topic: TopicName::parse(&record.topic).ok()?,
         payload: Arc::clone(&record.payload).into(),
         qos: qos_of(record.qos)?,
         retain: record.retain,
         forwarded: record.forwarded.clone().into_boxed_slice(),
         expires_ms: record.expires_at_ms.map(|at| from_unix(at, now)),
-        source: Arc::clone(&principal),
+        source,
         sender: Sender::default(),
-    };
-    Some((principal, stored))
+    })
 }
 
 pub(crate) fn to_unix(mono_ms: u64, now: Now) -> u64 {

@@ -112,20 +112,29 @@ impl Routes {
         Self { by_topic: HashMap::with_hasher(FixedState::with_seed(seed)), made: Vec::new(), recipients: 0 }
     }
 
-    /// The number of a topic's route, if it has one.
-    pub fn find(&self, topic: TopicRef<'_>) -> Option<u32> {
+    /// The number of a topic's route, if it has one. It is looked at first whether it is the one that it may be.
+    #[inline]
+    pub fn find(&self, topic: TopicRef<'_>, perhaps: Option<u32>) -> Option<u32> {
+        if let Some(number) = perhaps
+            && let Some(route) = self.made.get(number as usize)
+            && route.topic.as_str() == topic.as_str()
+        {
+            return Some(number);
+        }
         self.by_topic.get(topic.as_str()).copied()
     }
 
     /// The route for a permitted publication, made or mended if need be.
     ///
-    /// Only a publication that was decided leads anywhere: this is the one way from a message to its recipients.
+    /// Only a publication that was decided leads anywhere: this is the one way from a message to its recipients. `perhaps` is
+    /// the number that [`Self::find`] gave for its topic, to save looking for it twice.
     pub fn route(
         &mut self,
         publication: &Authorized<Publication<'_>>,
+        perhaps: Option<u32>,
         sources: &mut Sources<'_>,
     ) -> Option<&mut Route> {
-        let number = self.number(publication.get().topic);
+        let number = self.number(publication.get().topic, perhaps);
         let route = self.made.get_mut(number as usize)?;
         let validity = sources.validity();
         if route.validity != validity {
@@ -136,8 +145,8 @@ impl Routes {
         Some(route)
     }
 
-    fn number(&mut self, topic: TopicRef<'_>) -> u32 {
-        if let Some(number) = self.find(topic) {
+    fn number(&mut self, topic: TopicRef<'_>, perhaps: Option<u32>) -> u32 {
+        if let Some(number) = self.find(topic, perhaps) {
             return number;
         }
         if self.made.len() >= ROUTES_MAX || self.recipients >= RECIPIENTS_MAX {

@@ -339,6 +339,7 @@ fn too_large(aliases: &mut OutboundAliases, topic: &TopicName, form: Form<'_>, c
     }
 }
 
+#[inline]
 fn alias_for(aliases: &mut OutboundAliases, topic: &TopicName) -> (Option<std::num::NonZeroU16>, bool) {
     if !aliases.enabled() {
         return (None, false);

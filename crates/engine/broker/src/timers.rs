@@ -13,6 +13,8 @@ pub enum Timer {
     KeepAlive(ConnId),
     /// Look whether what a client proved itself with has ended.
     CredentialEnd(ConnId),
+    /// Look whether a client that began to authenticate again has come to an end.
+    Reauthentication(ConnId),
     /// A Session without connection ends.
     SessionEnd(SessionKey),
     /// A delayed Will is to be published.

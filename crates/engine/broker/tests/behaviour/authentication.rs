@@ -42,7 +42,7 @@ impl Effects for World {
                 ("connect", connect.properties.authentication_data.unwrap_or_default().to_vec())
             }
             Question::Continue(auth) => ("continue", auth.data.unwrap_or_default().to_vec()),
-            Question::Again(auth) => ("again", auth.data.unwrap_or_default().to_vec()),
+            Question::Again { auth, .. } => ("again", auth.data.unwrap_or_default().to_vec()),
         });
     }
     fn hand_over(&mut self, _: ConnId, _: ShardId, _: Box<Handover>) {}
@@ -120,6 +120,8 @@ fn identity(name: &str) -> ClientPrincipal {
         client_id: Arc::from(""),
         user_name: None,
         token: None,
+        ends_s: None,
+        directory: None,
         certificate: None,
         methods: Methods::PASSWORD,
         listener: Arc::from("main"),
@@ -127,6 +129,12 @@ fn identity(name: &str) -> ClientPrincipal {
         address: None,
         credential: 0,
     }
+}
+
+fn with_token(name: &str, ends_s: u64) -> Verdict {
+    let token = motte_access::TokenFacts { ends_s, ..motte_access::TokenFacts::default() };
+    let principal = ClientPrincipal { token: Some(Arc::new(token)), ..identity(name) };
+    Verdict::Accepted { principal: Box::new(principal), data: None, advice: None }
 }
 
 /// A broker with a client whose CONNECT asks for method `M`.
@@ -152,13 +160,13 @@ fn connecting() -> (Broker, World) {
     connect.properties.authentication_method = Some("M");
     connect.properties.authentication_data = Some(b"first");
     let packet = ControlPacket::Connect(Box::new(connect));
-    broker.handle(NOW, Input::Packet { conn: CONN, packet, bytes: 1 }, &mut world);
+    broker.handle(NOW, Input::Packet { conn: CONN, packet: &packet, bytes: 1 }, &mut world);
     (broker, world)
 }
 
 fn auth(broker: &mut Broker, world: &mut World, reason: ReasonCode, method: &str, data: &[u8]) {
     let packet = ControlPacket::Auth(Auth::new(reason, Some(method), Some(data)));
-    broker.handle(NOW, Input::Packet { conn: CONN, packet, bytes: 1 }, world);
+    broker.handle(NOW, Input::Packet { conn: CONN, packet: &packet, bytes: 1 }, world);
 }
 
 fn verdict(broker: &mut Broker, world: &mut World, verdict: Verdict) {
@@ -221,4 +229,77 @@ fn a_live_client_proves_itself_again_or_goes() {
         assert_eq!(world.closed, Some(CloseCause::Revoked));
         assert!(world.told.contains(&"gate.reauthentication_refused"), "{:?}", world.told);
     }
+}
+
+fn at(ms: u64) -> Now {
+    Now { mono_ms: ms, unix_ms: ms }
+}
+
+fn begin_again(broker: &mut Broker, world: &mut World, now: Now) {
+    let auth = Auth::new(ReasonCode::RE_AUTHENTICATE, Some("M"), Some(b"again"));
+    broker.handle(now, Input::Packet { conn: CONN, packet: &ControlPacket::Auth(auth), bytes: 1 }, world);
+}
+
+#[test]
+fn a_token_that_is_presented_in_time_replaces_the_one_that_ends() {
+    let (mut broker, mut world) = connecting();
+    verdict(&mut broker, &mut world, with_token("dev", 100));
+    world.written();
+    begin_again(&mut broker, &mut world, at(50_000));
+    broker.handle(at(50_000), Input::Verdict { conn: CONN, verdict: with_token("dev", 120) }, &mut world);
+    assert_eq!(world.written(), [("auth", 0, Vec::new())]);
+    assert!(world.told.contains(&"gate.reauthenticated"));
+    broker.handle(at(110_000), Input::Tick, &mut world);
+    assert!(world.closed.is_none(), "the first token has ended, the second not");
+    broker.handle(at(120_001), Input::Tick, &mut world);
+    assert_eq!(world.closed, Some(CloseCause::Revoked));
+    assert!(world.told.contains(&"gate.credential_ended"));
+}
+
+#[test]
+fn an_exchange_on_a_live_connection_ends_in_time() {
+    let (mut broker, mut world) = connecting();
+    verdict(&mut broker, &mut world, accepted("dev"));
+    world.written();
+    begin_again(&mut broker, &mut world, at(1_000));
+    let challenge = Verdict::Continue { data: b"challenge".to_vec() };
+    broker.handle(at(1_000), Input::Verdict { conn: CONN, verdict: challenge }, &mut world);
+    broker.handle(at(30_999), Input::Tick, &mut world);
+    assert!(world.closed.is_none());
+    broker.handle(at(31_000), Input::Tick, &mut world);
+    assert_eq!(world.closed, Some(CloseCause::Revoked));
+    assert_eq!(world.written(), [("auth", 0x18, b"challenge".to_vec()), ("disconnect", 0x87, Vec::new())]);
+}
+
+#[test]
+fn a_client_that_authenticates_again_too_often_goes() {
+    let (mut broker, mut world) = connecting();
+    verdict(&mut broker, &mut world, accepted("dev"));
+    for _ in 0..4 {
+        begin_again(&mut broker, &mut world, NOW);
+        verdict(&mut broker, &mut world, accepted("dev"));
+    }
+    assert!(world.closed.is_none());
+    world.written();
+    begin_again(&mut broker, &mut world, NOW);
+    assert_eq!(world.written(), [("disconnect", 0x96, Vec::new())]);
+    let (mut broker, mut world) = connecting();
+    verdict(&mut broker, &mut world, accepted("dev"));
+    for turn in 0..20 {
+        begin_again(&mut broker, &mut world, at(turn * 10_000));
+        let verdict = accepted("dev");
+        broker.handle(at(turn * 10_000), Input::Verdict { conn: CONN, verdict }, &mut world);
+    }
+    assert!(world.closed.is_none(), "once in ten seconds is not too often");
+}
+
+#[test]
+fn a_reason_of_connack_that_disconnect_has_not_is_told_as_not_authorized() {
+    let (mut broker, mut world) = connecting();
+    verdict(&mut broker, &mut world, accepted("dev"));
+    world.written();
+    begin_again(&mut broker, &mut world, NOW);
+    let refused = Verdict::Refused { reason: ReasonCode::BAD_USER_NAME_OR_PASSWORD, cause: "no".into() };
+    verdict(&mut broker, &mut world, refused);
+    assert_eq!(world.written(), [("disconnect", 0x87, Vec::new())]);
 }

@@ -48,6 +48,26 @@ fn an_acknowledgement_waits_until_what_it_stands_for_is_kept() {
 }
 
 #[test]
+fn what_nobody_keeps_goes_to_other_shards_while_the_disk_refuses() {
+    let [mut first, mut second] = Shard::two_keeping();
+    let (writer, reader) = (first.at_home(0), second.at_home(1));
+    subscribe(&mut second, reader);
+    second.keep();
+    assert_eq!(second.seen(reader), [Seen::Subscribed(1)]);
+    first.send_publish(writer, "a/b", 0, false, "before");
+    first.turn_over();
+    assert_eq!(first.sent(), 1);
+    // Without an acknowledgement, so that the refusal does not end the connection.
+    first.send_publish(writer, "state", 0, true, "x");
+    let (tag, batch) = first.turn_over().remove(0);
+    first.committed(tag, CommitResult::Refused { batch, cause: "no room".into() });
+    first.sent();
+    first.send_publish(writer, "a/b", 0, false, "now");
+    first.turn_over();
+    assert_eq!(first.sent(), 1, "it does not wait for the disk");
+}
+
+#[test]
 fn nothing_is_handed_over_for_a_message_that_nobody_keeps() {
     let mut shard = with_subscriber();
     let slot = writer(&mut shard);
@@ -61,6 +81,7 @@ fn what_the_disk_refuses_is_refused_and_taken_again_when_there_is_room() {
     let mut shard = with_subscriber();
     let slot = writer(&mut shard);
     shard.send_publish(slot, "a/b", 1, false, "first");
+    let mark = shard.kept_mark();
     let (tag, batch) = shard.turn_over().remove(0);
     shard.committed(tag, CommitResult::Refused { batch, cause: "no room".into() });
     assert_eq!(shard.seen(slot), [Seen::Goodbye(0x97)], "it was promised what is not kept");
@@ -77,9 +98,46 @@ fn what_the_disk_refuses_is_refused_and_taken_again_when_there_is_room() {
     shard.wait(1);
     let (tag, batch) = shard.turn_over().remove(0);
     assert!(!batch.is_empty(), "the same is tried again");
+    assert!(!shard.is_kept(mark), "it is on its way");
     shard.committed(tag, CommitResult::Durable);
+    assert!(shard.is_kept(mark));
     assert!(shard.told().contains(&"keep.store_recovered"));
     shard.send_publish(slot, "a/b", 1, false, "fourth");
+    shard.keep();
+    assert_eq!(shard.seen(slot).last(), Some(&Seen::Taken(0)));
+}
+
+#[test]
+fn what_the_disk_refused_is_tried_again_batch_by_batch() {
+    let mut shard = with_subscriber();
+    let slot = writer(&mut shard);
+    // Another shard may have got a message of the first, and have sent one that the second refers to.
+    let batches = ["first", "second"].map(|payload| {
+        shard.send_publish(slot, "a/b", 1, false, payload);
+        shard.turn_over().remove(0)
+    });
+    let [first, second] = batches.map(|(tag, batch)| {
+        let bytes = batch.bytes();
+        shard.committed(tag, CommitResult::Refused { batch, cause: "no room".into() });
+        bytes
+    });
+    let slot = shard.connect("writer", Hello::default());
+    shard.seen(slot);
+    shard.wait(1);
+    let (tag, again) = shard.turn_over().remove(0);
+    assert_eq!(again.bytes(), first);
+    assert!(shard.turn_over().is_empty(), "one after the other");
+    shard.committed(tag, CommitResult::Refused { batch: again, cause: "no room".into() });
+    shard.wait(1);
+    for bytes in [first, second] {
+        let handed_over = shard.turn_over();
+        let (tag, again) = &handed_over[0];
+        assert_eq!((handed_over.len(), again.bytes()), (1, bytes));
+        assert!(!shard.told().contains(&"keep.store_recovered"));
+        shard.committed(*tag, CommitResult::Durable);
+    }
+    assert!(shard.told().contains(&"keep.store_recovered"), "all of it is kept");
+    shard.send_publish(slot, "a/b", 1, false, "third");
     shard.keep();
     assert_eq!(shard.seen(slot).last(), Some(&Seen::Taken(0)));
 }

@@ -5,4 +5,6 @@ mod authentication;
 mod authorization;
 mod durable;
 mod permissive;
+mod retained;
 mod shard;
+mod wills;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use motte_access::{ClientPrincipal, CompiledPolicy, Methods, Policy, PolicyGeneration, Principal, Security};
 use motte_broker::{
     Broker, CloseCause, CommitResult, ConnId, Effects, Exchange, Handover, Input, Link, LoadRequest, Now,
-    Numbers, Output, Question, Reload, RetainedLimits, Settings, ShardId, ShardMessage, Verdict,
+    Numbers, Output, Question, Reload, RetainedLimits, Settings, ShardId, ShardMessage, Verdict, home,
 };
 use motte_session::{Durability, SessionLimits};
 use motte_store::Batch;
@@ -35,6 +35,7 @@ struct Effected {
     told: Vec<&'static str>,
     submitted: Vec<(u64, Batch)>,
     loads: Vec<LoadRequest>,
+    sent: usize,
 }
 
 impl Effects for Effected {
@@ -48,7 +49,9 @@ impl Effects for Effected {
     fn close(&mut self, _: ConnId, _: CloseCause) {}
     fn authenticate(&mut self, _: ConnId, _: Question<'_>) {}
     fn hand_over(&mut self, _: ConnId, _: ShardId, _: Box<Handover>) {}
-    fn send(&mut self, _: ShardId, _: ShardMessage) {}
+    fn send(&mut self, _: ShardId, _: ShardMessage) {
+        self.sent += 1;
+    }
     fn submit(&mut self, tag: u64, batch: Batch, _: bool) -> Result<Batch, Batch> {
         self.submitted.push((tag, batch));
         Ok(Batch::new())
@@ -93,28 +96,50 @@ pub(crate) struct Shard {
     broker: Broker,
     effects: Effected,
     pub(crate) now: Now,
+    /// How sure what its clients publish is kept.
+    pub(crate) durability: Durability,
     generation: u64,
     slots: u32,
 }
 
+const ALL: &str = "version = 1\n[role.all]\nwildcards = \"allow\"\nrules = [{ allow = [\"publish\", \"retain\", \"subscribe\"], topics = [\"#\"] }]\n[authenticated]\nroles = [\"all\"]\nclient_ids = [\"*\"]\n";
+
 impl Shard {
     /// A shard under a policy.
     pub(crate) fn under(policy: &str) -> Self {
-        Self::with(policy, None)
+        Self::with(policy, None, (ShardId(0), 1), exchange())
     }
 
     /// A shard that keeps Sessions, where everybody may do everything.
     pub(crate) fn keeping() -> Self {
-        Self::with(
-            "version = 1\n[role.all]\nwildcards = \"allow\"\nrules = [{ allow = [\"publish\", \"retain\", \"subscribe\"], topics = [\"#\"] }]\n[authenticated]\nroles = [\"all\"]\nclient_ids = [\"*\"]\n",
-            Some(Numbers::new()),
-        )
+        Self::with(ALL, Some(Numbers::new()), (ShardId(0), 1), exchange())
+    }
+
+    /// Two shards of one process that keep what they do.
+    pub(crate) fn two_keeping() -> [Self; 2] {
+        let (numbers, exchange) = (Numbers::new(), exchange());
+        [0, 1].map(|n| Self::with(ALL, Some(Arc::clone(&numbers)), (ShardId(n), 2), exchange.clone()))
+    }
+
+    /// A client whose home is this shard of two.
+    pub(crate) fn at_home(&mut self, shard: u16) -> Slot {
+        let mut names = (0..).map(|n| format!("client{n}"));
+        let name = names.find(|name| home(name, HOME_KEY, 2) == ShardId(shard)).unwrap();
+        let slot = self.connect(&name, Hello::default());
+        self.keep();
+        assert_eq!(self.seen(slot).first(), Some(&Seen::Answer(0)));
+        slot
     }
 
     /// The turn is over: what was handed over to be kept.
     pub(crate) fn turn_over(&mut self) -> Vec<(u64, Batch)> {
         self.input(Input::TurnOver);
         std::mem::take(&mut self.effects.submitted)
+    }
+
+    /// How many messages left for other shards since it was asked last.
+    pub(crate) fn sent(&mut self) -> usize {
+        std::mem::take(&mut self.effects.sent)
     }
 
     /// What became of a batch.
@@ -129,18 +154,24 @@ impl Shard {
         }
     }
 
-    fn with(policy: &str, numbers: Option<Arc<Numbers>>) -> Self {
+    fn with(
+        policy: &str,
+        numbers: Option<Arc<Numbers>>,
+        (shard, shards): (ShardId, u16),
+        exchange: Exchange,
+    ) -> Self {
         let broker = Broker::new(Settings {
-            shard: ShardId(0),
-            shards: 1,
-            home_key: [1, 2],
+            shard,
+            shards,
+            home_key: HOME_KEY,
             policy: compiled(policy, 1),
-            exchange: Exchange::new(RetainedLimits { messages_max: 100, bytes_max: 100_000 }, 1 << 20),
+            exchange,
             report_no_subscribers: false,
             numbers,
         });
         let now = Now { mono_ms: 1_000, unix_ms: 1_700_000_000_000 };
-        Self { broker, effects: Effected::default(), now, generation: 1, slots: 0 }
+        let durability = Durability::Disk;
+        Self { broker, effects: Effected::default(), now, durability, generation: 1, slots: 0 }
     }
 
     fn input(&mut self, input: Input<'_>) {
@@ -173,7 +204,7 @@ impl Shard {
             listener: Arc::from("main"),
             address: None,
             security: Security::Tls,
-            limits: Arc::new(limits()),
+            limits: Arc::new(SessionLimits { durability: self.durability, ..limits() }),
         };
         self.input(Input::Connected { conn, link });
         let mut flags = if hello.resume { 0 } else { 2 };
@@ -196,6 +227,8 @@ impl Shard {
             client_id: Arc::from(client_id),
             user_name: None,
             token: None,
+            ends_s: None,
+            directory: None,
             certificate: None,
             methods: Methods::PASSWORD,
             listener: Arc::from("main"),
@@ -289,6 +322,16 @@ impl Shard {
         std::mem::take(&mut self.effects.told)
     }
 
+    /// Where what was gathered so far goes to the disk.
+    pub fn kept_mark(&self) -> u64 {
+        self.broker.kept_mark()
+    }
+
+    /// Whether everything before a mark is there.
+    pub fn is_kept(&self, mark: u64) -> bool {
+        self.broker.is_kept(mark)
+    }
+
     /// Decisions that only a permissive role made a permission of.
     pub(crate) fn let_pass(&self) -> u64 {
         self.broker.counters().let_pass
@@ -335,8 +378,18 @@ impl Shard {
         let one = frame(&bytes, u32::MAX).unwrap().unwrap();
         let packet = decode(one, ProtocolVersion::V5, &rules).unwrap();
         let conn = ConnId { slot, epoch: 1 };
-        self.broker.handle(self.now, Input::Packet { conn, packet, bytes: bytes.len() }, &mut self.effects);
+        self.broker.handle(
+            self.now,
+            Input::Packet { conn, packet: &packet, bytes: bytes.len() },
+            &mut self.effects,
+        );
     }
+}
+
+const HOME_KEY: [u64; 2] = [1, 2];
+
+fn exchange() -> Exchange {
+    Exchange::new(RetainedLimits { messages_max: 100, bytes_max: 100_000 }, 1 << 20)
 }
 
 fn compiled(policy: &str, generation: u64) -> Arc<CompiledPolicy> {
