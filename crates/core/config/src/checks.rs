@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use toml::Spanned;
 
 use crate::error::Faults;
-use crate::listener::Listener;
 use crate::meant::Config;
 use crate::method::AuthMethod;
 use crate::written::ListenerWritten;
@@ -37,19 +36,30 @@ pub(crate) fn check_names(listeners: &[toml::Spanned<ListenerWritten>], faults: 
     }
 }
 
-/// A listener that takes the word of a service needs one.
-pub(crate) fn check_hook(
+/// A listener that takes the word of a service needs one, and no more than one.
+pub(crate) fn check_services(
     written: &[toml::Spanned<ListenerWritten>],
     config: &Config,
     faults: &mut Faults<'_>,
 ) {
-    let uses = |listener: &Listener| {
-        listener.methods.iter().chain(&listener.all_of).any(|method| *method == AuthMethod::Http)
-    };
-    for listener in config.listeners.iter().filter(|listener| config.auth_http.is_none() && uses(listener)) {
+    for listener in &config.listeners {
+        let uses =
+            |method| listener.methods.iter().chain(&listener.all_of).any(|one: &AuthMethod| *one == method);
+        let (http, ldap) = (uses(AuthMethod::Http), uses(AuthMethod::Ldap));
         let named = written.iter().find(|one| *one.get_ref().name.get_ref() == listener.name);
         let at = named.map_or(0, |one| one.get_ref().name.span().start);
-        let what = format!("listener {} takes method http, and there is no service to ask", listener.name);
-        faults.add(at, what, "add [auth.http] with url = \"https://…\"");
+        let name = &listener.name;
+        if http && config.auth_http.is_none() {
+            let what = format!("listener {name} takes method http, and there is no service to ask");
+            faults.add(at, what, "add [auth.http] with url = \"https://…\"");
+        }
+        if ldap && config.auth_ldap.is_none() {
+            let what = format!("listener {name} takes method ldap, and there is no directory to ask");
+            faults.add(at, what, "add [auth.ldap] with url = \"ldaps://…\" and bind_as");
+        }
+        if http && ldap {
+            let what = format!("listener {name} takes http and ldap, and both are asked about one password");
+            faults.add(at, what, "keep one of them, or give each a listener of its own");
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::error::Faults;
 use crate::limits::Limits;
 use crate::listener_tls::{ClientAuthority, StaleList, tls};
 use crate::method::AuthMethod;
+use crate::ocsp::Ocsp;
 use crate::url::Url;
 use crate::written::{ListenerAuthWritten, ListenerWritten};
 
@@ -144,6 +145,8 @@ pub struct ListenerTls {
     pub crl_stale: StaleList,
     /// How often lists are fetched at least, in seconds.
     pub crl_refresh_s: u32,
+    /// Who is asked about certificates of clients whose authority has no responder of its own.
+    pub ocsp: Option<Ocsp>,
 }
 
 /// WebSocket of a listener.
@@ -395,9 +398,11 @@ fn check_auth(
     if anonymous && !(body.auth.as_ref().is_none_or(|auth| auth.methods.is_empty()) && all_of.is_empty()) {
         faults.add(at, "anonymous = true beside methods of authentication", "keep one of them");
     }
-    if all_of.contains(&AuthMethod::Http) && all_of.contains(&AuthMethod::Password) {
-        let what = "http and password are both about the one password of CONNECT";
-        faults.add(at, what, "keep one of them in all_of");
+    for service in [AuthMethod::Http, AuthMethod::Ldap] {
+        if all_of.contains(&service) && all_of.contains(&AuthMethod::Password) {
+            let what = format!("{} and password are both about the one password of CONNECT", service.name());
+            faults.add(at, what, "keep one of them in all_of");
+        }
     }
     if methods.contains(&AuthMethod::Totp)
         || (all_of.contains(&AuthMethod::Totp) && !all_of.contains(&AuthMethod::Password))

@@ -8,6 +8,7 @@ use toml::Spanned;
 use crate::error::Faults;
 use crate::listener::{Certificate, ClientCertificates, Kind, ListenerTls, TlsVersion};
 use crate::meant::{list, quoted};
+use crate::ocsp::{Ocsp, OcspWritten};
 use crate::outward::url;
 use crate::url::Url;
 use crate::written::{CertificateWritten, TlsWritten};
@@ -32,6 +33,7 @@ pub(crate) struct ClientAuthorityWritten {
     name: Option<String>,
     file: PathBuf,
     identities: Vec<Spanned<String>>,
+    ocsp: Option<OcspWritten>,
 }
 
 /// An authority of client certificates, and for whom it may speak.
@@ -43,6 +45,8 @@ pub struct ClientAuthority {
     pub file: PathBuf,
     /// The identities that it may speak for; `*` stands for any text.
     pub identities: Vec<String>,
+    /// Who is asked about its certificates, in place of the responder of the listener.
+    pub ocsp: Option<Ocsp>,
 }
 
 /// Whether a file of a directory of revocation lists is one, by its name: `.pem` or `.crl`.
@@ -104,6 +108,13 @@ pub(crate) fn tls(
     }) {
         faults.add(at, "a key with several sources of its passphrase", "keep one of them");
     }
+    let ocsp = body.ocsp.as_ref().and_then(|ocsp| {
+        if client_certificates == ClientCertificates::None {
+            let remedy = "set client_certificates, or remove ocsp";
+            faults.add(ocsp.span().start, "ocsp where clients show no certificates", remedy);
+        }
+        Ocsp::from_written(ocsp.get_ref(), faults)
+    });
     Some(ListenerTls {
         certificates: body.certificates.iter().map(certificate).collect(),
         versions,
@@ -116,6 +127,7 @@ pub(crate) fn tls(
         crl_url: crl_url(body, faults),
         crl_stale: crl_stale(body, faults),
         crl_refresh_s: crl_refresh_s(body, faults),
+        ocsp,
     })
 }
 
@@ -158,7 +170,8 @@ fn authorities(written: &[Spanned<ClientAuthorityWritten>], faults: &mut Faults<
             }
         }
         let identities = body.identities.iter().map(|pattern| pattern.get_ref().clone()).collect();
-        found.push(ClientAuthority { name, file: body.file.clone(), identities });
+        let ocsp = body.ocsp.as_ref().and_then(|ocsp| Ocsp::from_written(ocsp, faults));
+        found.push(ClientAuthority { name, file: body.file.clone(), identities, ocsp });
     }
     found
 }
@@ -188,6 +201,11 @@ fn crl_refresh_s(body: &TlsWritten, faults: &mut Faults<'_>) -> u32 {
 }
 
 impl ListenerTls {
+    /// Responders that are asked about certificates of clients.
+    pub fn responders(&self) -> impl Iterator<Item = &Ocsp> {
+        self.authorities.iter().filter_map(|one| one.ocsp.as_ref()).chain(&self.ocsp)
+    }
+
     pub(crate) fn to_toml(&self) -> String {
         let certificates: Vec<String> = self
             .certificates
@@ -230,6 +248,7 @@ impl ListenerTls {
             paths(&self.crl)
         );
         out.push_str(&self.revocation_to_toml());
+        out.push_str(&self.ocsp.as_ref().map(Ocsp::to_toml).unwrap_or_default());
         for (key, names) in [("suites", &self.suites), ("groups", &self.groups)] {
             if !names.is_empty() {
                 out.push_str(&format!("{key} = {}\n", list(names.iter().cloned())));
@@ -242,10 +261,11 @@ impl ListenerTls {
     pub(crate) fn authorities_to_toml(&self) -> String {
         let one = |authority: &ClientAuthority| {
             format!(
-                "[[listener.tls.authority]]\nname = {}\nfile = {}\nidentities = {}\n",
+                "[[listener.tls.authority]]\nname = {}\nfile = {}\nidentities = {}\n{}",
                 quoted(&authority.name),
                 quoted(&authority.file.display().to_string()),
-                list(authority.identities.iter().cloned())
+                list(authority.identities.iter().cloned()),
+                authority.ocsp.as_ref().map(Ocsp::to_toml).unwrap_or_default()
             )
         };
         self.authorities.iter().map(one).collect()

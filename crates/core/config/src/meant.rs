@@ -6,11 +6,12 @@ use jiff::civil::Date;
 use motte_event::Severity;
 
 use crate::attempts::LoginAttempts;
-use crate::checks::{check_hook, check_names, workers};
+use crate::checks::{check_names, check_services, workers};
 use crate::control::Control;
 use crate::error::{ConfigErrors, Faults};
 use crate::hook::Hook;
-use crate::jwt::Tokens;
+use crate::jwt::TokenIssuer;
+use crate::ldap::Ldap;
 use crate::limits::Limits;
 use crate::listener::{Endpoint, Listener};
 use crate::method::AuthMethod;
@@ -87,8 +88,10 @@ pub struct Config {
     pub egress: Egress,
     /// The service that is asked who a client is.
     pub auth_http: Option<Hook>,
-    /// Whose tokens are taken.
-    pub tokens: Option<Tokens>,
+    /// The directory that is asked who a client is.
+    pub auth_ldap: Option<Ldap>,
+    /// Whose tokens are taken, in the order written.
+    pub tokens: Vec<TokenIssuer>,
     /// Where operators ask, and who may.
     pub control: Control,
     /// Where the configuration names its files.
@@ -120,7 +123,8 @@ impl Default for Config {
             keys: KeyPlace::Process,
             egress: Egress::default(),
             auth_http: None,
-            tokens: None,
+            auth_ldap: None,
+            tokens: Vec::new(),
             control: Control::default(),
             places: Places::default(),
         }
@@ -163,8 +167,9 @@ pub fn parse(text: &str, file: &str, today: Date) -> Result<Config, ConfigErrors
     config.sandbox = Sandbox::from_written(&written.sandbox, &mut faults);
     config.egress = Egress::from_written(written.egress, &mut faults);
     config.auth_http = written.auth.http.as_ref().and_then(|hook| Hook::from_written(hook, &mut faults));
-    check_hook(&written.listener, &config, &mut faults);
-    config.tokens = Tokens::read(&written.auth, &written.listener, &config, &mut faults);
+    config.auth_ldap = written.auth.ldap.as_ref().and_then(|ldap| Ldap::from_written(ldap, &mut faults));
+    check_services(&written.listener, &config, &mut faults);
+    config.tokens = TokenIssuer::read(&written.auth, &written.listener, &config, &mut faults);
     config.check_outward(&mut faults);
     config.control = Control::from_written(&written.control, config.keys, &mut faults);
     faults.finish()?;
@@ -264,11 +269,12 @@ impl Config {
         for listener in &mut self.listeners {
             listener.for_each_path(resolve);
         }
-        self.tokens.iter_mut().flat_map(Tokens::files_mut).for_each(resolve);
+        self.tokens.iter_mut().flat_map(TokenIssuer::files_mut).for_each(resolve);
         self.egress.ca.iter_mut().for_each(resolve);
         if let Some(hook) = &mut self.auth_http {
             hook.ca.iter_mut().chain(&mut hook.headers_file).for_each(resolve);
         }
+        self.auth_ldap.iter_mut().flat_map(Ldap::files_mut).for_each(resolve);
     }
 
     /// The file of the key that opens the vault, if it is in one: named, or beside the state directory under its name with
@@ -319,8 +325,11 @@ impl Config {
         if let Some(hook) = &self.auth_http {
             line(hook.to_toml());
         }
-        if let Some(tokens) = &self.tokens {
-            line(tokens.to_toml());
+        if let Some(ldap) = &self.auth_ldap {
+            line(ldap.to_toml());
+        }
+        for issuer in &self.tokens {
+            line(issuer.to_toml());
         }
         line(self.attempts.to_toml());
         line(self.passwords.to_toml());

@@ -11,12 +11,14 @@ pub enum AuthMethod {
     Totp,
     /// The word of the service of `[auth.http]`.
     Http,
+    /// The word of the directory of `[auth.ldap]`.
+    Ldap,
     /// A token of the issuer of `[auth.jwt]`.
     Jwt,
 }
 
 impl AuthMethod {
-    const ALL: [Self; 5] = [Self::Certificate, Self::Password, Self::Totp, Self::Http, Self::Jwt];
+    const ALL: [Self; 6] = [Self::Certificate, Self::Password, Self::Totp, Self::Http, Self::Ldap, Self::Jwt];
 
     /// As it is written.
     pub fn name(self) -> &'static str {
@@ -25,6 +27,7 @@ impl AuthMethod {
             Self::Password => "password",
             Self::Totp => "totp",
             Self::Http => "http",
+            Self::Ldap => "ldap",
             Self::Jwt => "jwt",
         }
     }

@@ -13,7 +13,8 @@ use crate::error::{Faults, line_and_column};
 const FAULTS_MAX: usize = 20;
 
 /// Keys whose values are paths of files that must be there.
-const PATH_KEYS: [&str; 16] = [
+const PATH_KEYS: [&str; 18] = [
+    "bind_password_file",
     "ca",
     "chain",
     "key",
@@ -29,6 +30,7 @@ const PATH_KEYS: [&str; 16] = [
     "pin_file",
     "certificate_pins",
     "jwks_file",
+    "keys_file",
     "revoked_file",
 ];
 

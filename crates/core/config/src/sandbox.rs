@@ -92,7 +92,7 @@ impl Config {
     /// The same without private keys and their passphrases.
     pub fn files_without_secrets(&self) -> Vec<&Path> {
         let mut files: Vec<&Path> = self.password_file.iter().map(AsRef::as_ref).collect();
-        files.extend(self.tokens.iter().flat_map(crate::Tokens::files).map(AsRef::<Path>::as_ref));
+        files.extend(self.tokens.iter().flat_map(crate::TokenIssuer::files).map(AsRef::<Path>::as_ref));
         files.extend(self.policy_files.iter().map(AsRef::<Path>::as_ref));
         for listener in &self.listeners {
             files.extend(listener.policy_files.iter().flatten().map(AsRef::<Path>::as_ref));

@@ -1,9 +1,10 @@
-//! An address that is connected to: `http://` or `https://`, a host, a port, a path. No user, no fragment.
+//! An address that is connected to: `http://` or `https://`, a host, a port, a path; or `ldap://` or `ldaps://` without a path.
+//! No user, no fragment.
 
 /// Longest address, in bytes.
 const BYTES_MAX: usize = 2_048;
 
-/// An address of HTTP that was checked.
+/// An address of HTTP or LDAP that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Url {
     text: String,
@@ -18,11 +19,29 @@ impl Url {
     /// # Errors
     /// What is wrong with it, for people.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let (is_tls, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
-            (Some(rest), _) => (true, rest),
-            (None, Some(rest)) => (false, rest),
-            (None, None) => return Err("it begins with neither https:// nor http://"),
-        };
+        match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+            (Some(rest), _) => Self::read(text, rest, true, 443),
+            (None, Some(rest)) => Self::read(text, rest, false, 80),
+            (None, None) => Err("it begins with neither https:// nor http://"),
+        }
+    }
+
+    /// Reads an address of LDAP.
+    ///
+    /// # Errors
+    /// What is wrong with it, for people.
+    pub fn parse_ldap(text: &str) -> Result<Self, &'static str> {
+        let read = match (text.strip_prefix("ldaps://"), text.strip_prefix("ldap://")) {
+            (Some(rest), _) => Self::read(text, rest, true, 636),
+            (None, Some(rest)) => Self::read(text, rest, false, 389),
+            (None, None) => Err("it begins with neither ldaps:// nor ldap://"),
+        }?;
+        let is_plain =
+            !text.trim_end_matches('/').contains('?') && text.trim_end_matches('/').matches('/').count() == 2;
+        if is_plain { Ok(read) } else { Err("it has something behind the host; that has keys of its own") }
+    }
+
+    fn read(text: &str, rest: &str, is_tls: bool, usual: u16) -> Result<Self, &'static str> {
         if text.len() > BYTES_MAX {
             return Err("it is longer than 2048 bytes");
         }
@@ -37,7 +56,6 @@ impl Url {
         if path.starts_with('?') {
             return Err("a query needs a path before it");
         }
-        let usual = if is_tls { 443 } else { 80 };
         let (host, port) = match authority.strip_prefix('[') {
             Some(rest) => {
                 let (host, port) = rest.split_once(']').ok_or("its IPv6 address does not end")?;
@@ -85,9 +103,20 @@ impl Url {
         self.port
     }
 
-    /// Whether it is `https`.
+    /// Whether it is `https` or `ldaps`.
     pub fn is_tls(&self) -> bool {
         self.is_tls
+    }
+
+    /// Whether it is an origin: nothing but scheme, host and port.
+    pub fn is_origin(&self) -> bool {
+        self.text.strip_suffix('/').unwrap_or(&self.text).matches('/').count() == 2
+    }
+
+    /// Whether both are of one origin: the same scheme, host and port.
+    pub fn is_of_origin(&self, other: &Self) -> bool {
+        let (own, other) = ((self.is_tls, self.port, &self.host), (other.is_tls, other.port, &other.host));
+        (own.0, own.1) == (other.0, other.1) && own.2.eq_ignore_ascii_case(other.2)
     }
 
     /// Whether the host is this machine by its address.
@@ -119,6 +148,26 @@ mod tests {
             Url::parse("http://127.0.0.1/").unwrap().is_local()
                 && !Url::parse("http://10.0.0.1/").unwrap().is_local()
         );
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let read = |text| Url::parse(text).unwrap();
+        let own = read("https://login.example/realms/plant");
+        for same in ["https://login.example", "https://LOGIN.example:443/keys?x=1"] {
+            assert!(own.is_of_origin(&read(same)), "{same}");
+        }
+        for other in [
+            "http://login.example",
+            "http://login.example:443/",
+            "https://login.example:8443/",
+            "https://login.example.evil/",
+            "https://evil/login.example",
+        ] {
+            assert!(!own.is_of_origin(&read(other)), "{other}");
+        }
+        assert!(read("https://a:1").is_origin() && read("https://a/").is_origin());
+        assert!(!own.is_origin() && !read("https://a//").is_origin());
     }
 
     #[test]

@@ -8,9 +8,11 @@ use toml::Spanned;
 use crate::attempts::AttemptsWritten;
 use crate::control::ControlWritten;
 use crate::hook::HookWritten;
-use crate::jwt::TokensWritten;
+use crate::jwt::IssuersWritten;
+use crate::ldap::LdapWritten;
 use crate::limits::LimitsWritten;
 use crate::listener_tls::ClientAuthorityWritten;
+use crate::ocsp::OcspWritten;
 use crate::outward::EgressWritten;
 use crate::passwords::PasswordsWritten;
 use crate::policy::GeneralPolicyWritten;
@@ -68,10 +70,12 @@ pub(crate) struct AuthWritten {
     pub(crate) hash_threads: Option<Spanned<u16>>,
     pub(crate) hash_queue: Option<Spanned<u32>>,
     pub(crate) http: Option<HookWritten>,
+    pub(crate) ldap: Option<LdapWritten>,
     #[serde(default)]
     pub(crate) attempts: AttemptsWritten,
     pub(crate) hash_memory_mib: Option<Spanned<u32>>,
-    pub(crate) jwt: Option<TokensWritten>,
+    #[serde(default)]
+    pub(crate) jwt: IssuersWritten,
     #[serde(default)]
     pub(crate) passwords: PasswordsWritten,
 }
@@ -147,6 +151,7 @@ pub(crate) struct TlsWritten {
     pub(crate) crl_url: Vec<Spanned<String>>,
     pub(crate) crl_stale: Option<Spanned<String>>,
     pub(crate) crl_refresh_s: Option<Spanned<u32>>,
+    pub(crate) ocsp: Option<Spanned<OcspWritten>>,
 }
 
 #[derive(Debug, Deserialize)]

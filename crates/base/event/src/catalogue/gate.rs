@@ -58,6 +58,9 @@ events! { "gate":
     reauthentication_refused "MOTTE-G-0019" Warning (identity: &str = "the identity", client_id: &str = "Client Identifier", cause: &str = "why")
         "A live client authenticated again and failed, or became somebody else; it was disconnected."
         "Check the client's credential, and whether it was changed or revoked meanwhile.";
+    reauthenticated "MOTTE-G-0091" Info (identity: &str = "the identity", client_id: &str = "Client Identifier", method: &str = "the method of the exchange")
+        "A live client proved itself again, as the one that it is."
+        "Nothing: clients with tokens that end soon do so.";
     handshake_done "MOTTE-G-0020" Info (address: &str = "peer address", listener: &str = "listener", version: &str = "TLS version", suite: &str = "cipher suite", group: &str = "key exchange group")
         "A TLS handshake succeeded; the connection uses this version, suite and group."
         "Nothing. Watch for clients that do not use X25519MLKEM768: they have no protection against later quantum computers.";
@@ -68,13 +71,25 @@ events! { "gate":
         "A TLS handshake ended because the key process did not sign it. Connections that stand are not touched."
         "Look for life.keys_ended and life.keys_faulty near it: they say what is wrong with the key process or its files.";
     login_service_failed "MOTTE-G-0040" Warning (url: &str = "address of the service", cause: &str = "what went wrong")
-        "The service of [auth.http] could not be asked who a client is, or gave no answer as documented. The client was not let in and may try again."
-        "See that the service runs, answers in time and answers as docs/http-hook.md says.";
+        "The service of [auth.http] or the directory of [auth.ldap] could not be asked who a client is, or gave no answer as documented. The client was not let in and may try again."
+        "See that it runs, answers in time and answers as docs/http-hook.md or docs/ldap.md says; the cause says what went wrong.";
     login_service_paused "MOTTE-G-0041" Error (url: &str = "address of the service", pause_ms: u64 = "milliseconds until it is tried again")
-        "The service of [auth.http] failed so often in a row that it is left alone for a while. Clients that need it are refused at once meanwhile; those that are connected stay."
+        "The service of [auth.http] or the directory of [auth.ldap] failed so often in a row that it is left alone for a while. Clients that need it are refused at once meanwhile; those that are connected stay."
         "Bring the service back; it is tried again after the pause.";
     login_service_back "MOTTE-G-0042" Notice (url: &str = "address of the service")
-        "The service of [auth.http] answers again and is asked as usual."
+        "The service of [auth.http] or the directory of [auth.ldap] answers again and is asked as usual."
+        "Nothing.";
+    status_refused "MOTTE-G-0046" Warning (serial: &str = "serial number of the certificate, in hexadecimal", client_id: &str = "Client Identifier", address: &str = "peer address", listener: &str = "listener", cause: &str = "what the responder says, or why nobody knows")
+        "A client showed a certificate that is revoked, or of which nobody knows whether it is, and was not let in."
+        "If it is your device and revoked by mistake, give it a new certificate. If nobody knows, see gate.status_responder_failed near it.";
+    status_responder_failed "MOTTE-G-0047" Warning (url: &str = "address of the responder", cause: &str = "what went wrong")
+        "A responder could not be asked whether a certificate is revoked, or gave no answer that may be believed. What it answered before counts until its end; then [listener.tls] ocsp.stale says what happens."
+        "See that the responder runs, answers in time, knows the certificates of its authority, and signs with the authority's key or with a certificate of it for OCSPSigning.";
+    status_responder_paused "MOTTE-G-0048" Error (url: &str = "address of the responder", pause_ms: u64 = "milliseconds until it is tried again")
+        "A responder failed so often in a row that it is left alone for a while. With ocsp.stale = \"refuse\" clients whose certificates nobody knows about are refused at once meanwhile."
+        "Bring the responder back; it is tried again after the pause.";
+    status_responder_back "MOTTE-G-0049" Notice (url: &str = "address of the responder")
+        "A responder answers again and is asked as usual."
         "Nothing.";
     login_held "MOTTE-G-0060" Warning (identity: &str = "the name that was tried", client_id: &str = "Client Identifier", address: &str = "peer address", listener: &str = "listener", by: &str = "what has too many failures: address, network, identity or client id")
         "A login was refused without checking its password, because too many failed before it. It ends by itself."
@@ -98,6 +113,6 @@ events! { "gate":
         "A client came in with a password that is older than auth.passwords.max_age_days. It was let in, and told so in CONNACK (5.0)."
         "Give it another password with `motte user passwd` or `motte user rotate` before the days are over.";
     credential_ended "MOTTE-G-0050" Notice (identity: &str = "the identity", client_id: &str = "Client Identifier")
-        "The token that a client came in with has ended, and its connection with it. Its Session stays as long as it would after any lost connection."
-        "Nothing, if the client comes back with a new token. Otherwise let it fetch one before the old one ends.";
+        "The token that a client came in with, or the permission that a service gave it, has ended, and its connection with it. Its Session stays as long as it would after any lost connection."
+        "Nothing, if the client comes back. With a token, let it fetch a new one before the old one ends.";
 }

@@ -37,6 +37,9 @@ events! { "keep":
     store_recovered "MOTTE-K-0014" Notice ()
         "The disk takes again what is to be kept; nothing is refused any more."
         "Nothing.";
+    state_file_refused "MOTTE-K-0016" Error (file: &str = "the file", cause: &str = "what is wrong with it")
+        "A small file of the state directory (login counters, bans, usage, what logins taught) is not what was written last: damaged, of another place, an older copy, not sealed, or gone. It was put aside with `.damaged` at the end of its name, and what it held begins anew."
+        "Find out what changed the file. Make bans again that are missing.";
     attempts_not_kept "MOTTE-K-0040" Error (file: &str = "the file", cause: &str = "what went wrong")
         "Login counters or bans could not be read or written. What could not be read begins anew; what could not be written is tried again."
         "Look at the state directory: space, permissions, the disk. Make bans again that are missing.";

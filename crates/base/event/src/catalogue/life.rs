@@ -70,6 +70,18 @@ events! { "life":
     revocation_list_missing "MOTTE-L-0044" Error (listener: &str = "listener", url: &str = "where the list is to come from")
         "There is no revocation list from this address so far. With crl_stale = \"refuse\" client certificates whose status no other list tells are refused."
         "See life.revocation_list_unfetched for the cause. The list is put in force when it comes.";
+    token_keys_fetched "MOTTE-L-0090" Notice (issuer: &str = "whose keys", url: &str = "where they were fetched from", new: u64 = "keys that are new", gone: u64 = "keys that are gone")
+        "Other keys of an issuer were fetched and are in force; clients whose token a key signed that is gone have been disconnected."
+        "Nothing, if the issuer has changed its keys. If it has not, find out who answers at that address.";
+    token_keys_unfetched "MOTTE-L-0091" Warning (issuer: &str = "whose keys", url: &str = "where they were to be fetched from", cause: &str = "why they were not, or were not taken")
+        "The keys of an issuer could not be fetched, or what came is no key set that may be used. Those that are held are used until they are too old."
+        "See that the address answers with the issuer's key set, from a server whose authority is in `ca`. It is tried again.";
+    token_keys_missing "MOTTE-L-0092" Error (issuer: &str = "whose keys", url: &str = "where they are to come from")
+        "There are no keys of this issuer so far. Clients with its tokens are told that the server is not available."
+        "See life.token_keys_unfetched for the cause. The keys are in force when they come.";
+    token_keys_stale "MOTTE-L-0093" Error (issuer: &str = "whose keys", url: &str = "where they are to come from")
+        "The keys of an issuer could not be fetched for keys_stale_s. None of its tokens is taken any more; who is connected stays until the token ends."
+        "See life.token_keys_unfetched for the cause. The keys are in force again when they come.";
     administered "MOTTE-L-0019" Notice (uid: u64 = "user of the operator, by its number", act: &str = "what was asked", result: &str = "what came of it")
         "An operator did something on the control socket."
         "Nothing, if you know who it was.";

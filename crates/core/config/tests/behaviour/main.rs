@@ -1,5 +1,9 @@
 //! Configurations as people write them: the good ones, and what each bad one is told.
 
+mod issuers;
+mod ldap;
+mod ocsp;
+
 use jiff::civil::date;
 use motte_config::{Config, ConfigErrors, Durability, parse, parse_development};
 
@@ -228,7 +232,7 @@ fn each_fault_is_named_with_its_place_and_remedy() {
         ),
         (
             listener(&format!("{tcp}\n[listener.auth]\nmethods = [\"jwt\"]")),
-            &["motte.toml:2:8: listener a takes method jwt, and no issuer is named", "add [auth.jwt]"],
+            &["motte.toml:2:8: listener a takes method jwt, and no issuer is named", "add [[auth.jwt]]"],
         ),
         (
             format!(
