@@ -4,11 +4,15 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use motte_config::Purpose;
 use motte_roles::{Header, Link, OutwardSource, SetId, SourceFacts, Told, Unanswered};
 use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
+use zeroize::Zeroizing;
 
+use crate::directory::Directory;
 use crate::request::ask;
 
 /// Configurations whose sources are kept: the one in force, those of reloads that were refused.
@@ -23,17 +27,29 @@ const IDLE_MAX: usize = 16;
 /// A source that can be asked.
 pub(crate) struct Source {
     pub(crate) facts: SourceFacts,
-    pub(crate) agent: Agent,
-    pub(crate) headers: Vec<Header>,
+    pub(crate) way: Way,
+}
+
+/// How a source is asked.
+pub(crate) enum Way {
+    /// By HTTP.
+    Http { agent: Agent, headers: Vec<Header> },
+    /// By LDAP.
+    Directory(Box<Directory>),
 }
 
 impl Source {
-    fn new(source: OutwardSource, roots: &RootCerts) -> Self {
-        let OutwardSource { facts, headers, .. } = source;
+    fn new(source: OutwardSource, roots: &[CertificateDer<'static>]) -> Result<Self, String> {
+        let OutwardSource { facts, headers, password, .. } = source;
+        if facts.purpose == Purpose::Directory {
+            let way = Way::Directory(Box::new(Directory::new(&facts, password, roots)?));
+            return Ok(Self { facts, way });
+        }
+        let roots: Vec<_> = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
         let total = Duration::from_millis(u64::from(facts.total_ms));
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
-            .root_certs(roots.clone())
+            .root_certs(RootCerts::from(roots.into_iter()))
             .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))
             .build();
         let config = Agent::config_builder()
@@ -49,14 +65,15 @@ impl Source {
             .max_idle_connections_per_host(IDLE_MAX)
             .user_agent(concat!("motte/", env!("CARGO_PKG_VERSION")))
             .build();
-        Self { facts, agent: config.into(), headers }
+        let way = Way::Http { agent: config.into(), headers };
+        Ok(Self { facts, way })
     }
 }
 
 /// A request on its way, and where its answer goes.
 pub(crate) struct Job {
     pub(crate) id: u64,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Zeroizing<Vec<u8>>,
     pub(crate) answers: Arc<Mutex<Link>>,
     pub(crate) since: Instant,
 }
@@ -136,7 +153,7 @@ impl Counter {
                 continue;
             }
             // A defect below must not take the thread, and the right to it, away from all that come after.
-            let request = std::panic::AssertUnwindSafe(|| ask(&self.source, &job.body));
+            let request = std::panic::AssertUnwindSafe(|| ask(&self.source, &job.body, job.since));
             let broken = |_| Err((Unanswered::Broken, "a defect of motte".to_owned()));
             match std::panic::catch_unwind(request).unwrap_or_else(broken) {
                 Ok((status, body)) => job.tell(&Told::Answered { id: job.id, status, body }),
@@ -154,18 +171,23 @@ impl Sets {
     /// Takes the sources of a configuration; says what is wrong with some.
     pub(crate) fn load(&mut self, set: SetId, authorities: &[String], sources: Vec<OutwardSource>) -> String {
         let mut faults = Vec::new();
-        let roots: Vec<Option<RootCerts>> = authorities.iter().map(|text| roots(text)).collect();
+        let roots: Vec<Roots> = authorities.iter().map(|text| roots(text)).collect();
         let counters = sources.into_iter().map(|source| {
             let roots = roots.get(usize::from(source.authorities)).cloned().flatten();
-            let is_tls = source.facts.url.starts_with("https://");
-            let Some(roots) = roots.or_else(|| (!is_tls).then(|| RootCerts::from(std::iter::empty()))) else {
+            let Some(roots) = roots.or_else(|| (!takes_tls(&source.facts)).then(Vec::new)) else {
                 faults.push(format!(
                     "{}: no authority that its server could come from\n  remedy: name its certificate in ca",
                     source.facts.url
                 ));
                 return None;
             };
-            Some(Counter { source: Arc::new(Source::new(source, &roots)), queue: Arc::default() })
+            match Source::new(source, &roots) {
+                Ok(source) => Some(Counter { source: Arc::new(source), queue: Arc::default() }),
+                Err(fault) => {
+                    faults.push(fault);
+                    None
+                }
+            }
         });
         let counters = counters.collect();
         self.0.retain(|(known, _)| *known != set);
@@ -188,10 +210,19 @@ impl Sets {
     }
 }
 
-/// The authorities of a PEM text; `None` when there is none. Those of a system are taken as far as they can be read.
-fn roots(text: &str) -> Option<RootCerts> {
+/// Authorities; `None`: there is none.
+type Roots = Option<Vec<CertificateDer<'static>>>;
+
+/// The authorities of a PEM text. Those of a system are taken as far as they can be read.
+fn roots(text: &str) -> Roots {
     let certificates = motte_pki::certificates(text).ok()?;
-    let roots: Vec<Certificate<'static>> =
-        certificates.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    (!roots.is_empty()).then(|| RootCerts::from(roots.into_iter()))
+    (!certificates.is_empty()).then_some(certificates)
+}
+
+/// Whether its server has to come from an authority.
+fn takes_tls(facts: &SourceFacts) -> bool {
+    match &facts.directory {
+        Some(directory) => !directory.plaintext,
+        None => facts.url.starts_with("https://"),
+    }
 }

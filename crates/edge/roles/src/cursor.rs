@@ -49,6 +49,15 @@ impl<'a> Cursor<'a> {
         self.array().map(|[byte]| byte)
     }
 
+    /// Yes or no, which is one or zero.
+    pub(crate) fn flag(&mut self) -> Result<bool, Malformed> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Malformed::Unknown),
+        }
+    }
+
     pub(crate) fn u16(&mut self) -> Result<u16, Malformed> {
         self.array().map(u16::from_le_bytes)
     }

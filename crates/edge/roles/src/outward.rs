@@ -1,13 +1,14 @@
 //! Messages to and from the process that connects out. Whoever asks names a source by its number in a configuration, never
 //! an address; where the number leads, and with which credentials, only the supervisor says.
 
-use std::sync::Arc;
-
-use motte_config::{Outward, Purpose};
 use motte_seal::SecretString;
+use zeroize::Zeroizing;
 
 use crate::cursor::{Cursor, Malformed, put_bytes, put_count, put_text_cut};
 use crate::message::Message;
+use crate::outward_source::{
+    HEADER_BYTES_MAX, OutwardSource, SOURCE_BYTES_MAX, SetId, put_facts, put_optional, source,
+};
 
 /// Sources of one configuration.
 pub const SOURCES_MAX: usize = motte_config::OUTWARD_MAX;
@@ -18,93 +19,8 @@ pub const ANSWER_BYTES_MAX: usize = 8 * 1_024 * 1_024;
 /// Longest text of certificates of authorities, in bytes; those of a whole system are some 220 KiB.
 pub const AUTHORITIES_BYTES_MAX: usize = 1_024 * 1_024;
 /// Different texts of authorities in one configuration.
-const AUTHORITIES_MAX: usize = 8;
-/// Headers that go with a request.
-pub const HEADERS_MAX: usize = 16;
-/// Longest name or value of a header, in bytes.
-pub const HEADER_BYTES_MAX: usize = 8 * 1_024;
-const URL_BYTES_MAX: usize = 2_048;
+const AUTHORITIES_MAX: usize = motte_config::ISSUERS_MAX + 2;
 const DETAIL_BYTES_MAX: usize = 512;
-
-/// Which configuration the numbers of sources belong to: a digest of its sources, the same on both sides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct SetId(pub u64);
-
-impl SetId {
-    /// Of the sources of a configuration.
-    pub fn of(outward: &[Outward]) -> Self {
-        let mut bytes = Vec::new();
-        put_count(&mut bytes, outward.len());
-        for one in outward {
-            put_facts(&mut bytes, &SourceFacts::of(one));
-            for path in one.ca.iter().chain(&one.headers_file) {
-                crate::cursor::put_path(&mut bytes, path);
-            }
-        }
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
-        Self(digest.as_ref().iter().take(8).fold(0, |sum, byte| (sum << 8) | u64::from(*byte)))
-    }
-}
-
-/// Where a source is, and what bounds its use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceFacts {
-    /// Its address.
-    pub url: String,
-    /// What it is for; that decides how it is asked.
-    pub purpose: Purpose,
-    /// Time to connect, in milliseconds.
-    pub connect_ms: u32,
-    /// Time for a whole request, in milliseconds.
-    pub total_ms: u32,
-    /// Longest request body, in bytes.
-    pub request_max: u32,
-    /// Longest answer, in bytes.
-    pub answer_max: u32,
-    /// Requests at once.
-    pub outstanding: u16,
-}
-
-impl SourceFacts {
-    /// As configured.
-    pub fn of(outward: &Outward) -> Self {
-        Self {
-            url: outward.url.as_str().to_owned(),
-            purpose: outward.purpose,
-            connect_ms: outward.connect_timeout_ms,
-            total_ms: outward.timeout_ms,
-            request_max: outward.request_bytes_max,
-            answer_max: outward.answer_bytes_max,
-            outstanding: outward.outstanding_max,
-        }
-    }
-}
-
-/// A header that goes with each request. Its value is a secret.
-#[derive(Debug, Clone)]
-pub struct Header {
-    /// Its name.
-    pub name: String,
-    /// Its value.
-    pub value: Arc<SecretString>,
-}
-
-impl PartialEq for Header {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.value.expose() == other.value.expose()
-    }
-}
-
-/// A source as the supervisor gives it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OutwardSource {
-    /// Where it is.
-    pub facts: SourceFacts,
-    /// Which text of authorities its server's certificate must come from; of no use without TLS.
-    pub authorities: u8,
-    /// Headers.
-    pub headers: Vec<Header>,
-}
 
 /// From the core to the process that connects out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,8 +33,8 @@ pub enum Ask {
         set: SetId,
         /// Its place there.
         source: u16,
-        /// What is sent, at most [`BODY_BYTES_MAX`].
-        body: Vec<u8>,
+        /// What is sent, at most [`BODY_BYTES_MAX`]; it may hold a password.
+        body: Zeroizing<Vec<u8>>,
     },
 }
 
@@ -141,7 +57,7 @@ impl Message for Ask {
                 id: cursor.u64()?,
                 set: SetId(cursor.u64()?),
                 source: cursor.u16()?,
-                body: cursor.bytes(BODY_BYTES_MAX)?.to_vec(),
+                body: Zeroizing::new(cursor.bytes(BODY_BYTES_MAX)?.to_vec()),
             },
             _ => return Err(Malformed::Unknown),
         };
@@ -171,11 +87,14 @@ pub enum Unanswered {
     /// It answered something that is no HTTP, or broke off.
     #[error("no whole answer")]
     Broken,
+    /// It described itself in a way that must not be followed.
+    #[error("a description that must not be followed")]
+    Unfit,
 }
 
 impl Unanswered {
-    const ALL: [Self; 6] =
-        [Self::NoSource, Self::Busy, Self::Unreachable, Self::Slow, Self::TooLong, Self::Broken];
+    const ALL: [Self; 7] =
+        [Self::NoSource, Self::Busy, Self::Unreachable, Self::Slow, Self::TooLong, Self::Broken, Self::Unfit];
 
     fn byte(self) -> u8 {
         match self {
@@ -185,6 +104,7 @@ impl Unanswered {
             Self::Slow => 3,
             Self::TooLong => 4,
             Self::Broken => 5,
+            Self::Unfit => 6,
         }
     }
 }
@@ -273,8 +193,7 @@ pub enum OutwardOrder {
 }
 
 impl Message for OutwardOrder {
-    const BYTES_MAX: usize = AUTHORITIES_MAX * (AUTHORITIES_BYTES_MAX + 64)
-        + SOURCES_MAX * (HEADERS_MAX * 2 * (HEADER_BYTES_MAX + 4) + URL_BYTES_MAX + 64);
+    const BYTES_MAX: usize = AUTHORITIES_MAX * (AUTHORITIES_BYTES_MAX + 64) + SOURCES_MAX * SOURCE_BYTES_MAX;
 
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
@@ -294,6 +213,8 @@ impl Message for OutwardOrder {
                         put_bytes(out, header.name.as_bytes());
                         put_bytes(out, header.value.expose().as_bytes());
                     }
+                    let password = source.password.as_deref().map(SecretString::expose);
+                    put_optional(out, password, HEADER_BYTES_MAX);
                 }
             }
             Self::Serve => out.push(2),
@@ -314,40 +235,6 @@ impl Message for OutwardOrder {
         cursor.end()?;
         Ok(order)
     }
-}
-
-fn put_facts(out: &mut Vec<u8>, facts: &SourceFacts) {
-    put_text_cut(out, &facts.url, URL_BYTES_MAX);
-    out.push(match facts.purpose {
-        Purpose::RevocationList => 0,
-        Purpose::Hook => 1,
-    });
-    for number in [facts.connect_ms, facts.total_ms, facts.request_max, facts.answer_max] {
-        out.extend_from_slice(&number.to_le_bytes());
-    }
-    out.extend_from_slice(&facts.outstanding.to_le_bytes());
-}
-
-fn source(cursor: &mut Cursor<'_>) -> Result<OutwardSource, Malformed> {
-    let facts = SourceFacts {
-        url: cursor.text(URL_BYTES_MAX)?,
-        purpose: match cursor.u8()? {
-            0 => Purpose::RevocationList,
-            1 => Purpose::Hook,
-            _ => return Err(Malformed::Unknown),
-        },
-        connect_ms: cursor.u32()?,
-        total_ms: cursor.u32()?,
-        request_max: cursor.u32()?,
-        answer_max: cursor.u32()?,
-        outstanding: cursor.u16()?,
-    };
-    let authorities = cursor.u8()?;
-    let headers = cursor.list(HEADERS_MAX, |cursor| {
-        let (name, value) = (cursor.text(HEADER_BYTES_MAX)?, cursor.text(HEADER_BYTES_MAX)?);
-        Ok(Header { name, value: Arc::new(SecretString::new(value)) })
-    })?;
-    Ok(OutwardSource { facts, authorities, headers })
 }
 
 /// From the process that connects out to the supervisor.

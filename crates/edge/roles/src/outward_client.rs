@@ -6,10 +6,13 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::link::LinkError;
 use crate::live::{Live, OnSilence};
 use crate::message::Role;
-use crate::outward::{Ask, BODY_BYTES_MAX, SetId, Told, Unanswered};
+use crate::outward::{Ask, BODY_BYTES_MAX, Told, Unanswered};
+use crate::outward_source::SetId;
 
 /// Time for it to take a request.
 const TAKEN: Duration = Duration::from_secs(2);
@@ -165,7 +168,9 @@ impl OutwardClient {
                 return Err(OutwardError::Full);
             }
             live.waiting.insert(id, sender);
-            if let Err(error) = live.link.send(&Ask::Ask { id, set, source, body: body.to_vec() }) {
+            if let Err(error) =
+                live.link.send(&Ask::Ask { id, set, source, body: Zeroizing::new(body.to_vec()) })
+            {
                 // Gone, or so far behind that a part of a message may have been sent: of no more use in both cases.
                 if let Some(live) = state.live.take() {
                     live.end();

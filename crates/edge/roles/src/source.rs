@@ -56,6 +56,33 @@ pub fn key_file_fault(path: &Path) -> Option<String> {
     })
 }
 
+/// What is wrong with the permissions of a file whose readers learn secrets, and whose writers decide who comes in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileFault {
+    /// Others than its owner can change it.
+    Writable(String),
+    /// Others can read it, or somebody else owns it.
+    Readable(String),
+}
+
+/// What is wrong with a password file's permissions, with the command that mends it; `None`: nothing. A group may read it: that
+/// is how root keeps the file and the broker reads it. `own` is the user of this process.
+pub fn password_file_fault(file: &File, path: &Path, own: u32) -> Option<FileFault> {
+    let facts = file.metadata().ok()?;
+    let (mode, path) = (facts.mode() & 0o777, path.display());
+    let told = |what: &str, remedy: &str| format!("{path} {what} (mode {mode:04o})\n  remedy: {remedy}");
+    if mode & 0o022 != 0 {
+        let what = "can be changed by others, who could let themselves in";
+        return Some(FileFault::Writable(told(what, &format!("chmod go-w {path}"))));
+    }
+    if facts.uid() != 0 && facts.uid() != own {
+        let what = "belongs to another user, who could let himself in";
+        return Some(FileFault::Readable(told(what, &format!("chown root {path}"))));
+    }
+    let what = "can be read by others, who could guess its passwords and make its codes";
+    (mode & 0o007 != 0).then(|| FileFault::Readable(told(what, &format!("chmod o= {path}"))))
+}
+
 /// The text of a file, within bounds; `what` it is, for people.
 ///
 /// # Errors

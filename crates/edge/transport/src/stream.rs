@@ -227,15 +227,26 @@ impl Stream {
         }
     }
 
-    /// What TLS agreed on, once ready; `None` without TLS.
-    pub fn tls_facts(&self) -> Option<TlsFacts> {
+    fn tls(&self) -> Option<&TlsSocket> {
         let wire = match &self.layer {
             Layer::Direct(wire) | Layer::Upgrade(wire, _) => wire,
             Layer::WebSocket(framed) => framed.stream(),
             Layer::Proxy(_) | Layer::Handshake(_) | Layer::Lent | Layer::Gone => return None,
         };
-        let Wire::Tls(tls) = wire else { return None };
-        let connection = tls.facts();
+        match wire {
+            Wire::Tls(tls) => Some(tls),
+            Wire::Plain(_) => None,
+        }
+    }
+
+    /// What binds a login to this connection, `tls-exporter` of RFC 9266; `None` without TLS 1.3 up to here.
+    pub fn channel_binding(&self) -> Option<[u8; 32]> {
+        self.tls()?.binding()
+    }
+
+    /// What TLS agreed on, once ready; `None` without TLS.
+    pub fn tls_facts(&self) -> Option<TlsFacts> {
+        let connection = self.tls()?.facts();
         let name = |text: Option<String>| text.unwrap_or_else(|| "unknown".into());
         Some(TlsFacts {
             version: name(connection.protocol_version().map(|v| format!("{v:?}"))),

@@ -10,6 +10,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 
+use crate::channel_binding::Bindings;
 use crate::client_certificates::{Authorities, authorities, verifier};
 
 /// The name of the authorities that have none of their own.
@@ -187,6 +188,7 @@ impl ServerTls {
         // A resumed session skips the check of the client's certificate, so a revoked one could come back by it: no
         // resumption where clients show certificates. Elsewhere tickets keep the server without state.
         config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.key_log = Arc::new(Bindings);
         if verifier.is_none() {
             if let Ok(ticketer) = aws_lc_rs::Ticketer::new() {
                 config.ticketer = ticketer;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustls::server::UnbufferedServerConnection;
 use rustls::{CommonState, ServerConfig};
 
+use crate::channel_binding::{self, BINDING_BYTES};
 use crate::socket::Socket;
 use crate::stream::Refusal;
 use crate::tls_records::{Encrypted, RECORD_BYTES, RECORD_OVERHEAD, Send, Step, encrypt};
@@ -91,6 +92,8 @@ pub(crate) struct TlsSocket {
     taken: usize,
     /// What is to be told once the plaintext before it is read.
     failed: Option<io::Error>,
+    /// What binds to this connection.
+    binding: Option<[u8; BINDING_BYTES]>,
 }
 
 impl std::fmt::Debug for TlsSocket {
@@ -113,6 +116,7 @@ impl TlsSocket {
             more: false,
             taken: 0,
             failed: None,
+            binding: None,
         })
     }
 
@@ -123,6 +127,11 @@ impl TlsSocket {
     /// What TLS knows about the connection.
     pub(crate) fn facts(&self) -> &CommonState {
         &self.connection
+    }
+
+    /// What binds to this connection (RFC 9266); `None` before TLS 1.3.
+    pub(crate) fn binding(&self) -> Option<[u8; BINDING_BYTES]> {
+        self.binding
     }
 
     /// Whether encrypted bytes wait for the socket.
@@ -210,8 +219,12 @@ impl TlsSocket {
             output.used = 0;
             let mut step = Step { plain: &mut take, output, send: None, closed: false };
             let filled = scratch.input.get_mut(..held + count).unwrap_or_default();
+            let is_handshaking = self.connection.is_handshaking();
             let (done, outcome) = step.take(&mut self.connection, filled);
             self.closed |= step.closed;
+            if is_handshaking {
+                self.binding = channel_binding::take().or(self.binding);
+            }
             let left = filled.get(done..).unwrap_or_default();
             if left.is_empty() {
                 self.received = Vec::new();

@@ -20,7 +20,7 @@ use crate::http::{reply, serve};
 
 const TIME: Duration = Duration::from_secs(5);
 
-fn facts(url: &str, purpose: Purpose) -> SourceFacts {
+pub(crate) fn facts(url: &str, purpose: Purpose) -> SourceFacts {
     SourceFacts {
         url: url.to_owned(),
         purpose,
@@ -29,16 +29,18 @@ fn facts(url: &str, purpose: Purpose) -> SourceFacts {
         request_max: 1_000,
         answer_max: 1_000,
         outstanding: 2,
+        described: None,
+        directory: None,
     }
 }
 
-struct Egress {
+pub(crate) struct Egress {
     supervisor: Link,
     client: OutwardClient,
 }
 
 impl Egress {
-    fn start(sources: Vec<OutwardSource>) -> Self {
+    pub(crate) fn start(sources: Vec<OutwardSource>) -> Self {
         let (here, there) = UnixStream::pair().unwrap();
         std::thread::spawn(move || serve_outward(&Link::new(there), &mut |_| Ok(())));
         let supervisor = Link::new(here);
@@ -49,7 +51,7 @@ impl Egress {
         own
     }
 
-    fn load(&self, set: SetId, authorities: Vec<String>, sources: Vec<OutwardSource>) -> String {
+    pub(crate) fn load(&self, set: SetId, authorities: Vec<String>, sources: Vec<OutwardSource>) -> String {
         self.supervisor.send(&OutwardOrder::Load { set, authorities, sources }).unwrap();
         let (OutwardOutcome::Loaded { faults }, _) = self.supervisor.receive().unwrap();
         faults
@@ -61,7 +63,7 @@ impl Egress {
         self.client.attach(here).unwrap();
     }
 
-    fn ask(&self, source: u16, body: &[u8]) -> Result<(u16, Vec<u8>), Unanswered> {
+    pub(crate) fn ask(&self, source: u16, body: &[u8]) -> Result<(u16, Vec<u8>), Unanswered> {
         match self.client.ask(SetId(1), source, body, TIME) {
             Ok(answer) => Ok((answer.status, answer.body)),
             Err(OutwardError::Unanswered { cause, .. }) => Err(cause),
@@ -70,8 +72,8 @@ impl Egress {
     }
 }
 
-fn plain(facts: SourceFacts) -> OutwardSource {
-    OutwardSource { facts, authorities: u8::MAX, headers: Vec::new() }
+pub(crate) fn plain(facts: SourceFacts) -> OutwardSource {
+    OutwardSource { facts, authorities: u8::MAX, headers: Vec::new(), password: None }
 }
 
 #[test]
@@ -81,10 +83,12 @@ fn a_source_is_asked_by_its_number_with_its_secrets() {
     let value = Arc::new(SecretString::new("Bearer 7".to_owned()));
     hook.headers = vec![Header { name: "authorization".to_owned(), value }];
     let list = plain(facts(&format!("http://{address}/list.crl"), Purpose::RevocationList));
-    let egress = Egress::start(vec![hook, list]);
+    let status = plain(facts(&format!("http://{address}/ocsp"), Purpose::Ocsp));
+    let egress = Egress::start(vec![hook, list, status]);
     assert_eq!(egress.ask(0, b"{}"), Ok((200, b"yes".to_vec())));
     assert_eq!(egress.ask(1, b""), Ok((200, b"yes".to_vec())));
-    assert_eq!(egress.ask(2, b""), Err(Unanswered::NoSource));
+    assert_eq!(egress.ask(2, &[0x30, 0]), Ok((200, b"yes".to_vec())));
+    assert_eq!(egress.ask(3, b""), Err(Unanswered::NoSource));
     let asked = egress.client.ask(SetId(2), 0, b"", TIME);
     assert!(
         matches!(asked, Err(OutwardError::Unanswered { cause: Unanswered::NoSource, .. })),
@@ -103,6 +107,10 @@ fn a_source_is_asked_by_its_number_with_its_secrets() {
         "{}",
         requests[1].0
     );
+    let (third, body) = &requests[2];
+    assert!(third.starts_with("POST /ocsp HTTP/1.1\r\n"), "{third}");
+    assert!(third.contains("content-type: application/ocsp-request\r\n"), "{third}");
+    assert_eq!(body, &[0x30, 0]);
 }
 
 #[test]

@@ -74,6 +74,11 @@ choice! {
             /// The page.
             page: BanPage,
         },
+        /// The vault.
+        60 => Vault {
+            /// All of it; `None`: nothing is kept.
+            vault: Option<VaultStatus>,
+        },
     }
 }
 
@@ -269,6 +274,42 @@ record! {
         since_unix_ms: u64,
         /// Until when, in milliseconds since 1970 (UTC).
         until_unix_ms: u64,
+    }
+}
+
+record! {
+    /// The vault of a broker, and the work on it.
+    pub struct VaultStatus {
+        /// Times it was written.
+        generation: u64,
+        /// The keys that open it.
+        opened_by: Vec<String>,
+        /// Data keys in it.
+        keys: u32,
+        /// Keys that were destroyed.
+        shredded: u32,
+        /// Groups that have a key.
+        groups: u32,
+        /// The work on it, if there was any since the start: the last one.
+        work: Option<VaultWork>,
+    }
+}
+
+record! {
+    /// Work on the vault.
+    pub struct VaultWork {
+        /// Its number since the start.
+        number: u64,
+        /// What is done.
+        what: String,
+        /// Bytes of segments that were written again.
+        done_bytes: u64,
+        /// Of so many.
+        all_bytes: u64,
+        /// How it ended, for people; `None`: it goes on.
+        outcome: Option<String>,
+        /// It did not come to its end.
+        failed: bool,
     }
 }
 

@@ -13,7 +13,7 @@ mod request;
 pub use answer::{
     BanPage, BanStatus, CertificateStatus, ClientDetail, ClientPage, ClientSummary, ControlAnswer,
     ControlRefusal, CoreAnswer, ListenerStatus, PolicyStatus, ProcessStatus, Processes, ReloadStatus, Status,
-    SupervisorAnswer,
+    SupervisorAnswer, VaultStatus, VaultWork,
 };
 pub use carry::{AdminAsks, AdminOrder, AdminSays, Admitted, CoreReply, Greeting, Operator};
 pub use request::{BANS_PAGE_MAX, CLIENTS_PAGE_MAX, ControlRequest, CoreRequest, SupervisorRequest};

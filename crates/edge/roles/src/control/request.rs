@@ -66,6 +66,27 @@ choice! {
             /// For how long, in seconds, at most 30 days.
             for_s: u64,
         },
+        /// What opens the vault, its keys, and the work on them. Answered by [`CoreAnswer::Vault`](super::CoreAnswer::Vault).
+        60 => Vault,
+        /// Gives everything that is kept new data keys, beside the traffic. Answered by [`CoreAnswer::Done`](super::CoreAnswer::Done) once it
+        /// has begun; [`Self::Vault`] tells how far it is.
+        61 => RotateDataKeys {
+            /// Former keys stay in the vault.
+            keep_old: bool,
+        },
+        /// Ends the Sessions of a device, removes what is kept of it and destroys the keys that sealed it. Answered as
+        /// [`Self::RotateDataKeys`].
+        62 => Shred {
+            /// Its identity.
+            device: String,
+        },
+        /// Other ways to open the vault from now on. Answered by [`CoreAnswer::Done`](super::CoreAnswer::Done).
+        63 => VaultSlots {
+            /// The slots, in hexadecimal digits.
+            slots: String,
+            /// That whoever made them has opened this vault, in hexadecimal digits.
+            proof: String,
+        },
         /// Lifts a ban, and the hold of an address. Answered by [`CoreAnswer::Done`](super::CoreAnswer::Done).
         22 => Unban {
             /// As for a ban.
@@ -91,7 +112,12 @@ impl CoreRequest {
     /// What it is called in the log, with whom it is about; `None` for a request that changes nothing.
     pub fn act(&self) -> Option<String> {
         match self {
-            Self::Status | Self::Clients { .. } | Self::Client { .. } | Self::Bans { .. } => None,
+            Self::Status | Self::Clients { .. } | Self::Client { .. } | Self::Bans { .. } | Self::Vault => {
+                None
+            }
+            Self::RotateDataKeys { .. } => Some("exchange the data keys".to_owned()),
+            Self::Shred { device } => Some(format!("shred {device}")),
+            Self::VaultSlots { .. } => Some("exchange the keys that open the vault".to_owned()),
             Self::Ban { subject, for_s, .. } => Some(format!("ban {subject} for {for_s} s")),
             Self::Unban { subject } => Some(format!("lift the ban of {subject}")),
             Self::Disconnect { client_id } => Some(format!("disconnect client {client_id}")),

@@ -4,12 +4,13 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use motte_config::Purpose;
+use motte_config::{Described, Purpose, Url};
+use motte_ldap::{Denial, PlanText};
 use motte_roles::{
-    Answer, Ask, Asker, Configuration, Header, Hello, KeyEntry, KeyId, Link, LinkError, Malformed, MasterKey,
-    Message, Order, Outcome, OutwardOrder, OutwardOutcome, OutwardSource, Passphrase, Place, PublicKey,
-    Refusal, Report, Request, Role, SIGNED_BYTES_MAX, SetId, Source, SourceFacts, Task, Told, Unanswered,
-    VERSION, VaultKind, VaultSource,
+    Answer, Ask, Asker, Configuration, DirectoryAnswer, DirectoryQuestion, Header, Hello, KeyEntry, KeyId,
+    Link, LinkError, Malformed, MasterKey, Message, Order, Outcome, OutwardOrder, OutwardOutcome,
+    OutwardSource, Passphrase, Place, PublicKey, Refusal, Report, Request, Role, SIGNED_BYTES_MAX, SetId,
+    Source, SourceDirectory, SourceFacts, Task, Told, Unanswered, VERSION, VaultKind, VaultSource,
 };
 use motte_seal::envelope::DataKey;
 use motte_seal::keyring::{KeyEncryptionKey, SLOTS_MAX, Slot};
@@ -157,17 +158,47 @@ fn task() -> impl Strategy<Value = Task> {
 }
 
 fn outward() -> impl Strategy<Value = OutwardOrder> {
-    let purpose = prop_oneof![Just(Purpose::RevocationList), Just(Purpose::Hook)];
-    let facts = ("[ -~]{0,60}", purpose, any::<[u32; 4]>(), any::<u16>()).prop_map(
-        |(url, purpose, numbers, outstanding)| {
+    let purpose = prop_oneof![
+        Just(Purpose::RevocationList),
+        Just(Purpose::Hook),
+        Just(Purpose::TokenKeys),
+        Just(Purpose::Discovery),
+        Just(Purpose::Ocsp),
+        Just(Purpose::Directory)
+    ];
+    let origins = proptest::collection::vec("https://[a-z]{1,9}:[1-9][0-9]{0,3}/", 0..=5)
+        .prop_map(|all| all.iter().map(|text| Url::parse(text).unwrap()).collect());
+    let described = proptest::option::of(
+        ("[ -~]{0,60}", origins).prop_map(|(issuer, origins)| Described { issuer, origins }),
+    );
+    let directory = proptest::option::of((any::<bool>(), any::<[bool; 8]>(), ".{0,60}").prop_map(
+        |(plaintext, there, text)| {
+            let plan = PlanText::of(there.map(|is_there| is_there.then(|| text.clone())));
+            SourceDirectory { plaintext, plan }
+        },
+    ));
+    let facts = ("[ -~]{0,60}", purpose, any::<[u32; 4]>(), any::<u16>(), described, directory).prop_map(
+        |(url, purpose, numbers, outstanding, described, directory)| {
             let [connect_ms, total_ms, request_max, answer_max] = numbers;
-            SourceFacts { url, purpose, connect_ms, total_ms, request_max, answer_max, outstanding }
+            SourceFacts {
+                url,
+                purpose,
+                connect_ms,
+                total_ms,
+                request_max,
+                answer_max,
+                outstanding,
+                described,
+                directory,
+            }
         },
     );
     let header = ("[a-z-]{1,20}", ".{0,40}")
         .prop_map(|(name, value)| Header { name, value: Arc::new(SecretString::new(value)) });
-    let source = (facts, any::<u8>(), proptest::collection::vec(header, 0..4))
-        .prop_map(|(facts, authorities, headers)| OutwardSource { facts, authorities, headers });
+    let password = proptest::option::of(".{0,40}".prop_map(|text| Arc::new(SecretString::new(text))));
+    let source = (facts, any::<u8>(), proptest::collection::vec(header, 0..4), password).prop_map(
+        |(facts, authorities, headers, password)| OutwardSource { facts, authorities, headers, password },
+    );
     let load =
         (any::<u64>(), proptest::collection::vec(".{0,50}", 0..3), proptest::collection::vec(source, 0..5))
             .prop_map(|(set, authorities, sources)| OutwardOrder::Load {
@@ -235,10 +266,20 @@ proptest! {
     ) {
         survives(&order);
         survives(&told);
-        survives(&Ask::Ask { id, set: SetId(set), source, body });
+        survives(&Ask::Ask { id, set: SetId(set), source, body: body.into() });
         survives(&OutwardOutcome::Loaded { faults: faults.clone() });
         survives(&Task::Outward);
         survives(&Task::OutwardEnded { cause: faults, again_ms });
+    }
+
+    #[test]
+    fn so_does_what_a_directory_is_asked_and_says(
+        user in ".{0,60}", password in proptest::collection::vec(any::<u8>(), 0..200),
+        groups in proptest::collection::vec(".{0,60}", 0..5), denial in 0_u8..13
+    ) {
+        survives(&DirectoryQuestion { user: user.clone(), password: password.into() });
+        survives(&DirectoryAnswer(motte_ldap::Outcome::Allowed { entry: user, groups }));
+        survives(&DirectoryAnswer(motte_ldap::Outcome::Denied(Denial::of(denial).unwrap())));
     }
 
     #[test]
@@ -255,6 +296,8 @@ proptest! {
         let _ = Report::decode(&bytes);
         let _ = Hello::decode(&bytes);
         let _ = Ask::decode(&bytes);
+        let _ = DirectoryQuestion::decode(&bytes);
+        let _ = DirectoryAnswer::decode(&bytes);
         let _ = Told::decode(&bytes);
         let _ = OutwardOrder::decode(&bytes);
         let _ = OutwardOutcome::decode(&bytes);
