@@ -11,16 +11,18 @@ use motte_config::{
 };
 use motte_event::{Event, life};
 use motte_identity::{Ageing, Authenticator, CertificateRules, Learned, PasswordFile, Requirements};
-use motte_roles::{CertificateStatus, KeyId, OutwardClient, read_open};
+use motte_roles::{CertificateStatus, FileFault, KeyId, password_file_fault, read_open};
 use motte_transport::{ClientAuth, Revocation, ServerTls, Stages, TlsOptions, WebSocketOptions};
 use rustls_pki_types::CertificateDer;
 
 use crate::admission::Bounds;
 use crate::clock::unix_ms;
-use crate::hook::HookService;
 use crate::keyring::{Keyring, Keys};
+use crate::ocsp::Responders;
+use crate::remote_service::RemoteServices;
 use crate::revocation::{List, newest};
 use crate::rules::{ListenerRules, Rules};
+use crate::token_keys::TokenKeys;
 
 /// Days before expiry from which a certificate is warned about.
 const EXPIRY_WARNING_DAYS: u64 = 30;
@@ -77,9 +79,9 @@ pub(crate) fn begin(
     policy: Result<Arc<CompiledPolicy>, PolicyGeneration>,
     keyring: &mut Keyring,
     open: &mut OpenFile,
-    outward: Option<&OutwardClient>,
+    fetched: &TokenKeys,
 ) -> Result<Assembled, AssembleError> {
-    assemble(config, workers, policy, keyring, open, outward, None)
+    assemble(config, workers, policy, keyring, open, fetched, None)
 }
 
 /// Reads everything; `former` are the rules that these will replace.
@@ -89,7 +91,7 @@ pub(crate) fn assemble(
     policy: Result<Arc<CompiledPolicy>, PolicyGeneration>,
     keyring: &mut Keyring,
     open: &mut OpenFile,
-    outward: Option<&OutwardClient>,
+    fetched: &TokenKeys,
     former: Option<&Rules>,
 ) -> Result<Assembled, AssembleError> {
     let mut faults = Faults { places: &config.places, open, found: Vec::new(), certificates: Vec::new() };
@@ -102,21 +104,21 @@ pub(crate) fn assemble(
         }
         Err(generation) => read_policy(config, generation, &mut events, &mut faults),
     };
-    let passwords = read_passwords(config, &mut faults);
+    let passwords = read_passwords(config, &mut events, &mut faults);
     let passwords = passwords.unwrap_or_default();
     let exposed = passwords.accounts().filter(|(_, account)| account.is_exposed());
     events.extend(exposed.map(|(identity, _)| motte_event::device::password_exposed(identity)));
     // What logins taught is about people, not about rules.
     let learned = former.and_then(|rules| rules.listeners.first()).map(|first| first.authenticator.learned());
     let learned = learned.unwrap_or_else(|| Arc::new(Learned::nothing(unix_ms() / 1_000)));
-    let tokens = crate::tokens::read(config, policy.as_deref(), &mut faults);
+    let tokens = crate::tokens::read(config, policy.as_deref(), fetched, &mut faults);
     let authenticator =
         Authenticator::new(Arc::new(passwords), learned).with_ageing(ageing(config)).with_tokens(tokens);
-    let hook = HookService::new(config, outward.cloned());
-    let hook = hook.unwrap_or_else(|error| {
+    let services = RemoteServices::new(config, fetched.client()).unwrap_or_else(|error| {
         faults.push(format!("the system has no random bytes: {error}"));
-        None
+        RemoteServices::default()
     });
+    crate::tokens::check_group_roles(config, policy.as_deref(), &mut faults);
     let mut listeners = Vec::new();
     for listener in &config.listeners {
         if let Some(until) = listener.plaintext_until {
@@ -125,13 +127,11 @@ pub(crate) fn assemble(
         let Some(certificates) = crate::certificate_rules::read(listener, &mut faults) else { continue };
         if let Some(stages) = stages(listener, &mut keys, &mut events, &mut faults) {
             let (stages, lists) = stages;
-            let uses =
-                listener.methods.iter().chain(&listener.all_of).any(|method| *method == AuthMethod::Http);
-            let hook = hook.as_ref().filter(|_| uses).cloned();
             listeners.push(Arc::new(ListenerRules {
                 lists,
-                hook,
-                ..listener_rules(listener, stages, &authenticator, certificates)
+                service: services.of(listener),
+                responders: Responders::new(config, listener, fetched.client(), former),
+                ..listener_rules(listener, stages, &authenticator, certificates, fetched)
             }));
         }
     }
@@ -176,6 +176,7 @@ fn listener_rules(
     stages: Stages,
     authenticator: &Authenticator,
     certificates: CertificateRules,
+    fetched: &TokenKeys,
 ) -> ListenerRules {
     ListenerRules {
         name: Arc::from(listener.name.as_str()),
@@ -185,7 +186,9 @@ fn listener_rules(
         authenticator: authenticator.clone(),
         connect_timeout_ms: u64::from(listener.limits.connect_timeout_s) * 1_000,
         lists: Vec::new(),
-        hook: None,
+        service: None,
+        token_keys: fetched.clone(),
+        responders: Responders::default(),
         written: listener.clone(),
     }
 }
@@ -200,6 +203,7 @@ fn requirements(listener: &Listener, certificates: CertificateRules) -> Requirem
                 AuthMethod::Certificate => Methods::CERTIFICATE,
                 AuthMethod::Password => Methods::PASSWORD,
                 AuthMethod::Http => Methods::HTTP,
+                AuthMethod::Ldap => Methods::LDAP,
                 AuthMethod::Totp => Methods::TOTP,
                 AuthMethod::Jwt => Methods::TOKEN,
             })
@@ -251,9 +255,22 @@ fn one_policy(files: &[PathBuf], faults: &mut Faults<'_>) -> Policy {
     policy
 }
 
-fn read_passwords(config: &Config, faults: &mut Faults<'_>) -> Option<PasswordFile> {
+fn read_passwords(config: &Config, events: &mut Vec<Event>, faults: &mut Faults<'_>) -> Option<PasswordFile> {
     let path = config.password_file.as_ref()?;
-    let text = text(path, "password file", faults)?;
+    let opened = (faults.open)(path);
+    let own = rustix::process::geteuid().as_raw();
+    match opened.as_ref().ok().and_then(|file| password_file_fault(file, path, own)) {
+        Some(FileFault::Writable(fault)) => {
+            faults.push(fault);
+            return None;
+        }
+        Some(FileFault::Readable(fault)) => {
+            let cause = fault.lines().map(str::trim).collect::<Vec<_>>().join("; ");
+            events.push(motte_event::device::password_file_open(&path.display().to_string(), &cause));
+        }
+        None => {}
+    }
+    let text = read_open(opened, path, "password file").map_err(|fault| faults.about(path, &fault)).ok()?;
     match PasswordFile::parse(&text) {
         Ok(passwords) => {
             let (needed_kib, identity) = passwords.memory_kib_max();

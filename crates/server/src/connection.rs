@@ -8,8 +8,9 @@ use motte_transport::Stream;
 use motte_wire::{DecodeRules, Direction, ProtocolVersion};
 
 use crate::admission::Seat;
-use crate::asking::Exchange;
+use crate::exchanging::Exchange;
 use crate::logins::LoginNote;
+use crate::ocsp::{Refused, Watch};
 use crate::rules::ListenerRules;
 
 /// Largest packet taken from somebody who is not authenticated, in bytes.
@@ -52,8 +53,8 @@ pub(crate) struct Connection {
     pub(crate) output: Option<Box<Output>>,
     /// A packet that has not arrived whole, or packets that wait for a verdict.
     pub(crate) unread: Vec<u8>,
-    /// Where it is going, once the packet at hand is done with.
-    pub(crate) moving: Option<Box<(ShardId, Box<Handover>)>>,
+    /// Where it is going, once the packet at hand is done with, and the number of the rules by which it was accepted.
+    pub(crate) moving: Option<Box<(ShardId, u64, Box<Handover>)>>,
     pub(crate) deadline_ms: u64,
     /// Output bytes as last counted into the worker's total.
     pub(crate) counted: usize,
@@ -76,6 +77,8 @@ pub(crate) struct Connection {
     pub(crate) ended: bool,
     /// The number of the rules by which somebody was asked; gone with the connection, so that nobody answers in vain.
     pub(crate) asked: Option<Arc<u64>>,
+    /// The certificate that it showed, where somebody is asked about it.
+    pub(crate) watch: Option<Watch>,
     /// What is known of its login beside the verdict.
     pub(crate) login: Option<Arc<LoginNote>>,
     /// It is in the list of those to flush.
@@ -115,6 +118,7 @@ impl Connection {
             again: false,
             ended: false,
             asked: None,
+            watch: None,
             login: None,
             touched: false,
             queued: false,
@@ -140,7 +144,23 @@ impl Connection {
         if chain.is_empty() && tls.requires_certificate() {
             return Err("a certificate is required now".to_owned());
         }
-        tls.still_trusted(&chain, now_s)
+        tls.still_trusted(&chain, now_s)?;
+        self.watch.as_ref().map_or(Ok(()), |watch| watch.holds(now_s))
+    }
+
+    /// Whoever is asked about the certificate that the peer showed looks after it from now on, by the rules as they are now;
+    /// it asks by itself within so many seconds.
+    ///
+    /// # Errors
+    /// Nobody can be asked.
+    pub(crate) fn look_after(&mut self, now_s: u64, within_s: u64) -> Result<(), Refused> {
+        self.watch = None;
+        let (Some(tls), false) = (&self.rules.stages.tls, self.rules.responders.is_empty()) else {
+            return Ok(());
+        };
+        let chain = self.stream.tls_facts().map(|facts| facts.certificates).unwrap_or_default();
+        self.watch = self.rules.responders.watch(tls, &chain, now_s, within_s)?;
+        Ok(())
     }
 
     /// What the certificate says that the peer showed, and which authorities vouch for it by its listener as it is now.

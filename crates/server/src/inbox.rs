@@ -12,6 +12,7 @@ use motte_identity::bans::BanSubject;
 
 use crate::handshakes::Stepped;
 use crate::moving::Moved;
+use crate::ocsp::Distrusted;
 use crate::rules::Rules;
 use crate::shutdown::Step;
 use crate::worker::Worker;
@@ -43,6 +44,8 @@ pub(crate) enum Letter {
     Reload(Arc<Rules>),
     /// Somebody is banned.
     Banned(Arc<BanSubject>),
+    /// A certificate may not be used any more.
+    Distrusted(Arc<Distrusted>),
     /// A step of the clean stop.
     Stop(Step),
     /// Something that is asked of the worker between two of its turns' steps.

@@ -6,12 +6,22 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::inbox::Letter;
 use crate::questions::Job;
+
+/// What waits for a thread.
+enum Waiting {
+    /// For somebody who logs in.
+    Login(Job),
+    /// For nobody in particular.
+    Task(Task),
+}
+
+/// Something that is done in a thread of a lane.
+pub(crate) type Task = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<Waiting>,
     threads: usize,
 }
 
@@ -47,42 +57,76 @@ impl Lane {
             if queue.waiting.len() >= self.waiting_max {
                 return Err(job);
             }
-            queue.waiting.push_back(job);
+            queue.waiting.push_back(Waiting::Login(job));
             if queue.threads >= self.threads_max {
                 return Ok(());
             }
             queue.threads += 1;
         }
+        match self.spawn() {
+            Some(Waiting::Login(job)) => Err(job),
+            Some(Waiting::Task(task)) => {
+                // It waits with nobody to do it, until somebody comes for whom the system has a thread.
+                self.queue
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .waiting
+                    .push_back(Waiting::Task(task));
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Does something in a thread; whoever asks for it bounds how much. When the system refuses a thread it is done at once.
+    pub(crate) fn run(&self, task: Task) {
+        {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.waiting.push_back(Waiting::Task(task));
+            if queue.threads >= self.threads_max {
+                return;
+            }
+            queue.threads += 1;
+        }
+        if let Some(Waiting::Task(task)) = self.spawn() {
+            task();
+        }
+    }
+
+    /// Starts a thread that was counted; gives back what waited last when there is none.
+    fn spawn(&self) -> Option<Waiting> {
         let own = self.clone();
         let spawned = std::thread::Builder::new().name("motte-question".into()).spawn(move || own.work());
         if spawned.is_ok() {
-            return Ok(());
+            return None;
         }
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.threads -= 1;
         // With another thread at work it has somebody.
-        if queue.threads > 0 { Ok(()) } else { queue.waiting.pop_back().map_or(Ok(()), Err) }
+        if queue.threads > 0 { None } else { queue.waiting.pop_back() }
     }
 
     fn work(&self) {
         loop {
-            let job = {
+            let next = {
                 let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(job) = queue.waiting.pop_front() else {
+                let Some(next) = queue.waiting.pop_front() else {
                     queue.threads -= 1;
                     return;
                 };
-                job
+                next
             };
-            let Job { conn, wanted, inbox, work, .. } = job;
-            // Many give up before their turn in a storm.
-            if wanted.strong_count() == 0 {
-                continue;
-            }
             // A defect below must not take the thread, and the right to it, away from all that come after. Whoever asked
             // is closed by its deadline.
-            if let Ok(verdict) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
-                inbox.put(Letter::Verdict(conn, verdict));
+            match next {
+                Waiting::Task(task) => drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(task))),
+                // Many give up before their turn in a storm.
+                Waiting::Login(job) if job.asker.is_gone() => {}
+                Waiting::Login(Job { asker, work, .. }) => {
+                    if let Ok(asked) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
+                        asker.hand_out(asked);
+                    }
+                }
             }
         }
     }

@@ -3,7 +3,6 @@
 //! The rules are in `motte_identity`; here are the clock, the locks, each held for one operation, and what is told.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -11,6 +10,7 @@ use motte_access::Methods;
 use motte_broker::Verdict;
 use motte_config::{HeldAnswer, LoginAttempts};
 use motte_event::{gate, keep};
+use motte_identity::Refusal;
 use motte_identity::attempts::{
     Attempt, AttemptLimits, Attempts, Begun, Charge, ConnectionRate, RateLimits, Scope, TagKey,
 };
@@ -21,9 +21,9 @@ use motte_wire::ReasonCode;
 use crate::clock::Clock;
 use crate::connection::Connection;
 use crate::inbox::{Inbox, Letter};
+use crate::kept_file::{ATTEMPTS, BANS, KeptFiles};
 use crate::log::Log;
 use crate::server::StartError;
-use crate::state::StateDirectory;
 
 /// A question or an order about bans, for the supervisor.
 pub(crate) type AboutBans = Box<dyn FnOnce(&Logins) + Send>;
@@ -70,7 +70,7 @@ struct State {
     rate_bounded: AtomicBool,
     closes: AtomicBool,
     inboxes: OnceLock<Arc<[Inbox]>>,
-    files: Option<(PathBuf, PathBuf)>,
+    files: Option<KeptFiles>,
     log: Log,
 }
 
@@ -124,29 +124,25 @@ impl Logins {
     pub(crate) fn new(
         written: &LoginAttempts,
         clock: Clock,
-        state: Option<&StateDirectory>,
+        files: Option<KeptFiles>,
         log: Log,
     ) -> Result<Self, StartError> {
         let now = clock.now();
         let limits = limits(written);
-        let told = |file: &PathBuf, cause: String| {
-            log.event(keep::attempts_not_kept(&file.display().to_string(), &cause));
-        };
-        let read = |file: &PathBuf| match std::fs::read(file) {
-            Ok(bytes) => Some(bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => {
-                told(file, error.to_string());
-                None
-            }
-        };
-        let files = state.map(StateDirectory::logins);
         let (mut attempts, mut bans) = (None, None);
-        if let Some((counters, list)) = &files {
-            let decoded = read(counters).map(|bytes| Attempts::decode(&bytes, limits, now.unix_ms));
-            attempts = decoded.and_then(|read| read.map_err(|error| told(counters, error.to_string())).ok());
-            let decoded = read(list).map(|bytes| Bans::decode(&bytes, now.unix_ms));
-            bans = decoded.and_then(|read| read.map_err(|error| told(list, error.to_string())).ok());
+        if let Some(files) = &files {
+            let mut events = Vec::new();
+            let told = |file: &str, cause: String| {
+                log.event(keep::attempts_not_kept(&files.path(file).display().to_string(), &cause));
+            };
+            let decoded = files.read(ATTEMPTS, &mut events);
+            let decoded = decoded.map(|bytes| Attempts::decode(&bytes, limits, now.unix_ms));
+            attempts = decoded.and_then(|read| read.map_err(|error| told(ATTEMPTS, error.to_string())).ok());
+            let decoded = files.read(BANS, &mut events).map(|bytes| Bans::decode(&bytes, now.unix_ms));
+            bans = decoded.and_then(|read| read.map_err(|error| told(BANS, error.to_string())).ok());
+            for event in events {
+                log.event(event);
+            }
         }
         let attempts = match attempts {
             Some(attempts) => attempts,
@@ -314,8 +310,8 @@ impl Logins {
         lock(&self.state.bans).encode()
     }
 
-    /// Where the counters are kept, and the bans.
-    pub(crate) fn files(&self) -> Option<&(PathBuf, PathBuf)> {
+    /// Where counters and bans are kept.
+    pub(crate) fn files(&self) -> Option<&KeptFiles> {
         self.state.files.as_ref()
     }
 
@@ -445,8 +441,11 @@ impl Ticket {
         Some(self.logins.held(&self.who, by))
     }
 
-    /// Counts the verdict.
+    /// Counts the verdict, if it is one about what was shown.
     pub(crate) fn settled(mut self, verdict: motte_identity::Verdict) -> motte_identity::Verdict {
+        if let motte_identity::Verdict::Refused { refusal: Refusal::Unavailable, .. } = &verdict {
+            return verdict;
+        }
         let accepted = matches!(verdict, motte_identity::Verdict::Accepted(_));
         match (self.charge.take(), accepted) {
             (Some(charge), true) => {

@@ -1,10 +1,7 @@
 //! Login counters and bans on disk: bans as soon as they change, counters twice a minute, both at the end. A thread of its own
 //! writes, so that no worker waits for a disk.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -13,6 +10,7 @@ use std::time::Duration;
 use motte_event::keep;
 
 use crate::inbox::Inbox;
+use crate::kept_file::{ATTEMPTS, BANS, KeptFiles};
 use crate::logins::Logins;
 
 /// How often it looks.
@@ -36,9 +34,12 @@ impl LoginsKept {
     pub(crate) fn start(logins: Logins, inboxes: &Arc<[Inbox]>) -> io::Result<Self> {
         logins.tell(Arc::clone(inboxes));
         let own = logins.clone();
+        // Before the thread runs, so that it sees what changes while it begins.
+        let written = logins.changes();
         let (stop, stopped) = sync_channel(1);
-        let thread =
-            std::thread::Builder::new().name("motte-logins".into()).spawn(move || run(&own, &stopped))?;
+        let thread = std::thread::Builder::new()
+            .name("motte-logins".into())
+            .spawn(move || run(&own, written, &stopped))?;
         Ok(Self { logins, stop, thread })
     }
 
@@ -55,26 +56,25 @@ impl LoginsKept {
     }
 }
 
-fn run(logins: &Logins, stopped: &Receiver<()>) {
-    let mut written = logins.changes();
+fn run(logins: &Logins, mut written: (u64, u64), stopped: &Receiver<()>) {
     let mut looks = 0;
     loop {
         let last = !matches!(stopped.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout));
         looks += 1;
         logins.expire();
         let (counters, bans) = logins.changes();
-        let Some((counters_file, bans_file)) = logins.files() else {
+        let Some(files) = logins.files() else {
             if last {
                 return;
             }
             continue;
         };
-        if bans != written.1 && kept(logins, bans_file, &logins.encoded_bans()) {
+        if bans != written.1 && kept(logins, files, BANS, &logins.encoded_bans()) {
             written.1 = bans;
         }
         if (last || looks >= COUNTERS_EVERY) && counters != written.0 {
             looks = 0;
-            if kept(logins, counters_file, &logins.encoded_attempts()) {
+            if kept(logins, files, ATTEMPTS, &logins.encoded_attempts()) {
                 written.0 = counters;
             }
         }
@@ -84,24 +84,13 @@ fn run(logins: &Logins, stopped: &Receiver<()>) {
     }
 }
 
-fn kept(logins: &Logins, file: &Path, bytes: &[u8]) -> bool {
-    match write_whole(file, bytes) {
+fn kept(logins: &Logins, files: &KeptFiles, name: &str, bytes: &[u8]) -> bool {
+    match files.write(name, bytes) {
         Ok(()) => true,
         Err(error) => {
-            let event = keep::attempts_not_kept(&file.display().to_string(), &error.to_string());
+            let event = keep::attempts_not_kept(&files.path(name).display().to_string(), &error.to_string());
             logins.log().event(event);
             false
         }
     }
-}
-
-/// Puts a file in place of the last one: whole or not at all.
-fn write_whole(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = file.with_extension("new");
-    let mut options = OpenOptions::new();
-    let mut open = options.create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-    open.write_all(bytes)?;
-    open.sync_all()?;
-    std::fs::rename(&new, file)?;
-    file.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }

@@ -23,12 +23,14 @@ use crate::control::Control;
 use crate::door::{self, Doors};
 use crate::exposing::{page, scrape_of, serve_scrape};
 use crate::handshakes::Handshakes;
+use crate::kept_file::KeptFiles;
 use crate::keyring::Keyring;
 use crate::learning;
 use crate::log::{self, Log, LogThread};
 use crate::logins::Logins;
 use crate::logins_kept::LoginsKept;
 use crate::metrics::Reports;
+use crate::ocsp;
 use crate::questions::Questions;
 use crate::revocation;
 use crate::rules::Rules;
@@ -40,6 +42,7 @@ use crate::starting::{Made, Makings, furnish, spawn};
 use crate::state::StateDirectory;
 use crate::store::{OpenedStore, Store};
 use crate::supervise::Supervisor;
+use crate::token_keys::{Fetching, TokenKeys};
 use crate::usage::UsageFile;
 use crate::vault;
 use crate::worker::Worker;
@@ -58,6 +61,7 @@ struct Gathered {
     scrape: Option<BoundScrape>,
     state: Option<StateDirectory>,
     store: Option<OpenedStore>,
+    files: Option<KeptFiles>,
     usage: Option<UsageFile>,
     signals: Option<Signals>,
     /// What is to be told once there is a log.
@@ -65,7 +69,12 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn gather(config: &Config, options: &mut Options, workers: usize) -> Result<Self, StartError> {
+    fn gather(
+        config: &Config,
+        options: &mut Options,
+        workers: usize,
+        keys: &TokenKeys,
+    ) -> Result<Self, StartError> {
         let fixed_policy = options.policy.is_some();
         let policy = options.policy.take().map(Arc::new).ok_or(PolicyGeneration(1));
         #[cfg(motte_hole)]
@@ -73,15 +82,19 @@ impl Gathered {
         let mut keyring = Keyring::new(options.keys.take(), options.ask_passphrase.take());
         let mut open = options.open.take().unwrap_or_else(assemble::from_disk);
         let Assembled { rules, mut events, keys, certificates } =
-            assemble::begin(config, workers, policy, &mut keyring, &mut open, options.outward.as_ref())?;
+            assemble::begin(config, workers, policy, &mut keyring, &mut open, keys)?;
         keyring.in_force(keys);
         events.insert(0, life::started(env!("CARGO_PKG_VERSION"), workers as u64));
         events.extend(raise_open_files(config));
         let mut doors = open_doors(config, &rules, workers, options.sockets.take())?;
         let scrape = scrape_of(config, &mut doors)?;
-        let state = learning::open_state(config, &rules)?;
-        let store = open_store(config, state.as_ref(), &mut keyring, &mut events)?;
-        let usage = UsageFile::open(config, &mut events);
+        // Locked before anything in it is read.
+        let state = config.state_dir.as_deref().map(StateDirectory::open).transpose()?;
+        let (store, files) = open_store(config, state.as_ref(), &mut keyring, &mut events)?;
+        if let Some(files) = &files {
+            learning::begin(files, &rules, &mut events)?;
+        }
+        let usage = UsageFile::open(config, files.as_ref(), &mut events);
         // Catching them takes a pair of sockets, which the confined process cannot make.
         let signals = catch_signals(options.signals)?;
         let rules = Arc::new(rules);
@@ -95,6 +108,7 @@ impl Gathered {
             scrape,
             state,
             store,
+            files,
             usage,
             signals,
             events,
@@ -112,14 +126,15 @@ impl Supervisor {
     ) -> Result<Self, StartError> {
         let clock = Clock::start();
         let count = workers(&config);
-        let mut found = Gathered::gather(&config, &mut options, count)?;
+        let token_keys = TokenKeys::new(options.outward.clone());
+        let mut found = Gathered::gather(&config, &mut options, count, &token_keys)?;
         let mut sealed = seal(&config, options.sealed, options.confine)?;
         found.events.extend(sealed.events());
         let exchange = Exchange::new(retained_limits(&config), config.limits.memory_bytes_max);
         let (reports, admission) = (Reports::new(count), Admission::new(found.rules.bounds));
         let (addresses, sockets) = (found.doors.addresses().to_vec(), found.doors.sockets().to_vec());
         let (log, log_thread) = open_log(&config, options.log_sink)?;
-        let logins = Logins::new(&config.attempts, clock, found.state.as_ref(), log.clone())?;
+        let logins = Logins::new(&config.attempts, clock, found.files.clone(), log.clone())?;
         let makings = Makings {
             clock,
             rules: &found.rules,
@@ -135,13 +150,16 @@ impl Supervisor {
         let mut made = makings.workers(found.doors, found.store.as_mut())?;
         let inboxes = Arc::clone(&made.inboxes);
         let control = Control::new(&makings, &inboxes, &addresses, found.certificates);
-        let store = start_store(found.store, &made)?;
+        let store = start_store(found.store, &made, found.files.as_ref())?;
         let store = furnish(store, &mut made, &config, &found.rules, clock, &exchange);
+        control.keep_in(store.as_ref());
         options.before.into_iter().chain(found.events).for_each(|event| log.event(event));
         let scrape = serve_scrape(found.scrape, page(reports.clone(), exchange.clone(), clock))?;
         let logins = LoginsKept::start(logins, &inboxes).map_err(StartError::system("a thread"))?;
-        let outward = (options.outward.clone(), handle.clone());
+        let fetching = fetch_keys(&token_keys, &config, (&handle, &log))?;
+        let outward = (options.outward, handle.clone());
         let (revocation, rules) = revocation::begin(outward, &config, found.rules, (&inboxes, &log))?;
+        ocsp::begin(&rules, &inboxes, &log);
         let workers = run_all(made.workers, &handle)?;
         let signals = found.signals.map(|signals| watch_signals(signals, handle)).transpose()?;
         door::announce(&addresses, &log);
@@ -151,11 +169,13 @@ impl Supervisor {
             fixed_policy: found.fixed_policy,
             keyring: found.keyring,
             revocation,
-            outward: options.outward,
+            token_keys,
+            _fetching: fetching,
             open: found.open,
             rules,
             commands,
             inboxes,
+            ended_s: clock.now().unix_ms / 1_000,
             workers,
             exchange,
             admission,
@@ -203,24 +223,48 @@ fn open_store(
     state: Option<&StateDirectory>,
     keyring: &mut Keyring,
     events: &mut Vec<Event>,
-) -> Result<Option<OpenedStore>, StartError> {
-    let Some(opened) = open_vault(config, keyring)? else { return Ok(None) };
+) -> Result<(Option<OpenedStore>, Option<KeptFiles>), StartError> {
+    let (Some(opened), Some(state)) = (open_vault(config, keyring)?, state) else { return Ok((None, None)) };
     events.extend(opened.made);
-    let Some(state) = state.filter(|_| config.durability() > Durability::Memory) else { return Ok(None) };
+    let seal = opened.keyring.file_seal();
+    let path = state.path().join(vault::VAULT);
+    let seal = seal.map_err(|cause| vault::VaultFault::Vault { path, cause })?;
+    let files = KeptFiles::new(state.path(), seal);
+    if config.durability() == Durability::Memory {
+        return Ok((None, Some(files)));
+    }
     let mut store = OpenedStore::open(config, state, opened.keyring)?;
     events.append(&mut store.events);
-    Ok(Some(store))
+    files.known(store.files());
+    Ok((Some(store), Some(files)))
 }
 
-/// Starts the thread that commits; gives what is in the journal for the workers.
+/// Fetches the keys of tokens from now on, and says which are missing.
+fn fetch_keys(
+    keys: &TokenKeys,
+    config: &Config,
+    (handle, log): (&Handle, &Log),
+) -> Result<Fetching, StartError> {
+    let fetching = keys.start(handle.clone()).map_err(StartError::system("a thread"))?;
+    keys.plan(config);
+    keys.missing().into_iter().for_each(|event| log.event(event));
+    Ok(fetching)
+}
+
+/// Starts the thread that commits; gives what is in the journal for the workers. What is beside it is noted there from now on.
 fn start_store(
     store: Option<OpenedStore>,
     made: &Made,
+    files: Option<&KeptFiles>,
 ) -> Result<Option<(Recovered, Arc<Store>)>, StartError> {
     let Some(mut store) = store else { return Ok(None) };
     let recovered = std::mem::take(&mut store.recovered);
     let store = store.start(Arc::clone(&made.inboxes)).map_err(StartError::system("a thread"))?;
-    Ok(Some((recovered, Arc::new(store))))
+    let store = Arc::new(store);
+    if let Some(files) = files {
+        files.note_in(&store);
+    }
+    Ok(Some((recovered, store)))
 }
 
 /// How many workers: as configured, or one for each core.

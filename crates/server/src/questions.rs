@@ -6,21 +6,64 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 
 use motte_broker::{ConnId, Verdict};
 use motte_config::Config;
+use motte_event::gate;
+use motte_wire::ReasonCode;
 
+use crate::asking::{Asked, Work};
 use crate::inbox::{Inbox, Letter};
+use crate::log::Log;
 
 /// A question with everything that answers it.
 pub(crate) struct Job {
+    /// Who asks.
+    pub(crate) asker: Asker,
+    /// Memory that it takes, in KiB.
+    pub(crate) memory_kib: u32,
+    /// What computes it.
+    pub(crate) work: Work,
+}
+
+/// A connection that waits for a verdict, and the ways to those who find it.
+pub(crate) struct Asker {
     /// Whose answer it is.
     pub(crate) conn: ConnId,
     /// Gone when nobody waits for the answer any more.
     pub(crate) wanted: Weak<u64>,
     /// Where the answer goes.
     pub(crate) inbox: Inbox,
-    /// Memory that it takes, in KiB.
-    pub(crate) memory_kib: u32,
-    /// What computes it.
-    pub(crate) work: Box<dyn FnOnce() -> Verdict + Send>,
+    /// Who checks passwords.
+    pub(crate) questions: Questions,
+    /// The log.
+    pub(crate) log: Log,
+}
+
+impl Asker {
+    /// Whether nobody waits for the answer any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.wanted.strong_count() == 0
+    }
+
+    /// Passes an answer on to the worker, or a question to who finds it out. With too many that wait the answer is to come
+    /// another time.
+    pub(crate) fn hand_out(self, asked: Asked) {
+        let (refused, waiting_max, cause) = match asked {
+            Asked::Known(verdict) => return self.inbox.put(Letter::Verdict(self.conn, verdict)),
+            Asked::Slow { memory_kib, work } => {
+                let questions = self.questions.clone();
+                let refused = questions.ask(Job { asker: self, memory_kib, work });
+                (refused, questions.waiting_max(), "too many passwords wait to be checked")
+            }
+            Asked::Remote(lane, work) => {
+                let refused = lane.ask(Job { asker: self, memory_kib: 0, work });
+                (refused, lane.waiting_max(), "too many questions wait for the service")
+            }
+        };
+        if let Err(Job { asker, .. }) = refused {
+            asker.log.event(gate::login_queue_full(waiting_max));
+            let (reason, cause) = (ReasonCode::SERVER_BUSY, cause.to_owned());
+            asker.inbox.put(Letter::Verdict(asker.conn, Verdict::Refused { reason, cause }));
+        }
+    }
 }
 
 /// The way to the threads; they end when all handles are gone.
@@ -103,15 +146,15 @@ impl Memory {
 fn answer(receiver: &Mutex<Receiver<Job>>, memory: &Memory) {
     loop {
         let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { conn, wanted, inbox, memory_kib, work }) = next else { return };
+        let Ok(Job { asker, memory_kib, work }) = next else { return };
         // In a storm of logins many give up before their turn; checking their passwords all the same would make the next
         // ones late as well.
-        if wanted.strong_count() > 0 {
+        if !asker.is_gone() {
             // A defect below must not take the thread, or the memory, away from all that come after. Whoever asked is
             // closed by its deadline.
             let work = std::panic::AssertUnwindSafe(work);
-            if let Ok(verdict) = memory.with(memory_kib, || std::panic::catch_unwind(work)) {
-                inbox.put(Letter::Verdict(conn, verdict));
+            if let Ok(asked) = memory.with(memory_kib, || std::panic::catch_unwind(work)) {
+                asker.hand_out(asked);
             }
         }
     }

@@ -92,7 +92,8 @@ pub(crate) fn what_was_read(config: &Config) -> String {
     let own = config.listeners.iter().filter_map(|listener| listener.policy_files.as_ref()).flatten();
     read.extend(config.policy_files.iter().chain(own).map(|path| path.display().to_string()));
     read.extend(config.password_file.iter().map(|path| path.display().to_string()));
-    read.extend(config.tokens.iter().map(|tokens| tokens.jwks_file.display().to_string()));
+    let keys = config.tokens.iter().filter_map(|issuer| issuer.keys_file());
+    read.extend(keys.map(|path| path.display().to_string()));
     if config.listeners.iter().any(|listener| listener.tls.is_some()) {
         read.push("certificates and keys".to_owned());
     }

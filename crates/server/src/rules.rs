@@ -12,8 +12,10 @@ use motte_transport::{ServerTls, Stages, Stream};
 
 use crate::admission::Bounds;
 use crate::clock::unix_ms;
-use crate::hook::HookService;
+use crate::ocsp::Responders;
+use crate::remote_service::RemoteService;
 use crate::revocation::List;
+use crate::token_keys::TokenKeys;
 
 /// Why a live client may no longer stay, beyond what its credentials say.
 pub(crate) type Distrust = Arc<dyn Fn(&ClientPrincipal) -> Result<(), String> + Send + Sync>;
@@ -30,8 +32,12 @@ pub(crate) struct ListenerRules {
     pub(crate) connect_timeout_ms: u64,
     /// Revocation lists from files; those from addresses come beside them.
     pub(crate) lists: Vec<List>,
-    /// The service that says who clients are, where the listener takes its word.
-    pub(crate) hook: Option<Arc<HookService>>,
+    /// The service or directory that says who clients are, where the listener takes its word.
+    pub(crate) service: Option<Arc<RemoteService>>,
+    /// Where keys of issuers are asked for that are missing.
+    pub(crate) token_keys: TokenKeys,
+    /// Who is asked about certificates of clients.
+    pub(crate) responders: Responders,
 }
 
 impl ListenerRules {
@@ -45,6 +51,11 @@ impl ListenerRules {
     /// Whether a password proves anything here.
     pub(crate) fn takes_passwords(&self) -> bool {
         self.requirements.any_of.and(self.requirements.all_of).has(Methods::PASSWORD)
+    }
+
+    /// Whether a token proves anything here.
+    pub(crate) fn takes_tokens(&self) -> bool {
+        self.requirements.any_of.and(self.requirements.all_of).has(Methods::TOKEN)
     }
 
     /// Whether peers are proxies, so that the client's address comes with their header.
@@ -111,6 +122,9 @@ impl Rules {
         }
         if client.address.is_some_and(|address| !listener.admits(address)) {
             return Err("its listener does not admit its address any more".to_owned());
+        }
+        if let Some(service) = &listener.service {
+            service.still_gives(client)?;
         }
         listener.authenticator.still_valid(client, unix_ms() / 1_000)
     }

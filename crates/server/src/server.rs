@@ -176,6 +176,8 @@ pub(crate) enum Command {
     Tell(Event),
     /// Revocation lists came that the rules do not know.
     Lists,
+    /// Keys of issuers are gone.
+    Keys,
     /// Something about bans.
     Bans(AboutBans),
     /// A worker ended by itself.
@@ -218,6 +220,11 @@ impl Handle {
     /// New revocation lists are held.
     pub(crate) fn lists_came(&self) {
         let _ = self.commands.send(Command::Lists);
+    }
+
+    /// Keys of issuers are not there any more.
+    pub(crate) fn keys_went(&self) {
+        let _ = self.commands.send(Command::Keys);
     }
 
     pub(crate) fn worker_ended(&self, shard: u16, cause: String) {
@@ -329,7 +336,8 @@ impl Server {
 /// All faults, each with file, place and remedy.
 pub fn check(config: &Config, ask_passphrase: Option<AskPassphrase>) -> Result<Vec<Event>, AssembleError> {
     let mut keyring = Keyring::new(None, ask_passphrase);
-    assemble::begin(config, 1, Err(PolicyGeneration(1)), &mut keyring, &mut assemble::from_disk(), None)
+    let keys = crate::token_keys::TokenKeys::new(None);
+    assemble::begin(config, 1, Err(PolicyGeneration(1)), &mut keyring, &mut assemble::from_disk(), &keys)
         .map(|assembled| assembled.events)
 }
 

@@ -88,11 +88,6 @@ impl StateDirectory {
         self.path.join(SNAPSHOT)
     }
 
-    /// Where login counters and bans are kept.
-    pub(crate) fn logins(&self) -> (PathBuf, PathBuf) {
-        (self.path.join("attempts.state"), self.path.join("bans.state"))
-    }
-
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -1,9 +1,10 @@
 //! The journal in the running process: opened and read at the start, committed to by one thread for all workers, read by
 //! each worker when a Session takes what waits for it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use motte_access::Principal;
 use motte_broker::{
@@ -18,6 +19,7 @@ use motte_store::{
 };
 
 use crate::inbox::{Inbox, Letter};
+use crate::kept_file::FILE_FACT;
 use crate::state::StateDirectory;
 use crate::vault::{self, DEVICE_FACT};
 
@@ -45,7 +47,12 @@ struct Devices {
     known: HashMap<Arc<str>, u32>,
     /// Groups with a key and without a device.
     spare: Vec<u32>,
+    /// When keys could not be made last, because the vault was not written.
+    failed: Option<Instant>,
 }
+
+/// After this time it is tried again to make keys that could not be made.
+const SPARE_AGAIN: Duration = Duration::from_secs(10);
 
 /// What keeps the journal from being used.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +111,11 @@ impl OpenedStore {
         Ok(key)
     }
 
+    /// Which writing of each small file of the state directory is the last one.
+    pub(crate) fn files(&self) -> BTreeMap<String, u64> {
+        files_of(&self.journal)
+    }
+
     /// Starts the thread that commits.
     pub(crate) fn start(self, inboxes: Arc<[Inbox]>) -> std::io::Result<Store> {
         let done = move |completion| tell(completion, &inboxes);
@@ -112,6 +124,17 @@ impl OpenedStore {
         store.make_spare();
         Ok(store)
     }
+}
+
+/// Which writing of each small file of a state directory its journal knows of.
+pub fn files_of(journal: &Journal<Directory>) -> BTreeMap<String, u64> {
+    let mut cache = BlockCache::new();
+    let number = |name: &str| {
+        let value = journal.fact(name, &mut cache).ok().flatten()?;
+        let file = name.strip_prefix(FILE_FACT)?;
+        Some((file.to_owned(), u64::from_le_bytes(*value.first_chunk()?)))
+    };
+    journal.fact_names().filter(|name| name.starts_with(FILE_FACT)).filter_map(number).collect()
 }
 
 fn damages(recovery: &motte_store::Recovery) -> Vec<Event> {
@@ -134,8 +157,14 @@ fn devices(journal: &mut Journal<Directory>) -> Devices {
             devices.known.insert(Arc::from(device), u32::from_le_bytes(*group));
         }
     }
-    let taken: std::collections::HashSet<u32> = devices.known.values().copied().collect();
-    let groups = journal.with_keyring(|ring| ring.group_numbers().collect::<Vec<u32>>()).unwrap_or_default();
+    let mut taken: HashSet<u32> = devices.known.values().copied().collect();
+    let keys = journal.keys_in_use();
+    let groups = journal.with_keyring(|ring| {
+        // The fact that says whose it is may not have reached the disk with what its key sealed: nobody else gets it.
+        taken.extend(keys.iter().filter_map(|key| ring.group(*key)));
+        ring.group_numbers().collect::<Vec<u32>>()
+    });
+    let groups = groups.unwrap_or_default();
     devices.known.retain(|_, group| groups.contains(group));
     devices.spare = groups.into_iter().filter(|group| *group != 0 && !taken.contains(group)).collect();
     devices
@@ -201,6 +230,29 @@ impl Store {
         read.collect()
     }
 
+    /// The thread that commits, for those who work on the keys.
+    pub(crate) fn committer(&self) -> &Committer<Directory> {
+        &self.committer
+    }
+
+    /// The state directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The group of keys of a device, if it has one.
+    pub(crate) fn group_of(&self, device: &str) -> Option<u32> {
+        self.devices().known.get(device).copied()
+    }
+
+    /// Notes which writing of a small file is the last one. It is on disk with what is committed next, or within a second.
+    pub(crate) fn note_file(&self, name: &str, number: u64) {
+        let mut facts = Batch::new();
+        facts.put_fact(&format!("{FILE_FACT}{name}"), &number.to_le_bytes());
+        // Refused: then an older copy of this file is known one writing later.
+        let _ = self.committer.with_journal(|journal| journal.append([&facts]));
+    }
+
     /// The group of keys of whoever this is, with the fact that says so if it is new; group 0 for those who have proved no
     /// identity of their own.
     pub(crate) fn group(&self, principal: &Principal, facts: &mut Batch) -> u32 {
@@ -212,7 +264,15 @@ impl Store {
         if let Some(group) = devices.known.get(&client.identity) {
             return *group;
         }
-        let Some(group) = devices.spare.pop() else { return 0 };
+        let Some(group) = devices.spare.pop() else {
+            let is_due = devices.failed.is_none_or(|failed| failed.elapsed() >= SPARE_AGAIN);
+            drop(devices);
+            if is_due {
+                self.make_spare();
+            }
+            let is_empty = self.devices().spare.is_empty();
+            return if is_empty { 0 } else { self.group(principal, facts) };
+        };
         devices.known.insert(Arc::clone(&client.identity), group);
         let is_short = devices.spare.len() < SPARE_GROUPS as usize / 4;
         drop(devices);
@@ -234,7 +294,10 @@ impl Store {
         let made = self.committer.with_journal(|journal| {
             journal.with_keyring(|ring| add_groups(ring, missing, path)).unwrap_or_default()
         });
-        self.devices().spare.extend(made.unwrap_or_default());
+        let made = made.unwrap_or_default();
+        let mut devices = self.devices();
+        devices.failed = made.is_empty().then(Instant::now);
+        devices.spare.extend(made);
     }
 
     fn devices(&self) -> std::sync::MutexGuard<'_, Devices> {
@@ -253,17 +316,62 @@ impl Store {
 /// New groups that are in the vault on disk; none if it could not be written: what would be sealed with them is sealed with
 /// the common key.
 fn add_groups(ring: &mut Keyring, count: u32, path: &Path) -> Vec<u32> {
-    let first = ring.group_numbers().max().unwrap_or(0).saturating_add(1);
-    let made: Vec<u32> =
-        (first..first.saturating_add(count)).take_while(|group| ring.add_group(*group).is_ok()).collect();
+    // Behind those that were shredded, too, of which a fact may still speak.
+    let first = ring.last_group().saturating_add(1);
+    let groups = first..first.saturating_add(count);
+    let made: Vec<(u32, u32)> =
+        groups.map_while(|group| ring.add_group(group).ok().map(|key| (group, key))).collect();
     let written = Directory::open(path)
         .map_err(vault::VaultFault::from)
         .and_then(|directory| vault::write(&directory, path, ring));
     if written.is_ok() {
-        return made;
+        return made.into_iter().map(|(group, _)| group).collect();
     }
-    for group in made {
-        ring.shred(group);
-    }
+    ring.take_back(&made.into_iter().map(|(_, key)| key).collect::<Vec<u32>>());
     Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use motte_store::{Group, PrincipalRecord, Publication, PublicationId};
+
+    use super::*;
+
+    #[test]
+    fn a_group_whose_key_sealed_something_is_not_given_to_another_device() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut ring = Keyring::closed().unwrap();
+        ring.add_group(1).unwrap();
+        ring.add_group(2).unwrap();
+        let disk = Directory::open(directory.path()).unwrap();
+        let (mut journal, _) = Journal::open(disk, Some(ring), JournalOptions::default()).unwrap();
+        let (mut batch, source) = (Batch::new(), PrincipalRecord::default());
+        let message = Publication {
+            topic: "a",
+            payload: b"b",
+            qos: 1,
+            retain: true,
+            forwarded: &[],
+            expires_at_ms: None,
+            source: &source,
+        };
+        batch.put_publication(Group(1), PublicationId(1), &message);
+        batch.put_retained("a", PublicationId(1));
+        journal.append([&batch]).unwrap();
+        assert_eq!(devices(&mut journal).spare, [2]);
+    }
+
+    #[test]
+    fn groups_that_could_not_be_written_leave_nothing_and_no_number_is_taken_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut ring = Keyring::closed().unwrap();
+        let before = ring.counts();
+        std::fs::create_dir_all(directory.path().join(vault::VAULT)).unwrap();
+        assert!(add_groups(&mut ring, 3, directory.path()).is_empty(), "a directory is in the way");
+        assert_eq!((ring.counts(), ring.groups()), (before, 1));
+        std::fs::remove_dir(directory.path().join(vault::VAULT)).unwrap();
+        assert_eq!(add_groups(&mut ring, 3, directory.path()), [1, 2, 3]);
+        ring.shred(3);
+        assert_eq!(add_groups(&mut ring, 2, directory.path()), [4, 5]);
+    }
 }

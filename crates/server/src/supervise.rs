@@ -10,17 +10,18 @@ use motte_access::PolicyGeneration;
 use motte_broker::Exchange;
 use motte_config::Config;
 use motte_event::life;
-use motte_roles::OutwardClient;
 use signal_hook::iterator::Handle as SignalHandle;
 
 use crate::admission::Admission;
 use crate::assemble::{self, AssembleError, Assembled, OpenFile};
 use crate::clock::Clock;
+use crate::clock::unix_ms;
 use crate::control::{Control, SAMPLE_EVERY};
 use crate::inbox::{Inbox, Letter};
 use crate::keyring::Keyring;
 use crate::log::{Log, LogThread};
 use crate::logins_kept::LoginsKept;
+use crate::ocsp;
 use crate::preparing::retained_limits;
 use crate::reloading::{self, ReloadError};
 use crate::revocation::{self, Revocation};
@@ -31,6 +32,7 @@ use crate::server::{Bound, Command, ExitReason, ReadConfig, RunError, drain};
 use crate::shutdown::{FINISH_MS, SETTLE_ROUNDS, Step, What};
 use crate::state::StateDirectory;
 use crate::store::Store;
+use crate::token_keys::{Fetching, TokenKeys};
 use crate::usage::UsageFile;
 
 /// Time for a step of the clean stop beyond what the step itself allows.
@@ -43,9 +45,12 @@ pub(crate) struct Supervisor {
     pub(crate) fixed_policy: bool,
     pub(crate) keyring: Keyring,
     pub(crate) revocation: Revocation,
-    pub(crate) outward: Option<OutwardClient>,
+    pub(crate) token_keys: TokenKeys,
+    pub(crate) _fetching: Fetching,
     pub(crate) open: OpenFile,
     pub(crate) rules: Arc<Rules>,
+    /// Accounts that ended up to this Unix second have been dealt with.
+    pub(crate) ended_s: u64,
     pub(crate) commands: Receiver<Command>,
     pub(crate) inboxes: Arc<[Inbox]>,
     pub(crate) workers: Vec<JoinHandle<()>>,
@@ -65,6 +70,19 @@ pub(crate) struct Supervisor {
     pub(crate) control: Control,
     pub(crate) addresses: Vec<Bound>,
     pub(crate) sockets: Vec<PathBuf>,
+}
+
+/// The store, once nobody else has it: whoever works on keys is done with a step within moments.
+fn sole(mut store: Arc<Store>) -> Option<Store> {
+    let until = Instant::now() + Duration::from_millis(STEP_MS);
+    loop {
+        match Arc::try_unwrap(store) {
+            Ok(store) => return Some(store),
+            Err(_) if Instant::now() >= until => return None,
+            Err(shared) => store = shared,
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
 }
 
 impl Supervisor {
@@ -96,6 +114,10 @@ impl Supervisor {
                 }
                 Ok(Command::Tell(event)) => self.log.event(event),
                 Ok(Command::Lists) => self.renew(),
+                // The same rules again: whoever came in by a key that is gone does not stay.
+                Ok(Command::Keys) => {
+                    self.rules = revocation::put_in_force(Arc::clone(&self.rules), &self.inboxes);
+                }
                 Ok(Command::Bans(ask)) => ask(self.logins.logins()),
                 Ok(Command::WorkerEnded { shard, cause }) => break Err(RunError::Worker { shard, cause }),
                 Ok(Command::Stop(cause)) => break self.stop(&cause),
@@ -110,7 +132,8 @@ impl Supervisor {
     fn next_command(&mut self) -> Result<Command, RecvError> {
         loop {
             let usage = self.usage.as_ref().map_or(SAMPLE_EVERY, UsageFile::wait);
-            match self.commands.recv_timeout(usage.min(SAMPLE_EVERY)) {
+            let wait = usage.min(SAMPLE_EVERY).min(self.end_accounts());
+            match self.commands.recv_timeout(wait) {
                 Ok(command) => return Ok(command),
                 Err(RecvTimeoutError::Timeout) => {
                     self.control.sample();
@@ -122,6 +145,28 @@ impl Supervisor {
                 Err(RecvTimeoutError::Disconnected) => return Err(RecvError),
             }
         }
+    }
+
+    /// Disconnects whose accounts have ended; how long until the next one does.
+    fn end_accounts(&mut self) -> Duration {
+        let ending = |rules: &Rules, since_s| {
+            rules.listeners.first().and_then(|listener| listener.authenticator.next_ending(since_s))
+        };
+        let now_s = unix_ms() / 1_000;
+        // A clock that was set back: what ends from now on ends again.
+        self.ended_s = self.ended_s.min(now_s);
+        let Some(mut next_s) = ending(&self.rules, self.ended_s) else { return Duration::MAX };
+        if next_s <= now_s {
+            // The same rules once more: everybody is asked whether he may stay.
+            self.rules = revocation::put_in_force(Arc::clone(&self.rules), &self.inboxes);
+            self.ended_s = now_s;
+            match ending(&self.rules, now_s) {
+                Some(later_s) => next_s = later_s,
+                None => return Duration::MAX,
+            }
+        }
+        // In the middle of the second after, so that it is over for certain.
+        Duration::from_secs(next_s.saturating_sub(now_s)) + Duration::from_millis(500)
     }
 
     fn reload(&mut self, who: &str) -> Result<(), ReloadError> {
@@ -143,7 +188,7 @@ impl Supervisor {
             policy,
             &mut self.keyring,
             &mut self.open,
-            self.outward.as_ref(),
+            &self.token_keys,
             Some(&self.rules),
         )?;
         self.revocation.plan(&config, &rules);
@@ -155,6 +200,7 @@ impl Supervisor {
                 return Err(AssembleError(vec![error.to_string()]).into());
             }
         };
+        self.token_keys.plan(&config);
         self.admission.set_bounds(rules.bounds);
         self.logins.logins().set_limits(&config.attempts);
         self.exchange.memory().set_max(config.limits.memory_bytes_max);
@@ -162,9 +208,10 @@ impl Supervisor {
         self.config = config;
         self.sealed.look_again();
         self.rules = revocation::put_in_force(Arc::new(rules), &self.inboxes);
+        ocsp::begin(&self.rules, &self.inboxes, &self.log);
         self.keyring.in_force(keys);
         self.control.in_force(&self.rules, certificates, who);
-        for event in events.into_iter().chain(self.revocation.missing()) {
+        for event in events.into_iter().chain(self.revocation.missing()).chain(self.token_keys.missing()) {
             self.log.event(event);
         }
         Ok(())
@@ -223,7 +270,7 @@ impl Supervisor {
                     Command::Reload(_, Some(asker)) => {
                         let _ = asker.try_send(Err(ReloadError::Stopped));
                     }
-                    Command::Reload(_, None) | Command::Lists => {}
+                    Command::Reload(_, None) | Command::Lists | Command::Keys => {}
                     Command::Tell(event) => self.log.event(event),
                     Command::Bans(ask) => ask(self.logins.logins()),
                 }
@@ -249,13 +296,16 @@ impl Supervisor {
                 // A worker that panics says so through its guard.
                 let _ = worker.join();
             }
-            if let Some(store) = self.store.and_then(Arc::into_inner)
+            // The last that is noted in the journal.
+            self.logins.stop();
+            self.control.leave_store();
+            if let Some(store) = self.store.and_then(sole)
                 && let Err(error) = store.stop()
             {
                 ended = Err(RunError::Store(error.to_string()));
             }
             self.log.event(life::stopped(self.clock.now().mono_ms / 1_000));
-            self.logins.stop();
+            ocsp::end(&self.rules);
             drop(self.inboxes);
             drop(self.log);
             self.control.close();

@@ -154,7 +154,7 @@ impl Worker {
                         Ok(packet) => {
                             #[cfg(motte_hole)]
                             self.fall_into_hole(&packet);
-                            self.input(Input::Packet { conn: id, packet, bytes: whole.len });
+                            self.input(Input::Packet { conn: id, packet: &packet, bytes: whole.len });
                         }
                         Err(error) => self.input(Input::Malformed { conn: id, error }),
                     }

@@ -15,6 +15,8 @@ use motte_seal::keyring::{KeySource, Keyring, Slot, Vault, VaultError};
 use motte_store::disk::{read_whole, write_whole};
 use motte_store::{Disk, DiskError};
 
+use crate::kept_file::overwrite;
+
 /// The vault's file in the state directory.
 pub const VAULT: &str = "vault";
 /// Begins the names of the journal's facts that say which group of keys a device has; the identity follows, and the value is
@@ -239,6 +241,22 @@ pub fn read(directory: &Directory, state: &Path) -> Result<Option<Vec<u8>>, Vaul
 pub fn write(directory: &Directory, state: &Path, keyring: &mut Keyring) -> Result<(), VaultFault> {
     let file = keyring.encode().map_err(|cause| VaultFault::Vault { path: state.join(VAULT), cause })?;
     Ok(write_whole(directory, VAULT, &file)?)
+}
+
+/// As [`write()`], in a state directory that is in use; what was in the file before is overwritten, as far as the medium does
+/// so.
+///
+/// # Errors
+/// As [`write()`].
+pub(crate) fn write_over(state: &Path, keyring: &mut Keyring) -> Result<(), VaultFault> {
+    let directory = Directory::open(state)?;
+    let old = std::fs::File::options().write(true).open(state.join(VAULT)).ok();
+    write(&directory, state, keyring)?;
+    if let Some(old) = old {
+        // The new one is in force in any case.
+        let _ = overwrite(old);
+    }
+    Ok(())
 }
 
 fn create(directory: &Directory, state: &Path, access: &VaultAccess) -> Result<Opened, VaultFault> {

@@ -6,15 +6,9 @@ use std::time::Duration;
 
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
-use motte_broker::{
-    Broker, CloseCause, CommitResult, ConnId, Exchange, Input, LoadRequest, Now, Pressure, ShardId,
-};
+use motte_broker::{Broker, CommitResult, ConnId, Exchange, Input, LoadRequest, Now, Pressure, ShardId};
 use motte_event::keep;
 use motte_store::BlockCache;
-use motte_wire::ReasonCode;
-
-use motte_access::{CertificateFacts, ClientPrincipal};
-use rustc_hash::FxHashMap;
 
 use crate::admission::Admission;
 use crate::clock::Clock;
@@ -74,7 +68,7 @@ pub(crate) struct Worker {
     pub(crate) system_topics: Option<SystemTopics>,
     exchange: Exchange,
     /// The rules of the last reload, if there was one.
-    rules: Option<Arc<Rules>>,
+    pub(crate) rules: Option<Arc<Rules>>,
     /// The step that waits for connections to be gone, and until when.
     pub(crate) finishing: Option<(Step, u64)>,
     pub(crate) stopping: bool,
@@ -238,25 +232,6 @@ impl Worker {
         self.world.queue(conn.slot);
     }
 
-    /// A verdict by rules that were replaced meanwhile holds only if the new ones agree.
-    fn asked_again(&mut self, conn: ConnId, verdict: motte_broker::Verdict) -> motte_broker::Verdict {
-        let now_s = self.world.now.unix_ms / 1_000;
-        let Some(connection) = self.world.connections.get_mut(conn) else { return verdict };
-        let by = connection.asked.take().map(|number| *number);
-        let (motte_broker::Verdict::Accepted { principal, .. }, Some(rules)) = (&verdict, &self.rules) else {
-            return verdict;
-        };
-        if by == Some(self.world.rules_number) {
-            return verdict;
-        }
-        let certified = connection.certificate_facts(now_s);
-        let certified = certified.map_or(Ok(()), |facts| rules.still_certified(principal, &facts));
-        match rules.still_valid(principal).and(connection.still_trusted(now_s)).and(certified) {
-            Ok(()) => verdict,
-            Err(cause) => motte_broker::Verdict::Refused { reason: ReasonCode::NOT_AUTHORIZED, cause },
-        }
-    }
-
     /// Publishes `$SYS` topics from now on.
     pub(crate) fn publish_system_topics(&mut self, topics: SystemTopics) {
         self.system_topics = Some(topics);
@@ -328,6 +303,7 @@ impl Worker {
                     }
                 }
                 Letter::Banned(subject) => self.close_banned(&subject),
+                Letter::Distrusted(distrusted) => self.close_one_distrusted(&distrusted),
                 Letter::Committed { tag, result } => {
                     self.world.refusals_heard += u64::from(matches!(result, CommitResult::Refused { .. }));
                     self.input(Input::Committed { tag, result });
@@ -351,7 +327,8 @@ impl Worker {
             // Everybody was told goodbye already; this one sees its connection closed and tries another time.
             return;
         }
-        let Moved { mut stream, seat, rules, unread, output, peer_closed, handover } = moved;
+        let Moved { mut stream, seat, rules, rules_number, unread, output, peer_closed, watch, handover } =
+            moved;
         let Some(id) = self.world.connections.vacancy() else { return };
         if let Err(error) = self.watch(&mut stream, id.slot) {
             self.world.log.event(notice::not_watched(&rules, &error));
@@ -362,23 +339,12 @@ impl Worker {
         connection.unread = unread;
         connection.output = output;
         connection.peer_closed = peer_closed;
-        // It was on its way while a reload came: it was accepted by other rules.
-        let current = self.rules.as_ref().and_then(|rules| rules.listener(&connection.rules.name));
-        if let (Some(rules), Some(current)) = (&self.rules, current)
-            && !Arc::ptr_eq(current, &connection.rules)
-        {
-            connection.rules = Arc::clone(current);
-            let trusted = connection.still_trusted(self.world.now.unix_ms / 1_000);
-            let shown = connection.certificate_facts(self.world.now.unix_ms / 1_000);
-            let certified = |client| shown.map_or(Ok(()), |facts| rules.still_certified(client, &facts));
-            let client = handover.principal.client();
-            let valid = client.map_or(Ok(()), |client| rules.still_valid(client).and(certified(client)));
-            if let Err(cause) = trusted.and(valid) {
-                let id = &handover.request.client_id;
-                let event = notice::no_longer_welcome(&connection.rules, &connection.stream, id, &cause);
-                self.world.log.event(event);
-                return;
-            }
+        connection.watch = watch;
+        if let Err(cause) = self.still_welcome(&mut connection, rules_number, &handover) {
+            let id = &handover.request.client_id;
+            let event = notice::no_longer_welcome(&connection.rules, &connection.stream, id, &cause);
+            self.world.log.event(event);
+            return;
         }
         if !self.world.may_move_in(&connection, &handover) {
             return;
@@ -395,7 +361,7 @@ impl Worker {
             let mut connection = *connection;
             self.world.backlog = self.world.backlog.saturating_sub(connection.counted);
             let Some(moving) = connection.moving.take() else { continue };
-            let (to, handover) = *moving;
+            let (to, rules_number, handover) = *moving;
             if let Err(error) = connection.stream.deregister(self.poll.registry()) {
                 self.world.log.event(notice::not_watched(&connection.rules, &error));
                 continue;
@@ -404,77 +370,17 @@ impl Worker {
                 stream: connection.stream,
                 seat: connection.seat,
                 rules: connection.rules,
+                rules_number,
                 unread: connection.unread,
                 output: connection.output,
                 peer_closed: connection.peer_closed,
+                watch: connection.watch,
                 handover,
             };
             if let Some(batch) = self.world.outbox.get_mut(usize::from(to.0)) {
                 batch.push(Letter::Moved(Box::new(moved)));
             }
         }
-    }
-
-    fn reload(&mut self, rules: &Arc<Rules>) {
-        for door in &mut self.doors {
-            if let Some(new) = rules.listener(&door.rules.name) {
-                door.rules = Arc::clone(new);
-            }
-        }
-        for connection in self.world.connections.iter_mut() {
-            if let Some(new) = rules.listener(&connection.rules.name) {
-                connection.rules = Arc::clone(new);
-            }
-        }
-        self.backlog_max = rules.backlog_max;
-        self.rules = Some(Arc::clone(rules));
-        self.world.rules_number += 1;
-        self.close_distrusted();
-        let shown = self.shown(rules);
-        let by = Arc::clone(rules);
-        let distrust = Arc::new(move |client: &ClientPrincipal| {
-            let own = client.certificate.as_ref().map(|facts| facts.fingerprint.as_str());
-            match own.and_then(|fingerprint| shown.get(fingerprint)) {
-                Some(Err(cause)) => Err(format!("its certificate is not trusted any more: {cause}")),
-                Some(Ok(facts)) => by.still_certified(client, facts),
-                None => Ok(()), // Whoever is away shows it again when it comes.
-            }
-        });
-        self.input(Input::Reload(rules.reload(distrust)));
-    }
-
-    /// Closes connections that have shown a certificate which is not trusted any more, and have not said who they are.
-    fn close_distrusted(&mut self) {
-        let now_s = self.world.now.unix_ms / 1_000;
-        let mut distrusted = Vec::new();
-        for connection in self.world.connections.iter_mut() {
-            if connection.phase == Phase::Awaiting
-                && let Err(cause) = connection.still_trusted(now_s)
-            {
-                distrusted.push((connection.id, cause));
-            }
-        }
-        for (id, cause) in distrusted {
-            let Some(connection) = self.world.connections.get_mut(id) else { continue };
-            let event = notice::not_trusted(&connection.rules, &connection.stream, &cause);
-            self.world.log.event(event);
-            self.input(Input::Closed { conn: id, cause: CloseCause::Refused });
-            self.remove(id);
-        }
-    }
-
-    /// Certificates of live clients as the new rules see them, by fingerprint: trusted, or why not.
-    fn shown(&mut self, rules: &Rules) -> FxHashMap<String, Result<CertificateFacts, String>> {
-        let now_s = self.world.now.unix_ms / 1_000;
-        let mut shown = FxHashMap::default();
-        for connection in self.world.connections.iter_mut() {
-            if rules.listener(&connection.rules.name).is_some()
-                && let Some(facts) = connection.certificate_facts(now_s)
-            {
-                shown.insert(facts.fingerprint.clone(), connection.still_trusted(now_s).map(|()| facts));
-            }
-        }
-        shown
     }
 
     /// Which shard this is.

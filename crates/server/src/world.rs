@@ -8,11 +8,11 @@ use motte_access::{Methods, Principal};
 use motte_broker::{
     CloseCause, ConnId, Effects, Handover, LoadRequest, Now, Output, Question, ShardId, ShardMessage, Verdict,
 };
-use motte_event::{Event, gate};
+use motte_event::Event;
 use motte_store::Batch;
 use motte_wire::{ProtocolVersion, ReasonCode};
 
-use crate::asking::{Asked, ask};
+use crate::asking::{Asked, Asking, ask};
 use crate::buffers::Buffers;
 use crate::connection::{NEVER, Phase, Table};
 use crate::handshakes::Handshakes;
@@ -21,7 +21,7 @@ use crate::inbox::{Inbox, Letter};
 use crate::log::Log;
 use crate::logins::Logins;
 use crate::metrics::Tally;
-use crate::questions::{Job, Questions};
+use crate::questions::{Asker, Questions};
 use crate::store::Store;
 
 /// How long those rest who publish to somebody who is behind but fast, in milliseconds.
@@ -287,33 +287,20 @@ impl Effects for World {
         let asked = Arc::new(self.rules_number);
         let wanted = Arc::downgrade(&asked);
         connection.asked = Some(asked);
-        let now_s = self.now.unix_ms / 1_000;
-        match ask(connection, &question, now_s, &self.logins, &self.log) {
+        let asking = Asking { now_s: self.now.unix_ms / 1_000, logins: &self.logins, log: &self.log };
+        match ask(connection, &question, &asking) {
             Asked::Known(verdict) => self.verdicts.push_back((conn, verdict)),
-            Asked::Slow { memory_kib, work } => {
+            asked => {
                 let Some(inbox) = self.peers.get(usize::from(self.shard.0)).cloned() else { return };
-                if self.questions.ask(Job { conn, wanted, inbox, memory_kib, work }).is_err() {
-                    self.log.event(gate::login_queue_full(self.questions.waiting_max()));
-                    let cause = "too many passwords wait to be checked".to_owned();
-                    self.verdicts
-                        .push_back((conn, Verdict::Refused { reason: ReasonCode::SERVER_BUSY, cause }));
-                }
-            }
-            Asked::Remote(lane, work) => {
-                let Some(inbox) = self.peers.get(usize::from(self.shard.0)).cloned() else { return };
-                if lane.ask(Job { conn, wanted, inbox, memory_kib: 0, work }).is_err() {
-                    self.log.event(gate::login_queue_full(lane.waiting_max()));
-                    let cause = "too many questions wait for the service".to_owned();
-                    self.verdicts
-                        .push_back((conn, Verdict::Refused { reason: ReasonCode::SERVER_BUSY, cause }));
-                }
+                let (questions, log) = (self.questions.clone(), self.log.clone());
+                Asker { conn, wanted, inbox, questions, log }.hand_out(asked);
             }
         }
     }
 
     fn hand_over(&mut self, conn: ConnId, to: ShardId, handover: Box<Handover>) {
         if let Some(connection) = self.connections.get_mut(conn) {
-            connection.moving = Some(Box::new((to, handover)));
+            connection.moving = Some(Box::new((to, self.rules_number, handover)));
             self.moves.push(conn);
         }
     }

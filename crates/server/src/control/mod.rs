@@ -5,15 +5,18 @@ mod bans;
 mod clients;
 mod socket;
 mod status;
+mod vault;
 
 use std::collections::VecDeque;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use motte_broker::Exchange;
 use motte_event::{Event, life};
-use motte_roles::{CertificateStatus, CoreAnswer, CoreRequest, Operator, PolicyStatus, ReloadStatus};
+use motte_roles::{
+    CertificateStatus, CoreAnswer, CoreRequest, Operator, PolicyStatus, ReloadStatus, VaultWork,
+};
 
 use crate::clock::{Clock, unix_ms};
 use crate::inbox::{Inbox, Letter};
@@ -23,6 +26,7 @@ use crate::metrics::Reports;
 use crate::rules::Rules;
 use crate::server::Bound;
 use crate::starting::Makings;
+use crate::store::Store;
 use crate::worker::Worker;
 
 pub use socket::ControlSocket;
@@ -54,6 +58,10 @@ struct Facts {
     certificates: Vec<CertificateStatus>,
     kinds: Vec<(String, String)>,
     memory_max: u64,
+    /// Where keys are; nowhere once the broker stops.
+    store: Weak<Store>,
+    /// The last work on them.
+    work: Option<VaultWork>,
     /// Monotonic milliseconds, PUBLISH packets received and sent until then.
     samples: VecDeque<(u64, u64, u64)>,
 }
@@ -103,6 +111,10 @@ impl Control {
             CoreRequest::Disconnect { client_id } => self.disconnect(&client_id),
             CoreRequest::Bans { from } => self.bans(from),
             CoreRequest::Ban { subject, cause, for_s } => self.ban(operator, &subject, &cause, for_s),
+            CoreRequest::Vault => self.vault(),
+            CoreRequest::RotateDataKeys { keep_old } => self.rotate_data_keys(keep_old),
+            CoreRequest::Shred { device } => self.shred(device),
+            CoreRequest::VaultSlots { slots, proof } => self.vault_slots(&slots, &proof),
             CoreRequest::Unban { subject } => self.unban(operator, &subject),
         };
         if let Some(act) = act {
@@ -121,6 +133,16 @@ impl Control {
     pub(crate) fn close(&self) {
         let mut facts = self.facts();
         (facts.log, facts.logins) = (None, None);
+    }
+
+    /// Where the keys of what is kept are, if anything is kept.
+    pub(crate) fn keep_in(&self, store: Option<&Arc<Store>>) {
+        self.facts().store = store.map_or_else(Weak::new, Arc::downgrade);
+    }
+
+    /// Ends work on keys after its next step.
+    pub(crate) fn leave_store(&self) {
+        self.facts().store = Weak::new();
     }
 
     fn tell(&self, event: Event) {

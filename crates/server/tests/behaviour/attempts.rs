@@ -228,10 +228,17 @@ fn bans_and_counters_outlive_a_restart() {
     assert_eq!((bans[0].cause.as_str(), bans[0].by.as_deref()), ("stolen", Some("ann")));
     running.stop();
 
+    let sealed = std::fs::read(&file).unwrap();
+    assert!(!sealed.windows(6).any(|part| part == b"stolen"), "what is kept of bans is sealed");
     std::fs::write(&file, b"damaged").unwrap();
     let running = start(config);
-    running.lines.expect("keep.attempts_not_kept");
+    running.lines.expect("keep.state_file_refused");
+    assert!(directory.path().join("state/bans.state.damaged").exists());
     assert!(running.server.handle().bans().is_empty());
+
+    std::fs::create_dir(directory.path().join("state/bans.state.new")).unwrap();
+    running.server.handle().ban(subject("client-id:stolen"), "stolen", "ann", HOUR_MS).unwrap();
+    running.lines.expect("keep.attempts_not_kept");
     running.stop();
 }
 

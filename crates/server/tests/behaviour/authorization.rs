@@ -1,6 +1,9 @@
 //! What was stored is decided by the policy that is in force after a restart, and permissive roles are told at the start.
 
+use motte_roles::Passphrases;
 use motte_server::Options;
+use motte_server::kept_file::{USAGE, open_sealed};
+use motte_server::vault::{self, VaultAccess};
 
 use crate::harness::*;
 
@@ -96,6 +99,12 @@ fn recording() -> (tempfile::TempDir, motte_config::Config) {
     (directory, config)
 }
 
+/// What opens the files of a broker's state directory.
+fn keys(config: &motte_config::Config) -> motte_seal::keyring::Keyring {
+    let access = VaultAccess::there(config, &mut Passphrases::new(None)).unwrap().unwrap();
+    vault::open(config.state_dir.as_deref().unwrap(), &access).unwrap().keyring
+}
+
 #[test]
 fn what_rules_are_used_for_is_recorded_over_restarts() {
     let (directory, config) = recording();
@@ -108,7 +117,9 @@ fn what_rules_are_used_for_is_recorded_over_restarts() {
             client.publish_1("state/a/t", b"");
         }
         running.stop();
-        let text = std::fs::read_to_string(directory.path().join("state/usage.record")).unwrap();
+        let sealed = std::fs::read(directory.path().join("state/usage.record")).unwrap();
+        let (_, text) = open_sealed(&keys(&config), USAGE, &sealed).unwrap();
+        let text = String::from_utf8(text).unwrap();
         let record = motte_access::usage::UsageRecord::decode(&text).unwrap();
         let used: Vec<(String, u64)> =
             record.entries().map(|(key, usage)| (key.shape.clone(), usage.count)).collect();

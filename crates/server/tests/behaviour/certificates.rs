@@ -86,7 +86,7 @@ fn configured(directory: &Path, tls: &str, auth: &str) -> motte_config::Config {
 const SITES: &str = "[[listener.tls.authority]]\nfile = \"site-a.pem\"\nidentities = [\"site-a-*\", \"spiffe://site-a.example/*\"]\n[[listener.tls.authority]]\nfile = \"site-b.pem\"\nidentities = [\"site-b-*\"]\n";
 
 /// A connection that shows a chain.
-fn dial(running: &Running, directory: &Path, name: &str) -> StreamOwned<ClientConnection, TcpStream> {
+pub fn dial(running: &Running, directory: &Path, name: &str) -> StreamOwned<ClientConnection, TcpStream> {
     let pem = |file: &str| CertificateDer::pem_file_iter(directory.join(file)).unwrap().map(Result::unwrap);
     let mut roots = RootCertStore::empty();
     pem("server-ca.pem").for_each(|root| roots.add(root).unwrap());
@@ -105,7 +105,7 @@ fn dial(running: &Running, directory: &Path, name: &str) -> StreamOwned<ClientCo
 }
 
 /// What CONNECT comes to: the return code, or `None` when the handshake fails.
-fn connect(stream: &mut StreamOwned<ClientConnection, TcpStream>, client_id: &str) -> Option<u8> {
+pub fn connect(stream: &mut StreamOwned<ClientConnection, TcpStream>, client_id: &str) -> Option<u8> {
     // Refused, it may be closed before all is written.
     let _ = stream.write_all(&hello(client_id));
     let mut answer = [0; 4];

@@ -90,6 +90,42 @@ fn a_service_says_who_comes_in_and_is_remembered_by_the_whole_question() {
 }
 
 #[test]
+fn a_permission_that_ends_ends_its_connection_and_is_not_remembered_any_longer() {
+    let http = Http::start(|_, _| (200, br#"{"result":"allow","valid_s":600,"ends_in_s":2}"#.to_vec()));
+    let running = run(asking(&http, "cache_s = 60"));
+    let since = Instant::now();
+    let (mut first, mut second) = (running.client(), running.client());
+    assert_eq!(first.connect_as("one", true, Some(("one", "x"))), (false, ACCEPTED));
+    assert_eq!(second.connect_as("one-2", true, Some(("one", "x"))), (false, ACCEPTED));
+    let asked = http.count();
+    let again = running.client().connect_as("one", true, Some(("one", "x")));
+    assert_eq!((again.1, http.count()), (ACCEPTED, asked), "remembered until it ends");
+    assert!(second.is_closed());
+    assert!(since.elapsed() >= Duration::from_millis(900), "not before its end");
+    running.lines.expect("gate.credential_ended");
+    wait_for(
+        || login(&running, "one", "x") == ACCEPTED && http.count() > asked,
+        || "the service is asked again".to_owned(),
+    );
+    http.change(|_, _| (200, br#"{"result":"allow","ends_in_s":0}"#.to_vec()));
+    assert_eq!(login(&running, "two", "x"), BAD_LOGIN, "what ends at once was never given");
+    running.stop();
+}
+
+#[test]
+fn no_more_permissions_are_remembered_than_may_be() {
+    let http = Http::start(allow);
+    let running = run(asking(&http, "cache_s = 60\ncache_max = 2"));
+    for name in ["a", "b", "c"] {
+        assert_eq!(login(&running, name, "x"), ACCEPTED);
+    }
+    for (name, count) in [("c", 3), ("b", 3), ("a", 4), ("c", 4), ("b", 5)] {
+        assert_eq!((login(&running, name, "x"), http.count()), (ACCEPTED, count), "{name}");
+    }
+    running.stop();
+}
+
+#[test]
 fn a_service_that_fails_lets_nobody_in_and_is_left_alone_until_it_is_back() {
     let http = Http::start(|_, _| (500, br#"{"result":"allow"}"#.to_vec()));
     let running = run(asking(&http, "cache_s = 0\nfailures = 3\npause_ms = 400\ntimeout_ms = 1000"));

@@ -3,9 +3,11 @@
 
 mod attempts;
 mod authorization;
+mod bypass;
 mod certificates;
 mod client_ids;
 mod events;
+mod exchanges;
 mod harness;
 mod hook;
 mod hostile;
@@ -18,4 +20,7 @@ mod passwords;
 mod reload;
 mod restart;
 mod secured;
+mod status;
+mod token_keys;
 mod tokens;
+mod ways;

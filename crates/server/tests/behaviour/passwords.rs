@@ -259,3 +259,47 @@ fn a_code_may_come_in_an_exchange_of_its_own() {
     assert_eq!(client.packet().1[1], 0x8c);
     running.stop();
 }
+
+#[test]
+fn whose_account_ends_goes_at_that_time_and_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, mut file) = site(directory.path());
+    let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    file.account_mut("device").unwrap().expires_s = Some(now_s + 3);
+    std::fs::write(&path, file.to_string()).unwrap();
+    let running = start_at(path, |_| {});
+    let (mut person, mut device) = (running.client(), running.client());
+    assert_eq!(person.connect_as("person", true, Some(("person", "right"))).1, 0);
+    assert_eq!(device.connect_as("device", true, Some(("device", "right"))).1, 0);
+    assert!(device.is_closed());
+    running.lines.expect("the identity has expired");
+    assert_eq!(running.client().connect_as("device", true, Some(("device", "right"))).1, 4);
+    person.send(&[0xc0, 0]);
+    assert_eq!(person.packet().0, 0xd0);
+    running.stop();
+}
+
+#[test]
+fn a_password_file_that_others_can_change_is_refused_and_one_they_can_read_is_told_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let (path, _) = site(directory.path());
+    let set = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    for mode in [0o620, 0o602, 0o666] {
+        set(mode);
+        let mut config = config("");
+        config.password_file = Some(path.clone());
+        let error = motte_server::Server::start(config, Options::default()).unwrap_err().to_string();
+        assert!(error.contains(&format!("(mode {mode:04o})")), "{error}");
+        assert!(error.contains(&format!("remedy: chmod go-w {}", path.display())), "{error}");
+    }
+    set(0o644);
+    let running = start_at(path.clone(), |_| {});
+    running.lines.expect("device.password_file_open");
+    running.lines.expect("chmod o= ");
+    set(0o640);
+    running.server.handle().reload().unwrap();
+    set(0o660);
+    assert!(running.server.handle().reload().is_err());
+    running.stop();
+}

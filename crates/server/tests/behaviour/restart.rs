@@ -119,7 +119,7 @@ fn left_behind() -> Snapshot {
         retain,
         forwarded: vec![],
         expires_at_ms: None,
-        source: client("writer"),
+        source: std::sync::Arc::new(client("writer")),
     };
     let delivery = |publication| DeliveryRecord {
         publication,

@@ -31,20 +31,26 @@ impl Issuer {
     }
 
     pub(crate) fn publish(&self, file: &Path, kid: &str) {
+        std::fs::write(file, set(&[self.jwk(kid)])).unwrap();
+    }
+
+    pub(crate) fn jwk(&self, kid: &str) -> String {
         let point = self.key.public_key().as_ref();
         let (x, y) = (encode(&point[1..33]), encode(&point[33..]));
-        let keys = format!(
-            "{{\"keys\":[{{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"{kid}\",\"x\":\"{x}\",\"y\":\"{y}\"}}]}}"
-        );
-        std::fs::write(file, keys).unwrap();
+        format!("{{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"{kid}\",\"x\":\"{x}\",\"y\":\"{y}\"}}")
     }
 
     /// A token of `dev-1` that ends in so many seconds.
     pub(crate) fn token(&self, kid: &str, seconds: i64, more: &str) -> String {
+        self.token_of("test", kid, seconds, more)
+    }
+
+    /// The same of an issuer by this name.
+    pub(crate) fn token_of(&self, name: &str, kid: &str, seconds: i64, more: &str) -> String {
         let (now, header) = (now_s(), format!("{{\"alg\":\"ES256\",\"kid\":\"{kid}\"}}"));
         let ends = now.saturating_add_signed(seconds);
         let claims = format!(
-            "{{\"iss\":\"test\",\"aud\":\"motte\",\"sub\":\"dev-1\",\"roles\":[\"reader\"],\"exp\":{ends}{more}}}"
+            "{{\"iss\":\"{name}\",\"aud\":\"motte\",\"sub\":\"dev-1\",\"roles\":[\"reader\"],\"exp\":{ends}{more}}}"
         );
         let message = format!("{}.{}", encode(header), encode(claims));
         let signature = self.key.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
@@ -52,7 +58,12 @@ impl Issuer {
     }
 }
 
-fn start_with_issuer(directory: &Path) -> (Running, Issuer, PathBuf) {
+/// A key set of these keys.
+pub(crate) fn set(keys: &[String]) -> String {
+    format!("{{\"keys\":[{}]}}", keys.join(","))
+}
+
+pub(crate) fn start_with_issuer(directory: &Path) -> (Running, Issuer, PathBuf) {
     let issuer = Issuer::new();
     let keys = directory.join("keys.json");
     issuer.publish(&keys, "k1");
@@ -72,7 +83,7 @@ fn start_with_issuer(directory: &Path) -> (Running, Issuer, PathBuf) {
 }
 
 /// CONNECT with 5.0 and a token; gives the Reason Code.
-fn connect_5(client: &mut Client, client_id: &str, user: &str, token: &str) -> u8 {
+pub(crate) fn connect_5(client: &mut Client, client_id: &str, user: &str, token: &str) -> u8 {
     let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 5, 0xc2, 0, 60, 0];
     for text in [client_id, user, token] {
         body.extend(string(text));
