@@ -10,7 +10,7 @@ use motte_identity::{
     GENERATED_BITS, Origin, Password, PasswordFile, PasswordPolicy, Profile, Purpose, ReuseMark,
     generated_bits,
 };
-use motte_seal::{HashParameters, PasswordHash, SecretString, SiteKey, StoredHash};
+use motte_seal::{HashParameters, PasswordHash, ScramKeys, SecretString, SiteKey, StoredHash};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::state::{now_s, write_atomic};
@@ -35,6 +35,8 @@ pub(crate) struct Rules {
 pub(crate) struct Candidate {
     pub(crate) password: SecretString,
     pub(crate) origin: Origin,
+    /// It is kept for SCRAM, with so many iterations.
+    pub(crate) scram_iterations: Option<u32>,
 }
 
 impl Accounts {
@@ -83,11 +85,18 @@ impl Accounts {
     pub(crate) fn keep(&mut self, identity: &str, candidate: &Candidate) -> Result<Password, Fault> {
         let fault = |error: motte_seal::HashError| Fault::new(error.to_string());
         let text = candidate.password.expose();
-        let (keyed, mark) = self.marks(text, candidate.origin != Origin::Generated)?;
+        let marked = candidate.origin != Origin::Generated || candidate.scram_iterations.is_some();
+        let (keyed, mark) = self.marks(text, marked)?;
         if self.with(&keyed, mark).any(|name| name != identity) {
             // Not by whom: who sets a password would learn somebody else's.
             let what = "this password is already used by another identity";
             return Err(Fault::with_remedy(what, "choose another, or --generate"));
+        }
+        if let Some(iterations) = candidate.scram_iterations {
+            let keys = self.scram_keys(identity, text, iterations)?;
+            let mut password = Password::new(StoredHash::Scram(keys), candidate.origin, now_s());
+            password.mark = mark;
+            return Ok(password);
         }
         if candidate.origin == Origin::Generated {
             return Ok(Password::new(keyed, Origin::Generated, now_s()));
@@ -96,6 +105,16 @@ impl Accounts {
         let mut password = Password::new(hash.into(), candidate.origin, now_s());
         password.mark = mark;
         Ok(password)
+    }
+
+    /// Keys for SCRAM. While a password is rotated both have one salt: then a client may come with either.
+    fn scram_keys(&self, identity: &str, text: &str, iterations: u32) -> Result<ScramKeys, Fault> {
+        let present = self.file.account(identity).and_then(|account| account.passwords.first());
+        let made = match present.map(|password| &password.hash) {
+            Some(StoredHash::Scram(keys)) if keys.iterations() == iterations => keys.beside(text),
+            _ => ScramKeys::create(text, iterations),
+        };
+        made.map_err(|error| Fault::with_remedy(error.to_string(), "choose another, or --generate"))
     }
 
     /// Whose password this is. Imported hashes cannot be compared.
@@ -146,7 +165,7 @@ impl Candidate {
     pub(crate) fn generate() -> Result<Self, Fault> {
         let password = SecretString::generate()
             .map_err(|error| Fault::new(format!("the system gave no randomness: {error}")))?;
-        Ok(Self { password, origin: Origin::Generated })
+        Ok(Self { password, origin: Origin::Generated, scram_iterations: None })
     }
 
     /// One that was generated elsewhere, with enough bits.
@@ -160,8 +179,24 @@ impl Candidate {
                 "make it with `motte passwd gen`, or leave --generated out",
             ));
         }
-        Ok(Self { password, origin: Origin::Generated })
+        Ok(Self { password, origin: Origin::Generated, scram_iterations: None })
     }
+}
+
+/// Puts hashes that are weaker than they should be under Argon2id, on all processors; how many.
+pub(crate) fn strengthen(file: &mut PasswordFile, of: impl Fn(&str) -> bool) -> Result<usize, Fault> {
+    let chosen = file.accounts_mut().filter(|(identity, _)| of(identity));
+    let mut accounts: Vec<_> = chosen.map(|(_, account)| account).collect();
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let each = accounts.len().div_ceil(threads).max(1);
+    let done: Vec<Result<usize, motte_seal::HashError>> = std::thread::scope(|scope| {
+        let work = |part: &mut [&mut motte_identity::Account]| {
+            part.iter_mut().map(|account| account.strengthen(HashParameters::DEFAULT)).sum()
+        };
+        let threads: Vec<_> = accounts.chunks_mut(each).map(|part| scope.spawn(move || work(part))).collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    });
+    done.into_iter().sum::<Result<usize, _>>().map_err(|error| Fault::new(error.to_string()))
 }
 
 /// Reads a file that nobody is kept from changing.

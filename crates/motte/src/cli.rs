@@ -5,6 +5,7 @@ mod bans;
 mod bench;
 mod control;
 mod import;
+mod key;
 mod store;
 mod user;
 mod vault;
@@ -22,6 +23,7 @@ pub(crate) use bans::{BansAction, BansArgs};
 pub(crate) use bench::{BenchArgs, ShapeArg};
 pub(crate) use control::{ClientsAction, ClientsArgs, ReloadArgs, SocketArgs, StatusArgs, StopArgs};
 pub(crate) use import::{ImportArgs, ImportFrom, MosquittoArgs};
+pub(crate) use key::{KeyAction, KeyArgs};
 pub(crate) use store::{KeptArgs, StoreAction, StoreArgs};
 pub(crate) use user::{
     AccountsArgs, GenFormat, NewPasswordArgs, PasswdAction, PasswdArgs, ProfileArg, TotpAction, UserAction,
@@ -67,6 +69,8 @@ pub(crate) enum Verb {
     Bench(Box<BenchArgs>),
     /// Make the credential of another device, or revoke one
     Device(DeviceArgs),
+    /// Private keys in files: make, look at, give another passphrase
+    Key(KeyArgs),
     /// Accounts with passwords: add, change, rotate, close, expose, import
     User(UserArgs),
     /// Generate and check passwords; set one

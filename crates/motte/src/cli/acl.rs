@@ -98,6 +98,12 @@ pub(crate) struct AclExplainArgs {
     /// What proves the identity; without it, the certificate if there is one, else a password
     #[arg(long, value_enum)]
     pub(crate) method: Option<MethodArg>,
+    /// A role that its token grants (may be repeated)
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) token_role: Vec<String>,
+    /// What its token says of topics: publish=FILTER or subscribe=FILTER (may be repeated); outside of them it may do nothing
+    #[arg(long, value_name = "KEY=FILTER")]
+    pub(crate) token_topic: Vec<String>,
     /// The address it comes from
     #[arg(long)]
     pub(crate) from: Option<IpAddr>,
@@ -118,6 +124,10 @@ pub(crate) enum MethodArg {
     Password,
     /// Both
     Both,
+    /// A token
+    Token,
+    /// The word of a service
+    Http,
 }
 
 /// The least severity that counts.
@@ -194,6 +204,9 @@ pub(crate) struct AclAdviseArgs {
     /// What the broker recorded with `record = true` in [policy]: usage.record in its state directory
     #[arg(long, value_name = "RECORD")]
     pub(crate) from: PathBuf,
+    /// Key file that opens the vault beside the record, where it is neither that of --config nor beside the state directory
+    #[arg(long)]
+    pub(crate) key_file: Option<PathBuf>,
     /// The time before the record's end in which something must have been used to be kept: 12h, 14d, 6w
     #[arg(long, value_name = "TIME", default_value = "14d", value_parser = seconds)]
     pub(crate) since: u64,

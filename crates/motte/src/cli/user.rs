@@ -10,6 +10,7 @@ const EXAMPLES: &str = "\
 Examples:
   motte user add alice                      the password is asked for twice
   motte user add pump-17 --generate         it is generated, and printed once
+  motte user passwd alice --scram           clients of MQTT 5.0 may prove it without sending it
   motte user rotate pump-17 --generate --grace 14d
   motte user expose alice                   others know it: nobody comes in with it any more
   motte user import devices.csv --generated
@@ -50,6 +51,12 @@ pub(crate) struct NewPasswordArgs {
     /// The password in the file was generated, with 112 bits or more: it is kept so that checking it costs next to nothing
     #[arg(long, requires = "password_file")]
     pub(crate) generated: bool,
+    /// Keep it for SCRAM-SHA-256, so that clients of MQTT 5.0 can prove it without sending it
+    #[arg(long)]
+    pub(crate) scram: bool,
+    /// Iterations of SCRAM, which the client computes at each login; 100000, or 4096 for a generated password
+    #[arg(long, requires = "scram", value_parser = clap::value_parser!(u32).range(4_096..=1_000_000))]
+    pub(crate) iterations: Option<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -90,6 +97,9 @@ pub(crate) enum UserAction {
         #[arg(long, default_value = "7d", value_parser = grace)]
         grace: u64,
     },
+    /// Put hashes of mosquitto, and those by Argon2id with lower parameters, under Argon2id of today; passwords stay as they are,
+    /// and who is connected by one of them logs in anew at the reload
+    Strengthen,
     /// Close an account; who is connected goes at the reload
     Disable {
         /// The identity
@@ -144,6 +154,9 @@ pub(crate) enum UserAction {
         /// Replace the passwords of accounts that are there already
         #[arg(long)]
         replace: bool,
+        /// Leave weaker hashes as they are, and do not put them under Argon2id
+        #[arg(long)]
+        as_they_are: bool,
     },
 }
 

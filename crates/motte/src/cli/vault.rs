@@ -16,7 +16,7 @@ Examples:
   motte vault recover --recovery-file -             the key file was lost
   motte vault shred device-7 --yes --copy /backup/vault
 
-All but status are for a broker that is stopped. What holds after them: docs/vault.md.";
+While a broker runs they are asked of it on its control socket. What holds after them: docs/vault.md.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use motte_config::Url;
 use motte_egress::serve_outward;
 use motte_roles::{OutwardSource, Role};
 
@@ -22,11 +21,7 @@ pub(crate) fn run(args: &RoleArgs) -> Result<(), Fault> {
     let sandbox = Sandbox::given(args);
     let mut refused = None;
     let mut before = |sources: &[OutwardSource]| {
-        let ports: BTreeSet<u16> = sources
-            .iter()
-            .filter_map(|source| Url::parse(&source.facts.url).ok())
-            .map(|url| url.port())
-            .collect();
+        let ports: BTreeSet<u16> = sources.iter().flat_map(|source| source.facts.ports()).collect();
         seal::egress(&sandbox, ports.into_iter().collect()).map_err(|error| {
             refused = Some(error);
             io::Error::from(io::ErrorKind::PermissionDenied)

@@ -75,8 +75,9 @@ fn order(config: &Config) -> Result<OutwardOrder, String> {
         .iter()
         .map(|one| OutwardSource {
             facts: SourceFacts::of(one),
-            authorities: if one.url.is_tls() { trusted(&one.ca, &mut texts, &mut faults) } else { u8::MAX },
+            authorities: if takes_tls(one) { trusted(&one.ca, &mut texts, &mut faults) } else { u8::MAX },
             headers: secret_headers(one, &mut faults),
+            password: account_password(one, &mut faults),
         })
         .collect();
     let authorities = texts.into_iter().map(|(_, text)| text).collect();
@@ -85,6 +86,37 @@ fn order(config: &Config) -> Result<OutwardOrder, String> {
     } else {
         Err(faults.join("\n"))
     }
+}
+
+/// Whether its server has to come from an authority: `ldap` takes StartTLS.
+fn takes_tls(one: &Outward) -> bool {
+    one.url.is_tls() || one.directory.as_ref().is_some_and(|directory| !directory.plaintext)
+}
+
+/// The password of the account that searches a directory: the first line of its file, which only its owner may be able to
+/// read.
+fn account_password(one: &Outward, faults: &mut Vec<String>) -> Option<Arc<SecretString>> {
+    let path = one.directory.as_ref()?.password_file.as_ref()?;
+    if let Some(fault) = motte_roles::key_file_fault(path) {
+        faults.push(fault);
+        return None;
+    }
+    let text = match read(path, HEADER_BYTES_MAX) {
+        Ok(text) => SecretString::new(text),
+        Err(fault) => {
+            faults.push(fault);
+            return None;
+        }
+    };
+    let line = text.expose().lines().next().unwrap_or_default();
+    if line.is_empty() || line.contains('\0') {
+        faults.push(format!(
+            "{}: no password\n  remedy: write the password of bind_dn into its first line",
+            path.display()
+        ));
+        return None;
+    }
+    Some(Arc::new(SecretString::new(line.to_owned())))
 }
 
 /// The number of the text of these authorities, which is read the first time.

@@ -12,6 +12,7 @@ mod harden;
 mod import;
 mod init;
 mod kept;
+mod key;
 mod passwd;
 mod publish;
 pub(crate) mod serve;
@@ -77,6 +78,7 @@ pub(crate) fn run(verb: Verb) -> Result<ExitCode, Fault> {
         Verb::Bench(args) => bench::run(&args),
         Verb::Device(args) => device::run(&args),
         Verb::Passwd(args) => passwd::run(&args),
+        Verb::Key(args) => key::run(&args),
         Verb::User(args) => user::run(&args),
         Verb::Harden(args) => harden::run(&args),
         Verb::Import(args) => import::run(&args),

@@ -71,6 +71,7 @@ fn config(args: &UpArgs, state: &State) -> Config {
         crl_url: Vec::new(),
         crl_stale: StaleList::default(),
         crl_refresh_s: 3_600,
+        ocsp: None,
     });
     config.listeners.push(listener);
     config

@@ -1,5 +1,6 @@
 //! `motte vault`: the keys that seal what a broker keeps.
 
+pub(crate) mod running;
 mod shred;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ use crate::verb::Fault;
 use crate::verb::connecting::prompt;
 use crate::verb::kept::{Kept, fault};
 use crate::verb::serve::{ask_passphrase, load};
+use running::Hold;
 
 pub(crate) fn run(args: &VaultArgs) -> Result<(), Fault> {
     match &args.action {
@@ -71,13 +73,6 @@ fn status(args: &KeptArgs) -> Result<(), Fault> {
     opens.map(|_| ()).map_err(|_| Fault::told())
 }
 
-/// Writes the vault, and overwrites what was there before.
-fn write(kept: &Kept, ring: &mut Keyring) -> Result<Vec<u8>, Fault> {
-    let file = ring.encode().map_err(fault)?;
-    copy_vault(&file, &kept.state.join(VAULT)).map_err(fault)?;
-    Ok(file)
-}
-
 /// Removes all slots but these.
 fn keep_only(ring: &mut Keyring, is_kept: impl Fn(&Slot) -> bool) -> Result<(), Fault> {
     let gone: Vec<KekId> = ring.slots().iter().filter(|slot| !is_kept(slot)).map(|slot| slot.id).collect();
@@ -86,7 +81,7 @@ fn keep_only(ring: &mut Keyring, is_kept: impl Fn(&Slot) -> bool) -> Result<(), 
 
 fn rotate_kek(args: &KeptArgs, new_config: Option<&Path>) -> Result<(), Fault> {
     let kept = Kept::there(args)?;
-    let _lock = kept.lock()?;
+    let hold = Hold::of(&kept, args)?;
     let mut ring = kept.keys()?;
     let file = kept.config.store_key_file();
     let (made, in_place) = match (new_config, &file) {
@@ -103,13 +98,13 @@ fn rotate_kek(args: &KeptArgs, new_config: Option<&Path>) -> Result<(), Fault> {
     let id = slot.id;
     // Both open it until the new one is where it is looked for.
     ring.put_slot(slot).map_err(fault)?;
-    write(&kept, &mut ring)?;
+    hold.write(&kept, &mut ring)?;
     if let Some(file) = in_place {
         // The old key is overwritten, for it opens every older copy of the vault.
         replace(&beside(file), file).map_err(fault)?;
     }
     keep_only(&mut ring, |slot| slot.id == id || slot.source == KeySource::Recovery)?;
-    write(&kept, &mut ring)?;
+    hold.write(&kept, &mut ring)?;
     let described = ring.slots().iter().find(|slot| slot.id == id).map(Slot::describe).unwrap_or_default();
     if args.json {
         println!("{}", json!({ "opened_by": described }));
@@ -166,7 +161,10 @@ fn slot_of(key: &VaultKey, ring: &Keyring, path: Option<&Path>) -> Result<Slot, 
 
 fn rotate_dek(args: &KeptArgs, keep_old: bool) -> Result<(), Fault> {
     let kept = Kept::there(args)?;
-    let _lock = kept.lock()?;
+    let hold = Hold::of(&kept, args)?;
+    if let Hold::Running { broker, .. } = &hold {
+        return running::rotate_dek(broker, keep_old, args.json);
+    }
     let mut ring = kept.keys()?;
     let groups: Vec<u32> = ring.group_numbers().collect();
     for group in groups {
@@ -174,7 +172,7 @@ fn rotate_dek(args: &KeptArgs, keep_old: bool) -> Result<(), Fault> {
     }
     let old: BTreeSet<u32> = ring.retired().collect();
     // The new keys are in the vault before anything is sealed with them.
-    write(&kept, &mut ring)?;
+    hold.write(&kept, &mut ring)?;
     let (mut journal, _) = kept.journal(ring)?;
     let done = journal.rewrite_keys(&old).map_err(fault)?;
     if !keep_old {
@@ -209,7 +207,7 @@ fn rotate_dek(args: &KeptArgs, keep_old: bool) -> Result<(), Fault> {
 
 fn recovery(args: &KeptArgs, action: RecoveryAction) -> Result<(), Fault> {
     let kept = Kept::there(args)?;
-    let _lock = kept.lock()?;
+    let hold = Hold::of(&kept, args)?;
     let mut ring = kept.keys()?;
     let is_new = matches!(action, RecoveryAction::New);
     let (key, text) = KeyEncryptionKey::recovery().map_err(fault)?;
@@ -217,7 +215,7 @@ fn recovery(args: &KeptArgs, action: RecoveryAction) -> Result<(), Fault> {
         ring.put_slot(Slot::wrap(&key, "", ring.master()).map_err(fault)?).map_err(fault)?;
     }
     keep_only(&mut ring, |slot| slot.source != KeySource::Recovery || is_new && slot.id == key.id())?;
-    write(&kept, &mut ring)?;
+    hold.write(&kept, &mut ring)?;
     match (is_new, args.json) {
         (true, true) => println!("{}", json!({ "recovery_key": text.expose(), "id": key.id().to_string() })),
         (true, false) => {
@@ -234,7 +232,7 @@ fn recovery(args: &KeptArgs, action: RecoveryAction) -> Result<(), Fault> {
 
 fn recover(args: &KeptArgs) -> Result<(), Fault> {
     let kept = Kept::there(args)?;
-    let _lock = kept.lock()?;
+    let hold = Hold::of(&kept, args)?;
     let path = kept.state.join(VAULT);
     let file = kept.vault_there()?;
     let ring = if args.recovery_file.is_some() {
@@ -258,7 +256,7 @@ fn recover(args: &KeptArgs) -> Result<(), Fault> {
     let id = slot.id;
     ring.put_slot(slot).map_err(fault)?;
     keep_only(&mut ring, |slot| slot.id == id || slot.source == KeySource::Recovery)?;
-    write(&kept, &mut ring)?;
+    hold.write(&kept, &mut ring)?;
     let described = ring.slots().iter().find(|slot| slot.id == id).map(Slot::describe).unwrap_or_default();
     if args.json {
         println!("{}", json!({ "opened_by": described }));

@@ -91,6 +91,64 @@ impl Desk {
 }
 
 #[test]
+fn explain_and_lint_know_tokens_and_services() {
+    let desk = Desk::new();
+    let role =
+        "[role.reader]\nrules = [{ allow = [\"subscribe\"], topics = [\"news/#\"], method = [\"token\"] }]\n";
+    desk.write("policy.toml", &format!("version = 1\n{role}[role.guest]\nrules = [{{ allow = [\"publish\"], topics = [\"in/{{identity}}/#\"] }}]\n[authenticated]\nroles = [\"guest\"]\n"));
+    let config = |methods: &str, issuer: &str| {
+        let listener = format!(
+            "[[listener]]\nname = \"main\"\nkind = \"tcp\"\nbind = [\"127.0.0.1:1883\"]\n[listener.auth]\nmethods = [{methods}]\n"
+        );
+        format!(
+            "{listener}[policy]\nfiles = [\"policy.toml\"]\n[auth.http]\nurl = \"http://127.0.0.1:1/\"\n{issuer}"
+        )
+    };
+    let issuer = "[[auth.jwt]]\nissuer = \"i\"\naudience = [\"motte\"]\nkeys_url = \"https://i.example/\"\nroles_claim = \"r\"\nroles = [\"reader\"]\n";
+    desk.write("motte.toml", &config("\"jwt\"", issuer));
+    let ask =
+        |rest: &[&'static str]| [&["explain", "--config", "motte.toml", "--as", "dev-1"], rest].concat();
+    desk.expect(
+        &ask(&["--token-role", "reader", "--subscribe", "news/#"]),
+        0,
+        &["PERMITTED", "by token", "policy.toml:3 (role reader)"],
+    );
+    desk.expect(&ask(&["--method", "token", "--subscribe", "news/#"]), 1, &["DENIED", "no rule"]);
+    let narrow = ["--token-role", "reader", "--token-topic", "subscribe=news/+/in"];
+    desk.expect(
+        &ask(&[&narrow[..], &["--subscribe", "news/a/in"]].concat()),
+        0,
+        &["a token for subscribe of news/+/in"],
+    );
+    desk.expect(
+        &ask(&[&narrow[..], &["--subscribe", "news/#"]].concat()),
+        1,
+        &["the token of this client does not reach", "decides     the token", "publish of nothing"],
+    );
+    desk.expect(
+        &ask(&["--token-role", "guest", "--publish", "x"]),
+        2,
+        &["no issuer grants guest", "[[auth.jwt]]"],
+    );
+    desk.expect(
+        &ask(&["--token-topic", "news/#", "--publish", "x"]),
+        2,
+        &["publish=FILTER or subscribe=FILTER"],
+    );
+    let lint = ["lint", "--config", "motte.toml"];
+    assert!(!desk.acl(&lint).1.contains("nobody has"), "a token may bring it");
+    desk.expect(&["blast", "dev-1", "--config", "motte.toml"], 0, &["news/#", "in/dev-1/#"]);
+
+    // Whoever comes by the word of a service is authenticated as well, and has no token.
+    desk.write("motte.toml", &config("\"http\"", ""));
+    assert!(desk.acl(&lint).1.contains("nobody has"));
+    desk.expect(&ask(&["--method", "http", "--publish", "in/dev-1/x"]), 0, &["PERMITTED", "by http"]);
+    let prove = |what: &str| desk.acl(&["prove", what, "--config", "motte.toml"]).0;
+    assert_eq!(prove("anybody cannot publish in/dev-1/x"), 1);
+    assert_eq!(prove("anybody cannot subscribe news/a"), 0);
+}
+
+#[test]
 fn explain_names_the_rule_and_the_nearest_other_one() {
     let desk = Desk::new();
     let ask =

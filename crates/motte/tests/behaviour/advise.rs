@@ -2,6 +2,10 @@
 
 use std::process::{Command, Stdio};
 
+use motte_config::Config;
+use motte_roles::Passphrases;
+use motte_server::kept_file::{USAGE, open_sealed};
+use motte_server::vault::{self, VaultAccess};
 use motte_testkit::{Broker, binary, finish};
 
 const CONFIG: &str = r#"
@@ -28,6 +32,15 @@ rules = [
 [anonymous]
 roles = ["device"]
 "#;
+
+/// What is in the record, which is sealed.
+fn opened(dir: &std::path::Path, record: &std::path::Path) -> String {
+    let config = Config { state_dir: Some(dir.join("state")), ..Config::default() };
+    let access = VaultAccess::there(&config, &mut Passphrases::new(None)).unwrap().unwrap();
+    let keys = vault::open(&dir.join("state"), &access).unwrap().keyring;
+    let (_, text) = open_sealed(&keys, USAGE, &std::fs::read(record).unwrap()).unwrap();
+    String::from_utf8(text).unwrap()
+}
 
 fn motte(dir: &std::path::Path, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(binary());
@@ -61,7 +74,7 @@ fn what_a_broker_recorded_becomes_a_patch() {
     );
 
     // As if it had been recorded for longer.
-    let text = std::fs::read_to_string(&record).unwrap();
+    let text = opened(dir.path(), &record);
     let (_, body) = text.split_once('\n').unwrap();
     let old = body.lines().map(|line| match line.split('\t').collect::<Vec<_>>().as_slice() {
         ["rule", _, rest @ ..] => format!("rule\t1\t{}\n", rest.join("\t")),

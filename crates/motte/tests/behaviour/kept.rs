@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use motte_config::Config;
 use motte_disk::Directory;
@@ -54,7 +55,7 @@ fn message(device: &str, number: u64) -> PublicationRecord {
         retain: false,
         forwarded: Vec::new(),
         expires_at_ms: None,
-        source: principal(device),
+        source: Arc::new(principal(device)),
     }
 }
 

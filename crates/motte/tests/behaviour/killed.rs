@@ -1,215 +1,77 @@
-//! The process is killed in the middle of the load, again and again: what was acknowledged is there, and nothing with QoS 2
-//! comes twice.
+//! The process is killed in the middle of the load, of recovery, of compaction and of the exchange of keys, again and again: what
+//! was acknowledged is there, and nothing with QoS 2 comes twice. `MOTTE_KILL_ROUNDS` says how often; figures are in
+//! `docs/durability.md`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use motte_testkit::Broker;
+use motte_testkit::{Broker, binary};
 
-/// Rounds, each of which ends with a kill.
+use crate::peer::{PATIENCE, Peer};
+
+/// Rounds if nothing else is said, each of which ends with a kill.
 const ROUNDS: u64 = 12;
 /// Publications that a writer has on their way.
 const WINDOW: usize = 20;
-/// Within this time something must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A client of 3.1.1 whose Session outlives it and the broker, with its own half of the Session State.
-struct Peer {
-    name: &'static str,
-    /// Of CONNECT: 2 is clean session.
-    flags: u8,
-    stream: Option<TcpStream>,
-    unread: Vec<u8>,
-    /// Publications by Packet Identifier: number, QoS, PUBREC received.
-    open: BTreeMap<u16, (u64, u8, bool)>,
-    next_id: u16,
-    /// Publications that the broker took responsibility for.
-    taken: BTreeSet<u64>,
-    /// QoS 2 publications received and not released.
-    received: BTreeSet<u16>,
-    /// How often each number came as a new message.
-    got: BTreeMap<u64, u32>,
-    /// CONNACK, and whether there was a Session.
-    present: Option<bool>,
-    subscribed: u32,
-    /// Payloads of what came on other topics.
-    others: Vec<(String, u64)>,
+fn rounds() -> u64 {
+    std::env::var("MOTTE_KILL_ROUNDS").ok().map_or(ROUNDS, |rounds| rounds.parse().unwrap())
 }
 
-impl Peer {
-    fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            flags: 0,
-            stream: None,
-            unread: Vec::new(),
-            open: BTreeMap::new(),
-            next_id: 0,
-            taken: BTreeSet::new(),
-            received: BTreeSet::new(),
-            got: BTreeMap::new(),
-            present: None,
-            subscribed: 0,
-            others: Vec::new(),
-        }
+/// Moments that differ from round to round in the same way each time.
+struct Moments(u64);
+
+impl Moments {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % most
     }
 
-    fn connect(&mut self, address: SocketAddr) {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
-        self.stream = Some(stream);
-        self.unread.clear();
-        self.present = None;
-        let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, self.flags, 0, 0];
-        body.extend(text(self.name));
-        self.send(0x10, &body);
-        self.until("CONNACK", |peer| peer.present.is_some());
-        for (id, (number, qos, is_recorded)) in self.open.clone() {
-            if is_recorded {
-                self.send(0x62, &id.to_be_bytes());
-            } else {
-                self.send_publication(id, number, qos, 8);
-            }
-        }
-    }
-
-    fn send(&mut self, first: u8, body: &[u8]) {
-        let mut bytes = vec![first, u8::try_from(body.len()).unwrap()];
-        bytes.extend(body);
-        // A broker that was killed takes nothing more, which shows when nothing comes.
-        if let Some(stream) = &mut self.stream {
-            let _ = stream.write_all(&bytes);
-        }
-    }
-
-    fn send_publication(&mut self, id: u16, number: u64, qos: u8, dup: u8) {
-        let mut body = text("load/x");
-        body.extend(id.to_be_bytes());
-        body.extend(number.to_string().as_bytes());
-        self.send(0x30 | dup | qos << 1, &body);
-    }
-
-    fn publish(&mut self, number: u64, qos: u8) {
-        loop {
-            self.next_id = self.next_id % u16::MAX + 1;
-            if !self.open.contains_key(&self.next_id) {
-                break;
-            }
-        }
-        self.open.insert(self.next_id, (number, qos, false));
-        self.send_publication(self.next_id, number, qos, 0);
-    }
-
-    fn subscribe(&mut self, filter: &str, qos: u8) {
-        let mut body = vec![0, 1];
-        body.extend(text(filter));
-        body.push(qos);
-        self.send(0x82, &body);
-    }
-
-    fn retain(&mut self, topic: &str, number: u64) {
-        let mut body = text(topic);
-        // Far from the identifiers of the load.
-        body.extend(60_000_u16.to_be_bytes());
-        body.extend(number.to_string().as_bytes());
-        self.open.insert(60_000, (number, 1, false));
-        self.send(0x33, &body);
-    }
-
-    /// Takes what has come.
-    fn read(&mut self) {
-        let Some(stream) = &mut self.stream else { return };
-        let mut bytes = [0; 4096];
-        match stream.read(&mut bytes) {
-            Ok(count) => self.unread.extend(&bytes[..count]),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(_) => {}
-        }
-        while self.unread.len() >= 2 && self.unread.len() >= 2 + usize::from(self.unread[1]) {
-            let length = 2 + usize::from(self.unread[1]);
-            assert!(self.unread[1] < 128, "every packet of this test is short");
-            let packet: Vec<u8> = self.unread.drain(..length).collect();
-            self.take(packet[0], &packet[2..]);
-        }
-    }
-
-    fn take(&mut self, first: u8, body: &[u8]) {
-        let id = |body: &[u8]| u16::from_be_bytes([body[0], body[1]]);
-        match first & 0xf0 {
-            0x20 => {
-                assert_eq!(body[1], 0, "{} was refused", self.name);
-                self.present = Some(body[0] == 1);
-            }
-            0x40 => {
-                let (number, ..) = self.open.remove(&id(body)).unwrap();
-                self.taken.insert(number);
-            }
-            0x50 => {
-                if let Some(flow) = self.open.get_mut(&id(body)) {
-                    flow.2 = true;
-                    self.taken.insert(flow.0);
-                }
-                self.send(0x62, &body[..2]);
-            }
-            0x70 => {
-                self.open.remove(&id(body));
-            }
-            0x60 => {
-                self.received.remove(&id(body));
-                self.send(0x70, &body[..2]);
-            }
-            0x90 => self.subscribed += 1,
-            0x30 => self.message(first, body),
-            other => panic!("{other:#x} from the broker"),
-        }
-    }
-
-    fn message(&mut self, first: u8, body: &[u8]) {
-        let (length, rest) = body.split_at(2);
-        let (topic, rest) = rest.split_at(usize::from(u16::from_be_bytes([length[0], length[1]])));
-        let topic = String::from_utf8(topic.to_vec()).unwrap();
-        let qos = first >> 1 & 3;
-        let (id, payload) = if qos > 0 { rest.split_at(2) } else { (&[0_u8, 0][..], rest) };
-        let number = std::str::from_utf8(payload).unwrap().parse().unwrap();
-        let packet_id = u16::from_be_bytes([id[0], id[1]]);
-        let is_new = qos < 2 || self.received.insert(packet_id);
-        if is_new && topic.starts_with("load/") {
-            *self.got.entry(number).or_default() += 1;
-        } else if is_new {
-            self.others.push((topic, number));
-        }
-        match qos {
-            1 => self.send(0x40, id),
-            2 => self.send(0x50, id),
-            _ => {}
-        }
-    }
-
-    fn until(&mut self, what: &str, mut condition: impl FnMut(&mut Self) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !condition(self) {
-            assert!(Instant::now() < deadline, "{}: no {what}", self.name);
-            self.read();
+    /// Lets so much time pass at most.
+    fn pass(&mut self, most: Duration) {
+        let until = Instant::now() + most * u32::try_from(self.below(1_000)).unwrap() / 1_000;
+        while Instant::now() < until {
+            std::thread::park_timeout(until.saturating_duration_since(Instant::now()));
         }
     }
 }
 
-fn text(text: &str) -> Vec<u8> {
-    let mut bytes = u16::try_from(text.len()).unwrap().to_be_bytes().to_vec();
-    bytes.extend(text.as_bytes());
-    bytes
+fn arguments() -> [&'static str; 8] {
+    ["dev", "--state", "state", "--json", "--bind", "127.0.0.1:0", "--workers", "2"]
 }
 
 fn start(dir: &Path) -> (Broker, SocketAddr) {
-    let broker =
-        Broker::start(dir, &["dev", "--state", "state", "--json", "--bind", "127.0.0.1:0", "--workers", "2"]);
-    broker.event("life.listening");
+    let broker = Broker::start(dir, &arguments());
+    // Of a machine that does much else.
+    let deadline = Instant::now() + PATIENCE;
+    while broker.events("life.listening").is_empty() && Instant::now() < deadline {
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
     let address = broker.address("mqtt");
     (broker, address)
+}
+
+/// What is done between a kill and the next start that is let be; killed in the middle, too. Says whether it came to its end.
+fn meanwhile(dir: &Path, round: u64, moments: &mut Moments) -> (&'static str, bool) {
+    let (what, arguments, most): (_, &[&str], _) = match round % 6 {
+        1 => ("recovery", &arguments()[..], 60),
+        2 => ("compaction", &["store", "compact", "--state", "state"], 200),
+        3 => ("exchange of data keys", &["vault", "rotate-dek", "--state", "state"], 200),
+        4 => ("exchange of the key file", &["vault", "rotate-kek", "--state", "state"], 200),
+        _ => return ("nothing", true),
+    };
+    let mut command = Command::new(binary());
+    command.current_dir(dir).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    moments.pass(Duration::from_millis(most));
+    let ended = child.try_wait().unwrap();
+    assert!(ended.is_none_or(|status| status.success()), "{what}: {ended:?}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    (what, ended.is_some())
 }
 
 #[test]
@@ -217,8 +79,14 @@ fn what_was_acknowledged_is_there_after_every_kill() {
     let dir = tempfile::tempdir().unwrap();
     let mut writers = [(Peer::new("once"), 1), (Peer::new("exactly"), 2)];
     let mut readers = [Peer::new("present"), Peer::new("away")];
-    let mut number = 0;
-    for round in 0..ROUNDS {
+    let (mut number, mut moments, mut cut) = (0, Moments(7), BTreeMap::<&str, (u32, u32)>::new());
+    for round in 0..rounds() {
+        println!("round {round}, {number} publications");
+        if round > 0 {
+            let (what, is_done) = meanwhile(dir.path(), round, &mut moments);
+            let (times, done) = cut.entry(what).or_default();
+            (*times, *done) = (*times + 1, *done + u32::from(is_done));
+        }
         let (mut broker, address) = start(dir.path());
         readers[0].connect(address);
         if round == 0 {
@@ -270,6 +138,11 @@ fn what_was_acknowledged_is_there_after_every_kill() {
         }
     }
     assert!(broker.terminate());
+    let taken: usize = writers.iter().map(|(writer, _)| writer.taken.len()).sum();
+    println!("{} kills, {taken} acknowledged publications, {} received", rounds(), 2 * taken);
+    for (what, (times, done)) in cut {
+        println!("  {what}: {times} times, {done} of these at its end before the kill");
+    }
 }
 
 #[test]
@@ -277,7 +150,7 @@ fn a_retained_message_and_a_subscription_that_were_acknowledged_outlive_the_kill
     let dir = tempfile::tempdir().unwrap();
     let (mut keeper, mut writer) = (Peer::new("keeper"), Peer::new("writer"));
     let mut value = 0;
-    for round in 0..ROUNDS {
+    for round in 0..rounds().min(60) {
         let (mut broker, address) = start(dir.path());
         keeper.connect(address);
         assert_eq!(keeper.present, Some(round > 0));
@@ -292,7 +165,8 @@ fn a_retained_message_and_a_subscription_that_were_acknowledged_outlive_the_kill
             });
             keeper.others.clear();
         }
-        let mut looker = Peer { flags: 2, ..Peer::new("looker") };
+        let mut looker = Peer::new("looker");
+        looker.flags = 2;
         looker.connect(address);
         looker.subscribe("kept", 1);
         if value > 0 {

@@ -6,6 +6,8 @@ mod advise;
 mod bench;
 mod bench_trouble;
 mod kept;
+mod key;
 mod killed;
+mod peer;
 mod site;
 mod user;

@@ -173,7 +173,10 @@ fn an_import_takes_all_or_nothing() {
     let told = desk.refused(&import, None);
     assert!(told.contains("devices.csv:4: ") && told.contains("nothing was taken"), "{told}");
     let told = desk.good(&[&import[..], &["--weak"]].concat(), None);
-    assert!(told.contains("took 3 accounts") && told.contains("hashes of mosquitto"), "{told}");
+    assert!(
+        told.contains("took 3 accounts") && told.contains("1 weaker hashes were put under Argon2id"),
+        "{told}"
+    );
     desk.refused(&[&import[..], &["--weak"]].concat(), None);
     fs::write(&from, "d,00112233445566778899aabbccddeeff\n").unwrap();
     desk.good(&[&import[..], &["--generated"]].concat(), None);
@@ -261,4 +264,42 @@ fn typical_mistakes_are_answered_with_what_to_do() {
         !good && told.contains("there is no directory for the password file nowhere/passwords"),
         "{told}"
     );
+}
+
+#[test]
+fn a_password_may_be_kept_for_scram() {
+    let desk = Desk::new();
+    let class = |desk: &Desk| desk.accounts()[0]["passwords"][0]["class"].clone();
+    desk.good(&["user", "add", "alice", "--scram"], Some("tall boat waded"));
+    assert_eq!(class(&desk), "scram-sha-256");
+    let text = |desk: &Desk| fs::read_to_string(desk.0.path().join("passwords")).unwrap();
+    assert!(text(&desk).contains("password $scram-sha-256$100000$"), "{}", text(&desk));
+    desk.refused(&["user", "passwd", "alice", "--scram"], Some("tall boat waded"));
+    desk.good(&["user", "rotate", "alice", "--scram"], Some("small boat waded"));
+    let salts: HashSet<String> = text(&desk)
+        .lines()
+        .filter(|line| line.trim().starts_with("password "))
+        .map(|line| line.split('$').nth(3).unwrap().to_owned())
+        .collect();
+    assert_eq!(salts.len(), 1, "both passwords of a rotation have one salt");
+    desk.good(&["user", "passwd", "alice", "--scram", "--generate"], None);
+    assert!(text(&desk).contains("$scram-sha-256$4096$"));
+    desk.good(&["user", "passwd", "alice"], Some("other boat waded"));
+    assert_eq!(class(&desk), "argon2id");
+    for iterations in ["4095", "1000001"] {
+        let arguments = ["user", "passwd", "alice", "--scram", "--iterations", iterations];
+        assert!(!desk.run(&arguments, Some("tall boat sailed")).0);
+    }
+    let told = desk.refused(&["user", "passwd", "alice", "--scram"], Some("tall boat \u{e000} waded"));
+    assert!(told.contains("SCRAM"), "{told}");
+}
+
+#[test]
+fn more_iterations_than_anybody_should_wait_for_are_refused_with_their_line() {
+    let desk = Desk::new();
+    let hash = "A".repeat(86);
+    fs::write(desk.0.path().join("theirs"), format!("a:$7$101$YQ==${hash}==\nb:$7$1000001$YQ==${hash}==\n"))
+        .unwrap();
+    let told = desk.refused(&["user", "import", "theirs"], None);
+    assert!(told.contains("theirs:2: `b`") && told.contains("1,000,000 at most"), "{told}");
 }

@@ -4,20 +4,23 @@ use std::path::Path;
 
 use motte_access::analysis::{Advised, Evidence, Proposal, advise, diff};
 use motte_access::usage::UsageRecord;
+use motte_seal::state_file::is_sealed;
+use motte_server::kept_file::{USAGE, open_sealed};
 use serde_json::{Value, json};
 
 use super::source::{self, Texts};
 use super::{Answer, unified};
-use crate::cli::AclAdviseArgs;
+use crate::cli::{AclAdviseArgs, KeptArgs};
 use crate::verb::Fault;
 use crate::verb::connecting::read;
+use crate::verb::kept::Kept;
 
 /// Most lines of evidence for one rule.
 const EVIDENCE_MAX: usize = 8;
 const DAY_S: u64 = 86_400;
 
 pub(super) fn run(args: &AclAdviseArgs) -> Result<Answer, Fault> {
-    let record = UsageRecord::decode(&read(&args.from)?).map_err(|error| {
+    let record = UsageRecord::decode(&recorded(args)?).map_err(|error| {
         let remedy =
             "name usage.record of the broker's state directory; a damaged one is begun anew by the broker";
         Fault::with_remedy(format!("{}: {error}", args.from.display()), remedy)
@@ -48,6 +51,29 @@ pub(super) fn run(args: &AclAdviseArgs) -> Result<Answer, Fault> {
         text(&all, &changes, &args.from, (from_s, record.until_s, days))
     };
     Ok(Answer::new(text, true))
+}
+
+/// The text of the record. A sealed one is opened with the vault beside it.
+fn recorded(args: &AclAdviseArgs) -> Result<String, Fault> {
+    let bytes = std::fs::read(&args.from)
+        .map_err(|error| Fault::new(format!("cannot read {}: {error}", args.from.display())))?;
+    if !is_sealed(&bytes) {
+        return read(&args.from);
+    }
+    let state = args.from.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let kept = Kept::of(&KeptArgs {
+        state: state.unwrap_or(Path::new(".")).to_owned(),
+        config: args.source.config.clone(),
+        key_file: args.key_file.clone(),
+        recovery_file: None,
+        json: false,
+    })?;
+    let opened = open_sealed(&kept.keys()?, USAGE, &bytes);
+    let (_, text) = opened.map_err(|error| {
+        let remedy = "name usage.record where the broker has it, in the state directory with its vault";
+        Fault::with_remedy(format!("{}: {error}", args.from.display()), remedy)
+    })?;
+    String::from_utf8(text).map_err(|error| Fault::new(format!("{}: {error}", args.from.display())))
 }
 
 /// Proves that the new policy permits nothing that the present one does not.

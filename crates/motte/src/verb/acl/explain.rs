@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use motte_access::analysis::{Cited, Explained, Inquiry, ListenerFacts, Way, World};
-use motte_access::{CertificateFacts, ClientPrincipal, Methods, Security};
+use motte_access::{CertificateFacts, ClientPrincipal, Methods, Security, TokenFacts, TokenTopics};
 use serde_json::{Value, json};
 
 use super::{Answer, line, source};
@@ -55,11 +55,18 @@ fn client(args: &AclExplainArgs, world: &World) -> Result<ClientPrincipal, Fault
     let listener = listener(args, world)?;
     let is_anonymous = args.identity == ANONYMOUS && listener.methods.contains(&Methods::ANONYMOUS);
     let certificate = certificate(args, world)?;
+    let token = token(args, listener)?;
     let methods = match args.method {
         _ if is_anonymous => Methods::ANONYMOUS,
         Some(MethodArg::Certificate) => Methods::CERTIFICATE,
         Some(MethodArg::Password) => Methods::PASSWORD,
         Some(MethodArg::Both) => Methods::CERTIFICATE.and(Methods::PASSWORD),
+        Some(MethodArg::Http) => Methods::HTTP,
+        Some(MethodArg::Token) => Methods::TOKEN,
+        None if token.is_some() => {
+            let known = listener.methods.iter().copied().find(|methods| methods.has(Methods::TOKEN));
+            known.unwrap_or(Methods::TOKEN)
+        }
         None if certificate.is_some() && listener.methods.contains(&Methods::CERTIFICATE) => {
             Methods::CERTIFICATE
         }
@@ -73,7 +80,9 @@ fn client(args: &AclExplainArgs, world: &World) -> Result<ClientPrincipal, Fault
         identity: Arc::from(args.identity.as_str()),
         client_id: Arc::from(args.client_id.as_deref().unwrap_or(&args.identity)),
         user_name: methods.has(Methods::PASSWORD).then(|| Arc::from(args.identity.as_str())),
-        token: None,
+        token: token.filter(|_| methods.has(Methods::TOKEN)).map(Arc::new),
+        ends_s: None,
+        directory: None,
         certificate: methods.has(Methods::CERTIFICATE).then(|| Arc::new(certificate.unwrap_or_else(own))),
         methods,
         listener: Arc::from(listener.name.as_str()),
@@ -121,6 +130,43 @@ fn certificate(args: &AclExplainArgs, world: &World) -> Result<Option<Certificat
     Ok(Some(facts))
 }
 
+/// What its token says, if it is said to have one: roles that an issuer of the listener may grant, and topics.
+fn token(args: &AclExplainArgs, listener: &ListenerFacts) -> Result<Option<TokenFacts>, Fault> {
+    let is_meant =
+        args.method == Some(MethodArg::Token) || !args.token_role.is_empty() || !args.token_topic.is_empty();
+    if !is_meant {
+        return Ok(None);
+    }
+    let may_grant = |roles: &Vec<String>| args.token_role.iter().all(|role| roles.contains(role));
+    let is_known = listener.token_roles.is_empty() || listener.token_roles.iter().any(may_grant);
+    if !args.token_role.is_empty() && !is_known {
+        let what = format!(
+            "no issuer grants {} together at listener {}",
+            args.token_role.join(" and "),
+            listener.name
+        );
+        return Err(Fault::with_remedy(what, "name roles that stand in `roles` of one [[auth.jwt]]"));
+    }
+    let (mut publish, mut subscribe) = (Vec::new(), Vec::new());
+    for one in &args.token_topic {
+        match one.split_once('=') {
+            Some(("publish", filter)) => publish.push(filter),
+            Some(("subscribe", filter)) => subscribe.push(filter),
+            _ => {
+                let what = format!("`{one}` is nothing that a token says of topics");
+                return Err(Fault::with_remedy(what, "write publish=FILTER or subscribe=FILTER"));
+            }
+        }
+    }
+    let topics = if args.token_topic.is_empty() {
+        None
+    } else {
+        let remedy = "give at most 32 filters of at most 256 bytes for each direction";
+        Some(TokenTopics::parse(&publish, &subscribe).map_err(|what| Fault::with_remedy(what, remedy))?)
+    };
+    Ok(Some(TokenFacts { roles: args.token_role.clone(), topics, ..TokenFacts::default() }))
+}
+
 fn who(inquiry: &Inquiry) -> String {
     let client = &inquiry.client;
     let mut parts = vec![format!("by {}", client.methods.names()), format!("listener {}", client.listener)];
@@ -131,6 +177,13 @@ fn who(inquiry: &Inquiry) -> String {
         let names = [("ou", &facts.ou), ("o", &facts.o)];
         parts.extend(names.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?))));
     }
+    if let Some(topics) = client.token.as_ref().and_then(|token| token.topics.as_ref()) {
+        for (direction, filters) in [("publish", &topics.publish), ("subscribe", &topics.subscribe)] {
+            let filters: Vec<String> = filters.iter().map(ToString::to_string).collect();
+            let said = if filters.is_empty() { "nothing".to_owned() } else { filters.join(" ") };
+            parts.push(format!("a token for {direction} of {said}"));
+        }
+    }
     format!("{} ({})", client.identity, parts.join(", "))
 }
 
@@ -140,7 +193,9 @@ fn text(inquiry: &Inquiry, explained: &Explained) -> String {
     text.push_str(&line("who", who(inquiry)));
     let roles = if explained.roles.is_empty() { "none".to_owned() } else { explained.roles.join(", ") };
     text.push_str(&line("roles", roles));
-    if explained.decides.is_none() && !explained.permitted {
+    if explained.by_token {
+        text.push_str(&line("decides", "the token: what lies outside of its topics no rule permits"));
+    } else if explained.decides.is_none() && !explained.permitted {
         text.push_str(&line("decides", "no rule: what no rule permits is denied"));
     }
     for (key, cited) in [("decides", &explained.decides), ("nearest", &explained.nearest)] {
@@ -168,6 +223,7 @@ fn value(args: &AclExplainArgs, inquiry: &Inquiry, explained: &Explained) -> Val
         "way": inquiry.way.name(),
         "target": inquiry.target,
         "roles": explained.roles,
+        "by_token": explained.by_token,
         "decides": cited(&explained.decides),
         "nearest": cited(&explained.nearest),
     })

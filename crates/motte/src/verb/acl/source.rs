@@ -1,6 +1,6 @@
 //! Where the policy comes from, and the listeners and certificates that belong to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use motte_access::analysis::{ListenerFacts, World};
@@ -91,6 +91,7 @@ fn of_state(dir: &Path, texts: &Texts) -> Result<World, Unreadable> {
         methods: vec![Methods::CERTIFICATE, Methods::PASSWORD, Methods::PASSWORD.and(Methods::TOTP)],
         identity_is_cn: true,
         token_roles: Vec::new(),
+        group_roles: Vec::new(),
     };
     let mut world = World::new(compile_with(&[policy], &[], texts)?, vec![listener]);
     know_certificates(&mut world, &state);
@@ -116,15 +117,22 @@ fn of_config_with(config: &Config, texts: &Texts) -> Result<World, Unreadable> {
     Ok(world)
 }
 
+/// Services that are asked, and what their word is called.
+const SERVICES: [(AuthMethod, Methods); 2] =
+    [(AuthMethod::Http, Methods::HTTP), (AuthMethod::Ldap, Methods::LDAP)];
+
 /// What the analyzer must know of a configuration's listeners.
 pub(super) fn listeners(config: &Config) -> Vec<ListenerFacts> {
-    let roles = config.tokens.as_ref().map_or(&[][..], |tokens| tokens.roles.as_slice());
-    config.listeners.iter().map(|listener| listener_facts(listener, roles)).collect()
+    config.listeners.iter().map(|listener| listener_facts(listener, config)).collect()
 }
 
-fn listener_facts(listener: &Listener, roles: &[String]) -> ListenerFacts {
+fn listener_facts(listener: &Listener, config: &Config) -> ListenerFacts {
     let methods = methods(listener);
-    let by_token = methods.iter().any(|methods| methods.has(Methods::TOKEN));
+    let takes = |method| methods.iter().any(|methods| methods.has(method));
+    let by_token = config.tokens.iter().filter(|_| takes(Methods::TOKEN));
+    let by_group = config.auth_ldap.iter().filter(|_| takes(Methods::LDAP)).flat_map(|ldap| &ldap.groups);
+    let group_roles: BTreeSet<&String> = by_group.flat_map(|(_, roles)| roles).collect();
+    let token_roles = by_token.map(|issuer| issuer.roles.clone()).collect();
     ListenerFacts {
         name: listener.name.clone(),
         security: vec![match listener.kind {
@@ -134,7 +142,8 @@ fn listener_facts(listener: &Listener, roles: &[String]) -> ListenerFacts {
         }],
         methods,
         identity_is_cn: listener.certificate_identity == CertificateIdentity::Cn,
-        token_roles: if by_token { roles.to_vec() } else { Vec::new() },
+        token_roles,
+        group_roles: group_roles.into_iter().cloned().collect(),
     }
 }
 
@@ -147,6 +156,11 @@ fn methods(listener: &Listener) -> Vec<Methods> {
     let takes = |method| listener.methods.contains(&method) || demands(method);
     let both = Methods::CERTIFICATE.and(Methods::PASSWORD);
     let mut found = Vec::new();
+    if let Some((_, proved)) = SERVICES.into_iter().find(|(method, _)| demands(*method)) {
+        // The service, with whatever is demanded beside it.
+        let beside = if demands(AuthMethod::Certificate) { Methods::CERTIFICATE } else { Methods::default() };
+        return vec![proved.and(beside)];
+    }
     if takes(AuthMethod::Certificate) && !demands(AuthMethod::Jwt) {
         found.push(if demands(AuthMethod::Password) { both } else { Methods::CERTIFICATE });
     }
@@ -164,6 +178,9 @@ fn methods(listener: &Listener) -> Vec<Methods> {
         let certificate =
             if demands(AuthMethod::Certificate) { Methods::CERTIFICATE } else { Methods::default() };
         found.push(Methods::TOKEN.and(certificate));
+    }
+    if listener.all_of.is_empty() {
+        found.extend(SERVICES.into_iter().filter(|(method, _)| takes(*method)).map(|(_, proved)| proved));
     }
     found
 }

@@ -36,6 +36,7 @@ pub(crate) fn run(args: &ClientsArgs) -> Result<(), Fault> {
                 | CoreAnswer::Clients { .. }
                 | CoreAnswer::Done
                 | CoreAnswer::Bans { .. }
+                | CoreAnswer::Vault { .. }
                 | CoreAnswer::Refused { .. } => return Err(broker.nonsense()),
             }
             Ok(())
@@ -47,6 +48,7 @@ pub(crate) fn run(args: &ClientsArgs) -> Result<(), Fault> {
                 | CoreAnswer::Clients { .. }
                 | CoreAnswer::Client { .. }
                 | CoreAnswer::Bans { .. }
+                | CoreAnswer::Vault { .. }
                 | CoreAnswer::Refused { .. } => return Err(broker.nonsense()),
             }
             Ok(())
@@ -61,6 +63,7 @@ fn page(broker: &Broker, after: Option<String>, connected: bool, most: u16) -> R
         | CoreAnswer::Client { .. }
         | CoreAnswer::Done
         | CoreAnswer::Bans { .. }
+        | CoreAnswer::Vault { .. }
         | CoreAnswer::Refused { .. } => Err(broker.nonsense()),
     }
 }

@@ -203,7 +203,7 @@ fn unreachable_at(path: &Path, error: &std::io::Error) -> Fault {
 }
 
 /// Text of the broker for a terminal: its lines, and nothing that a terminal obeys.
-fn lines(text: &str) -> String {
+pub(crate) fn lines(text: &str) -> String {
     text.lines().map(motte_event::escaped).collect::<Vec<_>>().join("\n")
 }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Broker, lines, time};
 use crate::cli::StatusArgs;
 use crate::verb::Fault;
+use crate::verb::vault::running;
 
 pub(crate) fn run(args: &StatusArgs) -> Result<(), Fault> {
     let broker = Broker::find(&args.socket)?;
@@ -18,10 +19,16 @@ pub(crate) fn run(args: &StatusArgs) -> Result<(), Fault> {
     let CoreAnswer::Status { status } = broker.core(CoreRequest::Status)? else {
         return Err(broker.nonsense());
     };
+    let vault = running::status(&broker)?;
     if args.json {
-        println!("{:#}", to_json(&status, &processes));
+        let mut all = to_json(&status, &processes);
+        if let Some(all) = all.as_object_mut() {
+            all.insert("vault".to_owned(), vault.as_ref().map(running::as_json).into());
+        }
+        println!("{all:#}");
     } else {
         print!("{}", to_text(&status, &processes));
+        print!("{}", vault.as_ref().map(running::describe).unwrap_or_default());
     }
     Ok(())
 }

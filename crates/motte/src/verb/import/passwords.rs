@@ -1,9 +1,10 @@
-//! A mosquitto `password_file`: hashes are taken and verified as they are; `motte user list` names them as weak.
+//! A mosquitto `password_file`: hashes are taken and put under Argon2id; passwords stay as they are.
 
 use std::fmt::Write as _;
 
 use motte_identity::PasswordFile;
 
+use crate::accounts::strengthen;
 use crate::verb::import::report::{About, Report};
 
 /// Identities and their hashes.
@@ -30,7 +31,7 @@ impl Passwords {
                 continue;
             }
             if hash.starts_with("$6$") {
-                let what = "a salted SHA-512 ($6$), which is guessed a billion times a second: set these passwords anew with `motte user passwd`";
+                let what = "a salted SHA-512 ($6$), which is guessed a billion times a second; here it is put under Argon2id. Who has a copy of the old file guesses on: set these passwords anew with `motte user passwd`";
                 report.add(About::Insecure, file, what);
             }
             match self.entries.iter().find(|(one, _)| one == name) {
@@ -55,8 +56,11 @@ impl Passwords {
             let _ = writeln!(text, "{name}:{hash}");
             text
         });
-        if PasswordFile::parse(&text).is_ok() {
-            return ("passwords", text);
+        match PasswordFile::parse(&text).map(|mut file| (strengthen(&mut file, |_| true), file)) {
+            Ok((Ok(_), file)) => return ("passwords", file.to_string()),
+            // Without memory for Argon2id they are taken as they are.
+            Ok((Err(_), _)) => return ("passwords", text),
+            Err(error) => report.add(About::ToDo, "", error.to_string()),
         }
         let what = "passwords.mosquitto holds what this build cannot verify; give these identities new passwords with `motte passwd set`";
         report.add(About::ToDo, "", what);

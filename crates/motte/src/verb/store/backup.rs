@@ -6,7 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use motte_disk::backup::{self, Manifest};
+use motte_seal::keyring::Keyring;
+use motte_server::kept_file::FILE_FACT;
 use motte_server::vault::{self, VAULT};
+use motte_store::Batch;
 use serde_json::json;
 
 use crate::cli::KeptArgs;
@@ -55,6 +58,17 @@ pub(crate) fn vault_beside(from: &Path, named: Option<&Path>) -> Result<(PathBuf
     Ok((path, file))
 }
 
+/// A backup holds the journal alone: what that says of files beside it is not so where it is restored.
+fn forget_files(kept: &Kept, keys: Keyring) -> Result<(), Fault> {
+    let (mut journal, _) = kept.journal(keys)?;
+    let mut gone = Batch::new();
+    journal.fact_names().filter(|name| name.starts_with(FILE_FACT)).for_each(|name| gone.remove_fact(name));
+    if !gone.is_empty() {
+        journal.append([&gone]).map_err(fault)?;
+    }
+    journal.close().map(|_| ()).map_err(fault)
+}
+
 pub(crate) fn restore(args: &KeptArgs, from: &Path, vault_of: Option<&Path>) -> Result<(), Fault> {
     let kept = Kept::of(args)?;
     let (path, file) = vault_beside(from, vault_of)?;
@@ -72,6 +86,7 @@ pub(crate) fn restore(args: &KeptArgs, from: &Path, vault_of: Option<&Path>) -> 
         let what = format!("{} was restored and is damaged", kept.state.display());
         return Err(Fault::with_remedy(what, "`motte store check` names what; use another backup"));
     }
+    forget_files(&kept, vault::open_file(&file, &vault_file, &access).map_err(fault)?)?;
     tell(args, &kept.state, &manifest, &vault_file);
     Ok(())
 }

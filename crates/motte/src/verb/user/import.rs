@@ -1,12 +1,13 @@
 //! `motte user import`: accounts from a file of somebody else. Whole or nothing: one bad line takes none of them.
 
+use std::collections::HashSet;
 use std::io::Read as _;
 use std::path::Path;
 
 use motte_identity::{Account, Origin, Password};
 use motte_seal::{SecretString, StoredHash};
 
-use crate::accounts::{Accounts, Candidate, Rules};
+use crate::accounts::{self, Accounts, Candidate, Rules};
 use crate::cli::AccountsArgs;
 use crate::state::now_s;
 use crate::verb::Fault;
@@ -19,37 +20,45 @@ pub(super) struct How {
     pub(super) generated: bool,
     pub(super) weak: bool,
     pub(super) replace: bool,
+    pub(super) as_they_are: bool,
 }
 
 pub(super) fn import(args: &AccountsArgs, from: &Path, how: How) -> Result<(), Fault> {
     let text = SecretString::new(text(from)?);
     let rules = rules(args)?;
     let mut accounts = Accounts::open(&place(args)?.0, true)?;
-    let (mut taken, mut foreign) = (0_usize, 0_usize);
+    let (mut names, mut foreign) = (HashSet::new(), 0_usize);
     for (index, line) in text.expose().lines().enumerate() {
         let line = line.trim_end_matches('\r');
         if line.trim().is_empty() || line.starts_with('#') {
             continue;
         }
-        let password = one(&mut accounts, line, how, &rules).map_err(|fault| {
+        let (name, password) = one(&mut accounts, line, how, &rules).map_err(|fault| {
             Fault::new(format!("{}:{}: {fault}\n  nothing was taken", from.display(), index + 1))
         })?;
-        taken += 1;
+        names.insert(name);
         foreign += usize::from(matches!(password, StoredHash::Mosquitto(_)));
     }
+    let strengthened = if how.as_they_are {
+        0
+    } else {
+        accounts::strengthen(&mut accounts.file, |one| names.contains(one))?
+    };
     accounts.save()?;
-    eprintln!("took {taken} accounts; {RELOAD}");
-    if foreign > 0 {
+    eprintln!("took {} accounts; {RELOAD}", names.len());
+    if strengthened > 0 {
+        eprintln!("{strengthened} weaker hashes were put under Argon2id; their passwords are as before");
+    }
+    if foreign > 0 && how.as_they_are {
         eprintln!(
-            "{foreign} have hashes of mosquitto, which are verified as they are and are weaker than Argon2id"
+            "{foreign} have hashes of mosquitto, which are weaker than Argon2id: `motte user strengthen`"
         );
-        eprintln!("`motte user list` names them; set those passwords anew when you can");
     }
     Ok(())
 }
 
-/// Takes one line; what is kept of its password.
-fn one(accounts: &mut Accounts, line: &str, how: How, rules: &Rules) -> Result<StoredHash, Fault> {
+/// Takes one line; whose it is, and what is kept of its password.
+fn one(accounts: &mut Accounts, line: &str, how: How, rules: &Rules) -> Result<(String, StoredHash), Fault> {
     let (identity, secret) = halves(line).ok_or_else(|| {
         Fault::with_remedy("neither `identity,password` nor `identity:hash`", "write one account a line")
     })?;
@@ -60,12 +69,16 @@ fn one(accounts: &mut Accounts, line: &str, how: How, rules: &Rules) -> Result<S
     }
     let password = if secret.starts_with('$') {
         let hash = StoredHash::parse(secret).map_err(|error| {
-            let remedy = "give $argon2id$, $6$ or $7$; others have to be set anew";
+            let remedy = "give $argon2id$, $scram-sha-256$, $6$ or $7$; others, and those with more iterations, have to be set anew";
             Fault::with_remedy(format!("`{identity}` has {error}"), remedy)
         })?;
         if matches!(hash, StoredHash::Keyed(_)) {
             let what = format!("`{identity}` has a hash under the key of another file");
             return Err(Fault::with_remedy(what, "copy that file whole instead"));
+        }
+        if matches!(hash, StoredHash::Scram(_)) {
+            // Who does not exist is answered by the file's key as who does.
+            accounts.file.key_or_new().map_err(|error| Fault::new(error.to_string()))?;
         }
         Password::new(hash, Origin::Imported, now_s())
     } else {
@@ -73,7 +86,7 @@ fn one(accounts: &mut Accounts, line: &str, how: How, rules: &Rules) -> Result<S
         let candidate = if how.generated {
             Candidate::generated_elsewhere(password)?
         } else {
-            Candidate { password, origin: Origin::Imported }
+            Candidate { password, origin: Origin::Imported, scram_iterations: None }
         };
         if how.weak {
             accounts.keep(identity, &candidate)?
@@ -84,11 +97,11 @@ fn one(accounts: &mut Accounts, line: &str, how: How, rules: &Rules) -> Result<S
     let hash = password.hash.clone();
     if let Some(account) = accounts.file.account_mut(identity) {
         account.set(password);
-        return Ok(hash);
+        return Ok((identity.to_owned(), hash));
     }
     let account = Account { created_s: now_s(), passwords: vec![password], ..Account::default() };
     if accounts.file.insert(identity, account) {
-        return Ok(hash);
+        return Ok((identity.to_owned(), hash));
     }
     let remedy = "use a name without `+`, `#`, control characters and spaces at its ends";
     Err(Fault::with_remedy(format!("`{identity}` cannot be an identity"), remedy))

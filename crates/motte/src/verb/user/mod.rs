@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use jiff::tz::TimeZone;
 use motte_config::{PasswordProfile, Passwords};
 use motte_identity::{Account, Origin};
-use motte_seal::SecretString;
+use motte_seal::{HashParameters, ScramKeys, SecretString};
 
-use crate::accounts::{Accounts, Candidate, Rules};
+use crate::accounts::{self, Accounts, Candidate, Rules};
 use crate::cli::{AccountsArgs, NewPasswordArgs, ProfileArg, UserAction, UserArgs};
 use crate::state::now_s;
 use crate::verb::Fault;
@@ -27,6 +27,7 @@ pub(crate) fn run(args: &UserArgs) -> Result<(), Fault> {
         UserAction::Add { identity, password, expires } => add(accounts, identity, password, *expires),
         UserAction::Passwd { identity, password } => passwd(accounts, identity, password),
         UserAction::Rotate { identity, password, grace } => rotate(accounts, identity, password, *grace),
+        UserAction::Strengthen => strengthen(accounts),
         UserAction::Disable { identity } => close(accounts, identity, true),
         UserAction::Enable { identity } => close(accounts, identity, false),
         UserAction::Delete { identity } => delete(accounts, identity),
@@ -34,8 +35,9 @@ pub(crate) fn run(args: &UserArgs) -> Result<(), Fault> {
         UserAction::Totp { action } => totp::run(accounts, action),
         UserAction::List { json } => show::list(accounts, *json),
         UserAction::Show { identity } => show::show(accounts, identity),
-        UserAction::Import { from, generated, weak, replace } => {
-            let how = import::How { generated: *generated, weak: *weak, replace: *replace };
+        UserAction::Import { from, generated, weak, replace, as_they_are } => {
+            let (generated, weak, replace) = (*generated, *weak, *replace);
+            let how = import::How { generated, weak, replace, as_they_are: *as_they_are };
             import::import(accounts, from, how)
         }
     }
@@ -167,6 +169,21 @@ fn change(
     Ok(())
 }
 
+fn strengthen(args: &AccountsArgs) -> Result<(), Fault> {
+    let mut accounts = open(args, false)?;
+    let done = accounts::strengthen(&mut accounts.file, |_| true)?;
+    if done > 0 {
+        accounts.save()?;
+    }
+    let weak = |password: &motte_identity::Password| password.hash.is_weak(HashParameters::DEFAULT);
+    let left = accounts.file.accounts().filter(|(_, account)| account.passwords.iter().any(weak)).count();
+    eprintln!("put {done} hashes under Argon2id; {RELOAD}, and who is connected by one of them logs in anew");
+    if left > 0 {
+        eprintln!("{left} accounts are being rotated and were left; do it again when that is over");
+    }
+    Ok(())
+}
+
 fn close(args: &AccountsArgs, identity: &str, disabled: bool) -> Result<(), Fault> {
     let mut accounts = open(args, false)?;
     accounts.file.account_mut(identity).ok_or_else(|| unknown(identity))?.disabled = disabled;
@@ -181,6 +198,16 @@ fn open(args: &AccountsArgs, may_be_missing: bool) -> Result<Accounts, Fault> {
 
 /// The new password, asked for or made. Nothing is locked while a person thinks.
 fn candidate(identity: &str, new: &NewPasswordArgs) -> Result<Candidate, Fault> {
+    let mut candidate = given(identity, new)?;
+    let usual = match candidate.origin {
+        Origin::Generated => ScramKeys::ITERATIONS_MIN,
+        Origin::Person | Origin::Imported => ScramKeys::ITERATIONS_CHOSEN,
+    };
+    candidate.scram_iterations = new.scram.then(|| new.iterations.unwrap_or(usual));
+    Ok(candidate)
+}
+
+fn given(identity: &str, new: &NewPasswordArgs) -> Result<Candidate, Fault> {
     if new.generate {
         return Candidate::generate();
     }
@@ -197,7 +224,7 @@ fn candidate(identity: &str, new: &NewPasswordArgs) -> Result<Candidate, Fault> 
     if new.generated {
         Candidate::generated_elsewhere(password)
     } else {
-        Ok(Candidate { password, origin: Origin::Person })
+        Ok(Candidate { password, origin: Origin::Person, scram_iterations: None })
     }
 }
 

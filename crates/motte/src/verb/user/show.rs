@@ -76,7 +76,7 @@ fn line(password: &Password) -> String {
         text.push_str(&format!(", ends {}", time(*until_s)));
     }
     if hash.is_weak(HashParameters::DEFAULT) {
-        text.push_str(", weaker than it should be: set it anew");
+        text.push_str(", weaker than it should be: motte user strengthen");
     }
     text
 }

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::cli::KeptArgs;
 use crate::verb::Fault;
 use crate::verb::kept::{Kept, fault};
+use crate::verb::vault::running::{self, Hold};
 
 /// What was found of a device.
 #[derive(Default)]
@@ -24,7 +25,10 @@ struct Found {
 
 pub(super) fn run(args: &KeptArgs, device: &str, yes: bool, copies: &[PathBuf]) -> Result<(), Fault> {
     let kept = Kept::there(args)?;
-    let _lock = kept.lock()?;
+    let hold = Hold::of(&kept, args)?;
+    if let Hold::Running { broker, .. } = &hold {
+        return running::shred(broker, &kept, (device, yes), copies, args.json);
+    }
     let ring = kept.keys()?;
     let (mut journal, _) = kept.journal(ring)?;
     let group = group_of(&journal, device)?;
