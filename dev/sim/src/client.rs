@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use motte_broker::{ConnId, ShardId};
 use motte_wire::{Ack, ControlPacket, DecodeRules, ProtocolVersion, QoS, ReasonCode, decode, frame};
 
+/// Keep Alive of those who have one, in seconds.
+const KEEP_ALIVE_S: u16 = 10;
+
 /// A client.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -42,6 +45,14 @@ pub(crate) struct Client {
     pub(crate) may_read_secrets: bool,
     /// Until when everything that was written was read, in monotonic milliseconds.
     pub(crate) drained_ms: u64,
+    /// CONNACK said no.
+    pub(crate) is_refused: bool,
+    /// Seconds of its Keep Alive; 0: none.
+    pub(crate) keep_alive_s: u16,
+    /// When it sent something last, in monotonic milliseconds.
+    pub(crate) said_ms: u64,
+    /// It is gone and the broker does not know: it sends nothing and reads nothing.
+    pub(crate) is_half_open: bool,
     /// Messages published while it was away, by their numbers, and how many of them came.
     pub(crate) absence: (u64, u64, usize),
 }
@@ -81,6 +92,10 @@ impl Client {
             will: None,
             may_read_secrets: false,
             drained_ms: 0,
+            keep_alive_s: if index % 3 == 2 { KEEP_ALIVE_S } else { 0 },
+            said_ms: 0,
+            is_refused: false,
+            is_half_open: false,
             absence: (0, 0, 0),
         }
     }
@@ -141,7 +156,8 @@ impl Client {
                 seen.push(Seen::Accepted { present: ack.session_present });
             }
             ControlPacket::Publish(publish) => {
-                let number = std::str::from_utf8(publish.payload).ok().and_then(|text| text.parse().ok());
+                let number = std::str::from_utf8(publish.payload);
+                let number = number.ok().and_then(|text| text.trim_end().parse().ok());
                 let topic = publish.topic.map(|topic| topic.as_str().to_owned()).unwrap_or_default();
                 // What takes a Retained Message away says nothing more.
                 let mut again = publish.payload.is_empty();

@@ -138,18 +138,22 @@ pub(crate) fn policy(text: &str, generation: u64) -> Arc<CompiledPolicy> {
     Arc::new(CompiledPolicy::compile(&policy, PolicyGeneration(generation)))
 }
 
+/// How a message is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wire {
+    pub(crate) version: ProtocolVersion,
+    pub(crate) qos: QoS,
+    pub(crate) packet_id: Option<PacketId>,
+    pub(crate) dup: bool,
+    /// Bytes of the payload at least.
+    pub(crate) padding: usize,
+}
+
 /// A PUBLISH whose payload is its number.
-pub(crate) fn publish_bytes(
-    version: ProtocolVersion,
-    sent: &Sent,
-    qos: QoS,
-    packet_id: Option<PacketId>,
-    dup: bool,
-    number: u64,
-    out: &mut Vec<u8>,
-) {
+pub(crate) fn publish_bytes(sent: &Sent, number: u64, wire: Wire, out: &mut Vec<u8>) {
     debug_assert!(TopicRef::parse(sent.topic).is_ok());
-    let payload = if sent.is_empty { String::new() } else { number.to_string() };
+    let Wire { version, qos, packet_id, dup, padding } = wire;
+    let payload = if sent.is_empty { String::new() } else { format!("{number:<padding$}") };
     let expiry_s = sent.expires.map(|(_, seconds)| seconds);
     let head = PublishHead {
         version,

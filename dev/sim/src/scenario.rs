@@ -19,7 +19,12 @@ pub struct Setup {
     pub faults: usize,
     /// Queues hold few messages, and what is beyond is dropped.
     pub has_small_queues: bool,
+    /// The memory budget is small and messages are large.
+    pub has_little_memory: bool,
 }
+
+/// The memory budget of those who have little, in bytes.
+pub(crate) const LITTLE_MEMORY_BYTES: u64 = 96 * 1024;
 
 impl Setup {
     /// The sizes that a seed gives: most runs are small, some are large; some have crashes, failing disks, small queues.
@@ -34,7 +39,18 @@ impl Setup {
             crashes: if seed % 2 == 1 { 15 } else { 0 },
             faults: if seed % 4 == 3 { 8 } else { 0 },
             has_small_queues: seed % 10 == 6,
+            has_little_memory: seed % 10 == 4,
         }
+    }
+
+    /// Bytes of a payload at least.
+    pub(crate) fn padding(&self) -> usize {
+        if self.has_little_memory { 2_000 } else { 0 }
+    }
+
+    /// The memory budget, in bytes.
+    pub(crate) fn memory_bytes_max(&self) -> u64 {
+        if self.has_little_memory { LITTLE_MEMORY_BYTES } else { 1 << 40 }
     }
 }
 

@@ -30,6 +30,14 @@ impl Groups {
         self.groups.entry(filter).or_default().members.insert(client, stays);
     }
 
+    /// A member asked to go. Until that is acknowledged a crash may undo it.
+    pub(crate) fn leaves(&mut self, client: usize, filter: &str) {
+        if let Some(group) = self.groups.get_mut(filter) {
+            group.members.remove(&client);
+            group.owed.clear();
+        }
+    }
+
     /// A member goes or may go: what it held may be lost with it.
     pub(crate) fn left(&mut self, client: usize, filter: Option<&str>) {
         for (own, group) in &mut self.groups {

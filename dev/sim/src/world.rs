@@ -6,7 +6,9 @@ mod disk;
 mod publishing;
 mod reading;
 mod resting;
+mod rotting;
 mod rules;
+mod silence;
 mod wills;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -53,6 +55,14 @@ pub struct Outcome {
     pub expired: usize,
     /// Times the Retained Messages were compared.
     pub looks: usize,
+    /// Connections that ended because their client was silent.
+    pub silences: usize,
+    /// Clients whose right to be there was taken away by a reload.
+    pub revoked: usize,
+    /// Times the memory budget was used up.
+    pub pressed: usize,
+    /// Bits of the disk that changed.
+    pub rotten: usize,
     /// Steps done.
     pub steps: usize,
 }
@@ -69,12 +79,20 @@ impl Outcome {
         self.wills += other.wills;
         self.expired += other.expired;
         self.looks += other.looks;
+        self.silences += other.silences;
+        self.revoked += other.revoked;
+        self.pressed += other.pressed;
+        self.rotten += other.rotten;
         self.steps += other.steps;
     }
 }
 
 /// Bytes that wait for one client at most: what fills its buffer, what follows at once, and acknowledgements.
 const OUTPUT_BYTES_MAX: usize = 4 * WRITE_BUFFER_BYTES;
+
+/// Bytes by which the memory budget may be passed: for each client what is on its way to it, and for each shard what it has
+/// not told yet.
+const SLACK_BYTES: (u64, u64) = (16 * 1024, 80 * 1024);
 
 struct World {
     setup: Setup,
@@ -94,8 +112,14 @@ struct World {
     decided: VecDeque<(ShardId, u64, CommitResult)>,
     /// The disk fails, or what it failed with is not settled.
     is_faulty: bool,
-    /// The clock on the wall never jumped.
+    /// The clock on the wall never jumped before a start of the broker.
     is_clock_exact: bool,
+    /// It jumped since the last start: what is kept says wrong dates to the next one.
+    has_jumped: bool,
+    /// The disk is slow: nothing is kept before this time, in monotonic milliseconds.
+    slow_until_ms: u64,
+    /// The memory budget was used up at the last look.
+    is_pressed: bool,
     /// Retained Messages that the last look found.
     found: BTreeMap<String, u64>,
     inboxes: Vec<VecDeque<ShardMessage>>,
@@ -168,6 +192,9 @@ impl World {
             decided: VecDeque::new(),
             is_faulty: false,
             is_clock_exact: true,
+            has_jumped: false,
+            slow_until_ms: 0,
+            is_pressed: false,
             found: BTreeMap::new(),
             random,
             now: Now { mono_ms: 1_000, unix_ms: 1_700_000_000_000 },
@@ -212,9 +239,12 @@ impl World {
     }
 
     fn act(&mut self, client: usize, action: usize) -> Result<(), String> {
+        let is_half_open = self.clients.get(client).is_some_and(|client| client.is_half_open);
         match action {
+            34..=167 if is_half_open => Ok(()),
             0..=23 => self.connect(client, false),
-            24..=33 => self.lose(client),
+            24..=30 => self.lose(client),
+            31..=33 => self.goes_silent(client),
             34..=39 => self.disconnect(client),
             40..=61 => self.subscribe(client),
             62..=69 => self.unsubscribe(client),
@@ -224,9 +254,14 @@ impl World {
             192 | 193 => self.reload(),
             194 => self.look(),
             195 => self.heal(),
-            196 => {
-                self.pass(5_000 + self.random.clone().bits() % 30_000);
-                self.tick()
+            196 => self.long_pause(),
+            197 if self.random.chance(40) => {
+                self.clock_jumps();
+                Ok(())
+            }
+            198 if self.random.chance(50) => {
+                self.disk_is_slow();
+                Ok(())
             }
             _ => self.tick(),
         }
@@ -297,24 +332,38 @@ impl World {
 
     fn send(&mut self, index: usize, bytes: &[u8]) -> Result<(), String> {
         let mut rest = bytes;
+        if let Some(client) = self.clients.get_mut(index).filter(|_| !bytes.is_empty()) {
+            client.said_ms = self.now.mono_ms;
+        }
         while let Ok(Some(one)) = frame(rest, u32::MAX) {
             let Some(client) = self.clients.get(index) else { return Ok(()) };
             let (Some((shard, conn)), version) = (client.conn, client.version) else { return Ok(()) };
             let packet =
                 decode(one, version, &DecodeRules::from_client()).map_err(|error| error.to_string())?;
             self.tell(|world| format!("{} ms: c{index} > {packet:?}", world.now.mono_ms));
-            self.handle(shard, Input::Packet { conn, packet, bytes: one.len })?;
+            self.handle(shard, Input::Packet { conn, packet: &packet, bytes: one.len })?;
             rest = rest.get(one.len..).unwrap_or_default();
         }
         Ok(())
+    }
+
+    fn memory_used(&self) -> u64 {
+        self.exchange.as_ref().map_or(0, |exchange| exchange.memory().used())
     }
 
     fn shard_of(&mut self) -> ShardId {
         ShardId(u16::try_from(self.random.below(self.shards.len())).unwrap_or(0))
     }
 
-    /// What waits for a client is bounded, however slow it reads.
-    fn check_bounds(&self) -> Result<(), String> {
+    /// What waits for a client is bounded, however slow it reads, and so is what all of it takes.
+    fn check_bounds(&mut self) -> Result<(), String> {
+        let (used, max) = (self.memory_used(), self.setup.memory_bytes_max());
+        let is_pressed = std::mem::replace(&mut self.is_pressed, used >= max);
+        self.outcome.pressed += usize::from(used >= max && !is_pressed);
+        let slack = SLACK_BYTES.0 * self.clients.len() as u64 + SLACK_BYTES.1 * u64::from(self.setup.shards);
+        if used > max + slack {
+            return Err(format!("{used} bytes of memory are used, {max} are the budget"));
+        }
         for (_, asked) in &self.shards {
             for (conn, output) in &asked.outputs {
                 if output.len() > OUTPUT_BYTES_MAX {
@@ -332,6 +381,8 @@ fn anonymous() -> ClientPrincipal {
         client_id: Arc::from(""),
         user_name: None,
         token: None,
+        ends_s: None,
+        directory: None,
         certificate: None,
         credential: 0,
         methods: Methods::ANONYMOUS,

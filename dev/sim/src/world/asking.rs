@@ -83,7 +83,7 @@ impl World {
         let which = self.random.below(ledger.subscriptions.len());
         let Some(filter) = ledger.subscriptions.keys().nth(which).copied() else { return Ok(()) };
         ledger.unsubscribed(filter, &self.sent);
-        self.groups.left(index, Some(filter));
+        self.groups.leaves(index, filter);
         let mut bytes = Vec::new();
         Unsubscribe::encode_new(version, id, &[filter], &mut bytes);
         self.asked.insert(index, Asking::End(filter));
@@ -123,6 +123,7 @@ impl World {
         let Some(Asking::End(filter)) = self.asked.remove(&index) else {
             return Err("an UNSUBACK too many".into());
         };
+        self.groups.left(index, Some(filter));
         if let Some(ledger) = self.ledgers.get_mut(index) {
             ledger.ever.insert(filter, Some(self.sent.len() as u64));
         }

@@ -15,6 +15,7 @@ impl World {
         let is_unsure = self.clients.get(index).is_some_and(|client| client.is_unsure);
         let clean = is_unsure || !resume && self.random.chance(15);
         let shard = self.shard_of();
+        self.finds_closed(index);
         // The old connection dies with what was not read.
         self.forget_output(index);
         let conn = self.new_conn(shard);
@@ -58,6 +59,34 @@ impl World {
         client.outlives = keeps;
         client.away = None;
         client.may_read_secrets = false;
+        client.is_half_open = false;
+        client.is_refused = false;
+    }
+
+    /// The broker closed the connection at some time, and the client did not notice until now, if at all.
+    pub(super) fn finds_closed(&mut self, index: usize) {
+        let conn = self.clients.get(index).and_then(|client| client.conn);
+        if conn.is_some_and(|conn| self.is_closed(conn)) {
+            self.forget_output(index);
+            self.closed(index);
+        }
+    }
+
+    /// The broker closed a connection, it is not known when.
+    pub(super) fn closed(&mut self, index: usize) {
+        self.tell(|_| format!("c{index} was sent away"));
+        let Some(client) = self.clients.get(index) else { return };
+        if client.version != ProtocolVersion::V5 {
+            // Below 5.0 that is how a publication is refused. Should it be sent again, it is owed again.
+            let refused: Vec<u64> = client.unacknowledged.iter().map(|(_, number, ..)| *number).collect();
+            for number in refused {
+                self.is_refused(number);
+            }
+        }
+        self.ended(index);
+        if let Some(client) = self.clients.get_mut(index) {
+            client.away = client.away.map(|(_, to)| (0, to));
+        }
     }
 
     fn connect_bytes(&self, index: usize, keeps: bool, will: Option<(u64, u32, u8)>) -> Vec<u8> {
@@ -75,7 +104,7 @@ impl World {
         if keeps && client.version == ProtocolVersion::V5 {
             connect.properties.session_expiry_s = Some(client.expiry_s.unwrap_or(u32::MAX));
         }
-        connect.keep_alive_s = 0;
+        connect.keep_alive_s = client.keep_alive_s;
         connect.encode(&mut bytes);
         bytes
     }
@@ -111,7 +140,9 @@ impl World {
 
     /// The network loses a connection, somewhere in what was written to it.
     pub(super) fn lose(&mut self, index: usize) -> Result<(), String> {
-        if self.random.chance(50) {
+        self.finds_closed(index);
+        let is_half_open = self.clients.get(index).is_some_and(|client| client.is_half_open);
+        if self.random.chance(50) && !is_half_open {
             let mut bytes = self.take_output(index);
             bytes.truncate(self.random.below(bytes.len() + 1));
             let mut answer = Vec::new();
@@ -153,6 +184,7 @@ impl World {
         let Some(client) = self.clients.get_mut(index) else { return };
         let was_there = client.conn.take().is_some();
         client.accepted = false;
+        client.is_half_open = false;
         client.will = None;
         client.sends_again = false;
         self.asked.remove(&index);

@@ -13,7 +13,7 @@ use super::World;
 use crate::parts::{Asked, CLOSED, OPEN, policy};
 
 /// Small segments, so that many are begun and removed.
-const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 16 * 1024, reserve_bytes: 4096 };
+pub(super) const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 16 * 1024, reserve_bytes: 4096 };
 /// Bytes written again by a compaction at most.
 const COMPACT_BYTES: u64 = 60_000;
 
@@ -27,7 +27,7 @@ impl World {
             return Err(format!("the journal is damaged: {recovery:?}"));
         }
         let retained = RetainedLimits { messages_max: 1_000, bytes_max: 1 << 30 };
-        let exchange = Exchange::new(retained, 1 << 40);
+        let exchange = Exchange::new(retained, self.setup.memory_bytes_max());
         let numbers = Numbers::after(&journal);
         let policy = policy(if self.closed { CLOSED } else { OPEN }, self.generation);
         let made = (0..shards).map(|shard| {
@@ -80,6 +80,7 @@ impl World {
         self.is_faulty = false;
         self.submitted.clear();
         self.decided.clear();
+        self.slow_until_ms = 0;
         self.inboxes.iter_mut().for_each(std::collections::VecDeque::clear);
         let jump_ms = if self.random.chance(10) { self.random.bits() % 60_000 } else { 0 };
         self.clocks_jump(jump_ms);
@@ -99,11 +100,22 @@ impl World {
 
     /// The clock on the wall goes forward or back while the broker is not there.
     fn clocks_jump(&mut self, ms: u64) {
-        if ms == 0 {
-            return;
-        }
-        self.is_clock_exact = false;
+        self.is_clock_exact &= ms == 0 && !std::mem::take(&mut self.has_jumped);
         self.now.unix_ms = if ms.is_multiple_of(2) { self.now.unix_ms + ms } else { self.now.unix_ms - ms };
+    }
+
+    /// The clock on the wall goes forward or back while the broker runs: nothing changes but the dates of what is kept.
+    pub(super) fn clock_jumps(&mut self) {
+        let ms = self.random.bits() % 60_000;
+        self.has_jumped = true;
+        self.tell(|_| format!("the clock on the wall jumps by {ms} ms"));
+        self.now.unix_ms = if ms.is_multiple_of(2) { self.now.unix_ms + ms } else { self.now.unix_ms - ms };
+    }
+
+    /// From now on the disk takes its time.
+    pub(super) fn disk_is_slow(&mut self) {
+        self.slow_until_ms = self.now.mono_ms + self.random.bits() % 3_000;
+        self.tell(|world| format!("the disk is slow until {} ms", world.slow_until_ms));
     }
 
     /// What was not acknowledged is let go.
@@ -197,6 +209,7 @@ impl World {
     /// Appends so many batches and syncs.
     fn commit(&mut self, count: usize) -> Result<(), String> {
         self.refuse_what_follows();
+        let count = if self.now.mono_ms < self.slow_until_ms { 0 } else { count };
         let some: Vec<_> = self.submitted.drain(..count.min(self.submitted.len())).collect();
         let Some(journal) = self.journal.as_mut() else { return Ok(()) };
         if some.is_empty() {
@@ -232,6 +245,14 @@ impl World {
         self.refuse_what_follows();
         for _ in 0..count {
             let Some((shard, tag, result)) = self.decided.pop_front() else { break };
+            self.tell(|_| {
+                let word = match &result {
+                    CommitResult::Durable => "kept",
+                    CommitResult::Refused { .. } => "refused",
+                    CommitResult::InDoubt { .. } => "in doubt",
+                };
+                format!("shard {} hears that {tag} is {word}", shard.0)
+            });
             self.handle(shard, Input::Committed { tag, result })?;
         }
         Ok(())
@@ -239,8 +260,10 @@ impl World {
 
     /// Until nothing is on its way between shards and the disk.
     pub(super) fn settle(&mut self) -> Result<(), String> {
+        self.slow_until_ms = 0;
         for _ in 0..10_000 {
             self.pass(2);
+            self.ping()?;
             for shard in self.all_shards() {
                 if let Some((_, asked)) = self.shards.get_mut(usize::from(shard.0)) {
                     asked.is_full = false;
@@ -249,6 +272,7 @@ impl World {
                 self.handle(shard, Input::TurnOver)?;
             }
             self.ticked_ms = self.now.mono_ms;
+            self.check_silence()?;
             self.wills_are_due();
             self.commit(self.submitted.len())?;
             self.notify(self.decided.len())?;
@@ -277,28 +301,6 @@ impl World {
             deliveries.push(Loaded { delivery, message: message.map(Arc::new) });
         }
         self.handle(shard, Input::Loaded { session: request.session, deliveries })
-    }
-
-    /// A bit of the disk changes while the broker is off: that is told, or nothing is missing.
-    pub(super) fn rot(&mut self) -> Result<(), String> {
-        let Some(journal) = self.journal.take() else { return Ok(()) };
-        journal.close().map_err(|error| error.to_string())?;
-        let count = |disk: &motte_store::disk::SimulatedDisk| {
-            let (journal, recovery) = Journal::open(disk.killed(), None, OPTIONS).ok()?;
-            let found = recover(&journal);
-            let counts = (found.sessions.len(), found.retained.len(), found.deliveries);
-            (recovery.is_whole() && found.faults.is_empty()).then_some(counts)
-        };
-        let Some(whole) = count(&self.disk) else { return Err("the journal is damaged at the end".into()) };
-        let names = self.disk.names().map_err(|error| error.to_string())?;
-        let Some(name) = names.get(self.random.below(names.len())) else { return Ok(()) };
-        let length = self.disk.bytes(name).map_or(0, |bytes| bytes.len());
-        let (offset, mask) = (self.random.below(length), 1 << self.random.below(8));
-        let rotten = self.disk.killed();
-        if rotten.flip(name, offset, mask) && count(&rotten).is_some_and(|counts| counts != whole) {
-            return Err(format!("byte {offset} of {name} changed, and what it held is gone without a word"));
-        }
-        Ok(())
     }
 }
 

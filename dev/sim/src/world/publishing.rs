@@ -1,11 +1,11 @@
 //! PUBLISH, first and again, and to whom it is owed.
 
-use motte_broker::home;
 use motte_wire::{Ack, PacketId, ProtocolVersion, QoS, ReasonCode};
 
 use super::World;
 use crate::model::Sent;
-use crate::parts::publish_bytes;
+use crate::parts::{Wire, publish_bytes};
+use crate::retained::Reached;
 
 const TOPICS: [&str; 10] = ["a", "a/b", "a/c", "b/c/d", "secret/x", "b", "r/0", "r/1", "job/1", "job/2"];
 /// Unacknowledged publications of a client: within the Receive Maximum.
@@ -16,13 +16,10 @@ impl World {
         self.read(index)?;
         let topic = TOPICS.get(self.random.below(TOPICS.len())).copied().unwrap_or("a");
         let qos = QoS::from_bits(u8::try_from(self.random.below(3)).unwrap_or(0)).unwrap_or(QoS::AtMostOnce);
-        if topic.starts_with("r/") && !self.may_retain(index, topic) {
-            return Ok(());
-        }
         let mut sent = Sent::new(topic, qos as u8, index);
         sent.is_retained = topic.starts_with("r/") && self.random.chance(80);
         sent.is_empty = sent.is_retained && self.random.chance(30);
-        let expiry_s = self.random.chance(10).then_some(10).filter(|_| !sent.is_retained);
+        let expiry_s = self.random.chance(10).then_some(10);
         let is_lost = self.random.chance(3);
         let Some(client) = self.clients.get_mut(index) else { return Ok(()) };
         if !client.accepted || client.unacknowledged.len() >= WINDOW {
@@ -37,7 +34,9 @@ impl World {
             client.unacknowledged.push((id.value(), number, qos, false));
         }
         let mut bytes = Vec::new();
-        publish_bytes(client.version, &sent, qos, packet_id, false, number, &mut bytes);
+        let wire =
+            Wire { version: client.version, qos, packet_id, dup: false, padding: self.setup.padding() };
+        publish_bytes(&sent, number, wire, &mut bytes);
         self.sent.push(sent.clone());
         self.outcome.published += 1;
         if is_lost {
@@ -46,14 +45,6 @@ impl World {
         }
         self.reached(number, &sent, false);
         self.send(index, &bytes)
-    }
-
-    /// Each topic is retained by one shard: two shards that retain the same topic at the same time do not keep their writes in
-    /// the order in which they made them, so that the model could not say which one is kept.
-    fn may_retain(&self, index: usize, topic: &str) -> bool {
-        let Some(client) = self.clients.get(index) else { return false };
-        let shard = home(&client.id, self.home_key, self.setup.shards);
-        usize::from(topic == "r/1") % usize::from(self.setup.shards) == usize::from(shard.0)
     }
 
     /// Sends unacknowledged publications again (MQTT-4.4.0-1).
@@ -77,7 +68,9 @@ impl World {
                     *at = self.now.mono_ms + u64::from(*seconds) * 1_000;
                 }
                 let sent = sent.clone();
-                publish_bytes(version, &sent, qos, Some(packet_id), true, number, &mut bytes);
+                let padding = self.setup.padding();
+                let wire = Wire { version, qos, packet_id: Some(packet_id), dup: true, padding };
+                publish_bytes(&sent, number, wire, &mut bytes);
                 self.reached(number, &sent, qos == QoS::ExactlyOnce);
             }
             self.send(index, &bytes)?;
@@ -88,7 +81,10 @@ impl World {
     /// A publication reaches the broker, for the first time or again. One of QoS 2 may be known there already.
     fn reached(&mut self, number: u64, sent: &Sent, is_known: bool) {
         if sent.is_retained {
-            self.register.wrote(sent.topic, number, sent.is_empty, (is_known, self.is_faulty));
+            let is_doubtful = self.is_faulty || self.setup.has_little_memory;
+            let reached = Reached { is_again: is_known, is_doubtful };
+            let until_ms = sent.expires.map(|(at, _)| at);
+            self.register.wrote(sent.topic, (number, sent.is_empty), until_ms, reached);
         }
         if !is_known {
             return self.owe(number, sent);
@@ -103,7 +99,8 @@ impl World {
 
     /// What is published is owed to whoever has an acknowledged subscription, unless it may be dropped.
     pub(super) fn owe(&mut self, number: u64, sent: &Sent) {
-        let may_be_dropped = sent.is_empty || sent.expires.is_some() || self.setup.has_small_queues;
+        let has_little_room = self.setup.has_small_queues || self.setup.has_little_memory;
+        let may_be_dropped = sent.is_empty || sent.expires.is_some() || has_little_room;
         if may_be_dropped || sent.qos == 0 || self.closed && sent.topic.starts_with("secret/") {
             return;
         }
@@ -115,18 +112,25 @@ impl World {
 
     /// A publication was refused: nobody need get it.
     pub(super) fn denied(&mut self, number: u64, reason: ReasonCode) -> Result<(), String> {
-        let may_be = self.is_faulty || self.setup.has_small_queues;
+        let may_be = self.is_faulty || self.setup.has_small_queues || self.setup.has_little_memory;
         if !may_be || reason != ReasonCode::QUOTA_EXCEEDED {
             return Err(format!("message {number} was refused: {}", reason.name()));
         }
+        self.is_refused(number);
+        Ok(())
+    }
+
+    /// Nobody need get a publication, unless it is sent again.
+    pub(super) fn is_refused(&mut self, number: u64) {
         for ledger in &mut self.ledgers {
-            ledger.owed.remove(&number);
+            if ledger.owed.remove(&number).is_some() {
+                ledger.let_go.insert(number);
+            }
         }
         self.groups.let_go(|owed| owed == number);
         self.register.refused(number);
         if let Some(sent) = usize::try_from(number).ok().and_then(|n| self.sent.get_mut(n)) {
             sent.is_doubtful = true;
         }
-        Ok(())
     }
 }

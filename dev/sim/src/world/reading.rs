@@ -50,9 +50,11 @@ impl World {
             let Some((shard, conn)) = self.clients.get(index).and_then(|client| client.conn) else {
                 return Ok(());
             };
+            if self.clients.get(index).is_some_and(|client| client.is_half_open) {
+                return Ok(());
+            }
             let bytes = self.take_output(index);
-            let closed =
-                self.shards.get(usize::from(shard.0)).is_some_and(|(_, asked)| asked.closed.contains(&conn));
+            let closed = self.is_closed((shard, conn));
             if bytes.is_empty() && !closed {
                 self.note_drained(index);
                 return Ok(());
@@ -69,15 +71,12 @@ impl World {
             let sends_again =
                 self.clients.get_mut(index).is_some_and(|client| std::mem::take(&mut client.sends_again));
             if closed {
-                if !self.is_faulty {
+                let is_refused = self.clients.get(index).is_some_and(|client| client.is_refused);
+                if !self.is_faulty && !is_refused {
                     return Err(format!("c{index} was sent away"));
                 }
                 self.forget_output(index);
-                self.ended(index);
-                if let Some(client) = self.clients.get_mut(index) {
-                    // It is not known when.
-                    client.away = client.away.map(|(_, to)| (0, to));
-                }
+                self.closed(index);
                 return Ok(());
             }
             self.send(index, &answer)?;
@@ -98,6 +97,12 @@ impl World {
             }
             // 3.1.1 has no better word for it.
             Seen::Refused(reason) if self.is_faulty && reason == ReasonCode::SERVER_UNAVAILABLE => {
+                self.was_refused(index)
+            }
+            // Whoever has no Session is not let in when there is no memory.
+            Seen::Refused(ReasonCode::SERVER_BUSY | ReasonCode::SERVER_UNAVAILABLE)
+                if self.setup.has_little_memory =>
+            {
                 self.was_refused(index)
             }
             Seen::Refused(reason) => Err(format!("c{index} was refused: {}", reason.name())),
@@ -126,6 +131,7 @@ impl World {
         }
         client.outlives = false;
         client.is_connecting = false;
+        client.is_refused = true;
         // The end of an earlier Session may not be kept.
         client.is_unkept = true;
         Ok(())

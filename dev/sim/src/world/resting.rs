@@ -8,9 +8,11 @@ use motte_wire::{
 };
 
 use super::World;
+use crate::retained::Looked;
 
-/// Longer than any delay or expiry here, in milliseconds.
-const LONG_MS: u64 = 120_000;
+/// Longer than any delay or expiry here, also by a clock that jumped twice, and than the time after which what has expired
+/// is forgotten; and what passes of it at once, in milliseconds.
+const LONG_MS: (u64, u64) = (200_000, 10_000);
 /// Memory that may be counted at the end for each client, and for each shard that has not told yet, in bytes.
 const REST_BYTES: (u64, u64) = (16 * 1024, 128 * 1024);
 
@@ -25,6 +27,11 @@ impl World {
     pub(super) fn look(&mut self) -> Result<(), String> {
         self.heal()?;
         self.settle()?;
+        if self.setup.has_little_memory && self.memory_used() > self.setup.memory_bytes_max() / 2 {
+            // Nobody new is let in.
+            return Ok(());
+        }
+        let from_ms = self.now.mono_ms;
         let probe = self.setup.clients;
         self.found.clear();
         self.connect(probe, false)?;
@@ -42,7 +49,21 @@ impl World {
         self.read(probe)?;
         self.disconnect(probe)?;
         self.outcome.looks += 1;
-        self.register.seen(&self.found)
+        let looked = Looked { from_ms, to_ms: self.now.mono_ms, is_clock_exact: self.is_clock_exact };
+        self.register.seen(&self.found, looked)
+    }
+
+    /// What is retained is on disk, and nothing else.
+    fn check_kept(&mut self) -> Result<(), String> {
+        self.settle()?;
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let kept: Vec<&str> = journal.retained().map(|(topic, _)| topic).collect();
+        let found: Vec<&str> = self.found.keys().map(String::as_str).collect();
+        if kept == found {
+            Ok(())
+        } else {
+            Err(format!("{kept:?} are retained on disk, and {found:?} are there"))
+        }
     }
 
     /// All inboxes are emptied, everybody reads, whoever has a Session comes back for it.
@@ -52,6 +73,10 @@ impl World {
             let client = self.clients.get(index);
             let is_gone = client.is_some_and(|client| client.conn.is_none() && client.persistent);
             if is_gone && !self.absent.contains(&index) {
+                self.connect(index, true)?;
+            }
+            if self.clients.get(index).is_some_and(|client| client.is_half_open) {
+                self.lose(index)?;
                 self.connect(index, true)?;
             }
             self.read(index)?;
@@ -91,13 +116,17 @@ impl World {
         }
         self.check_missing(false)?;
         self.look()?;
-        self.pass(LONG_MS);
-        self.tick()?;
+        for _ in 0..LONG_MS.0 / LONG_MS.1 {
+            self.pass(LONG_MS.1);
+            self.tick()?;
+        }
         for _ in 0..3 {
             self.everybody()?;
         }
         self.check_missing(true)?;
-        let used = self.exchange.as_ref().map_or(0, |exchange| exchange.memory().used());
+        self.look()?;
+        self.check_kept()?;
+        let used = self.memory_used();
         let most = REST_BYTES.0 * self.clients.len() as u64 + REST_BYTES.1 * u64::from(self.setup.shards);
         if used > most {
             return Err(format!("{used} bytes of memory are counted when nothing waits"));

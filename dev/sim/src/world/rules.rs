@@ -16,6 +16,7 @@ impl World {
         for index in 0..self.clients.len() {
             self.read(index)?;
         }
+        let revoked = self.random.below(3 * self.setup.clients);
         self.closed = !self.closed;
         self.generation += 1;
         self.outcome.reloads += 1;
@@ -23,15 +24,23 @@ impl World {
         let limits = Arc::clone(&self.limits);
         let reload = |policy: &Arc<CompiledPolicy>, limits: &Arc<SessionLimits>| {
             let limits = Arc::clone(limits);
+            let gone = format!("c{revoked}");
             Input::Reload(Reload {
                 policy: Arc::clone(policy),
-                still_valid: Arc::new(|_| Ok(())),
+                still_valid: Arc::new(move |client| {
+                    if *client.client_id == *gone {
+                        Err("its right was taken away".to_owned())
+                    } else {
+                        Ok(())
+                    }
+                }),
                 limits: Arc::new(move |_| Some(Arc::clone(&limits))),
             })
         };
         for shard in self.all_shards() {
             self.handle(shard, reload(&policy, &limits))?;
         }
+        self.is_revoked(revoked)?;
         if !self.closed {
             return Ok(());
         }
@@ -53,11 +62,48 @@ impl World {
         Ok(())
     }
 
+    /// A client may not be there any more: its connection and its Session end, its Will goes out.
+    fn is_revoked(&mut self, index: usize) -> Result<(), String> {
+        if index >= self.setup.clients || self.absent.contains(&index) {
+            return Ok(());
+        }
+        let conn = self.clients.get(index).and_then(|client| client.conn);
+        if conn.is_some_and(|conn| !self.is_closed(conn)) {
+            return Err(format!("c{index} may not be there any more and is still connected"));
+        }
+        self.tell(|_| format!("c{index} may not be there any more"));
+        self.outcome.revoked += 1;
+        self.will_of_replaced(index, true);
+        self.forget_output(index);
+        if let Some(client) = self.clients.get_mut(index) {
+            client.outlives = false;
+            // Nobody was told, so that it may be undone by a crash.
+            client.is_unkept = true;
+        }
+        self.ended(index);
+        self.end_session(index);
+        Ok(())
+    }
+
+    /// Nothing happens for a while but that clients show that they are there.
+    pub(super) fn long_pause(&mut self) -> Result<(), String> {
+        let mut left_ms = 5_000 + self.random.clone().bits() % 30_000;
+        while left_ms > 0 {
+            let part_ms = left_ms.min(5_000);
+            left_ms -= part_ms;
+            self.pass(part_ms);
+            self.ping()?;
+        }
+        self.tick()
+    }
+
     pub(super) fn tick(&mut self) -> Result<(), String> {
+        self.ping()?;
         for shard in self.all_shards() {
             self.handle(shard, Input::Tick)?;
         }
         self.ticked_ms = self.now.mono_ms;
+        self.check_silence()?;
         self.wills_are_due();
         Ok(())
     }

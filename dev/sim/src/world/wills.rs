@@ -101,6 +101,11 @@ impl World {
             sent.is_forbidden = false;
         }
         let now = self.now.mono_ms;
+        // Of a connection that was lost before its CONNACK was read it is not known whether its Will was kept.
+        let clients = &self.clients;
+        self.pending_wills.retain(|pending| {
+            clients.get(pending.client).is_some_and(|client| client.acknowledged.contains(&pending.number))
+        });
         for pending in &mut self.pending_wills {
             pending.due_ms.1 = pending.due_ms.1.max(now + 8_000);
         }
