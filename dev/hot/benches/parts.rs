@@ -115,6 +115,8 @@ fn gate(rules: u32) -> (Gate, Arc<Principal>) {
         client_id: Arc::from("device"),
         user_name: None,
         token: None,
+        ends_s: None,
+        directory: None,
         certificate: None,
         methods: Methods::PASSWORD,
         listener: Arc::from("main"),

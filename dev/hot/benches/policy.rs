@@ -72,6 +72,8 @@ fn device() -> Arc<Principal> {
         client_id: Arc::from("device"),
         user_name: None,
         token: None,
+        ends_s: None,
+        directory: None,
         certificate: None,
         credential: 0,
         methods: Methods::PASSWORD,

@@ -158,7 +158,7 @@ impl Site {
         self.input(Input::Connected { conn, link });
         let connect = Connect::new(ProtocolVersion::V311, client_id);
         let packet = ControlPacket::Connect(Box::new(connect));
-        self.input(Input::Packet { conn, packet, bytes: 1 });
+        self.input(Input::Packet { conn, packet: &packet, bytes: 1 });
         for conn in std::mem::take(&mut self.world.asked) {
             let name = self.world.names.get(conn.slot as usize).cloned().unwrap_or_default();
             let principal = Box::new(identity(&name));
@@ -191,7 +191,7 @@ impl Site {
         while let Ok(Some(whole)) = frame(rest, 1 << 20) {
             rest = rest.get(whole.len..).unwrap_or_default();
             let packet = decode(whole, ProtocolVersion::V311, &rules).expect("the packet is ours");
-            self.input(Input::Packet { conn, packet, bytes: whole.len });
+            self.input(Input::Packet { conn, packet: &packet, bytes: whole.len });
         }
     }
 
@@ -232,6 +232,8 @@ fn identity(name: &str) -> ClientPrincipal {
         client_id: Arc::from(name),
         user_name: None,
         token: None,
+        ends_s: None,
+        directory: None,
         certificate: None,
         methods: Methods::PASSWORD,
         listener: Arc::from("main"),

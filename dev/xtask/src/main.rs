@@ -34,6 +34,8 @@ cargo xtask VERB
   statements [--write]   the normative statements of MQTT against code and tests
                          --write renews docs/reference/statements.md
   bench [--rounds N]     figures beside mosquitto and rumqttd (RUMQTTD=PATH), into docs/benchmarks.md
+  bench --kept [--rounds N]
+                         what is kept on disk alone, beside mosquitto with persistence and a bare fdatasync; printed
   fuzz [--seconds N]     each fuzz target for N seconds (60)
   instructions [--write] instructions of the hot path for a message against what is kept (needs valgrind)
                          --write keeps the new counts
@@ -71,6 +73,8 @@ fn run(words: &[&str]) -> Outcome<bool> {
         ["statements", "--write"] => statements::run(&Workspace::load()?, true),
         ["bench"] => bench::run(&Workspace::load()?, bench::ROUNDS_DEFAULT),
         ["bench", "--rounds", rounds] => bench::run(&Workspace::load()?, rounds.parse()?),
+        ["bench", "--kept"] => bench::run_kept(&Workspace::load()?, bench::ROUNDS_DEFAULT),
+        ["bench", "--kept", "--rounds", rounds] => bench::run_kept(&Workspace::load()?, rounds.parse()?),
         ["fuzz"] => fuzz::run(&Workspace::load()?, fuzz::SECONDS_DEFAULT),
         ["fuzz", "--seconds", seconds] => fuzz::run(&Workspace::load()?, seconds.parse()?),
         ["instructions"] => instructions::run(&Workspace::load()?, false),

@@ -82,6 +82,22 @@ impl Running {
         self.child.id()
     }
 
+    /// Its process and those that it started.
+    pub(crate) fn pids(&self) -> Outcome<Vec<u32>> {
+        let pid = self.pid();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        let children = children.split_whitespace().map(str::parse).collect::<Result<Vec<u32>, _>>()?;
+        Ok(children.into_iter().chain([pid]).collect())
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) fn kill(mut self) -> Outcome<()> {
+        let pids: Vec<String> = self.pids()?.iter().map(ToString::to_string).collect();
+        Command::new("kill").arg("-9").args(pids).status()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// The port of a way in, if the broker has it.
     pub(crate) fn port(&self, way: Way) -> Option<u16> {
         self.ports.iter().find(|(has, _)| *has == way).map(|(_, port)| *port)
@@ -131,6 +147,11 @@ impl Site {
         self.peers.clone()
     }
 
+    /// Where everything of the brokers is.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The program.
     pub(crate) fn motte(&self) -> &Path {
         &self.motte
@@ -149,6 +170,31 @@ impl Site {
 
     /// Starts a broker and waits until it listens.
     pub(crate) fn start(&self, kind: Kind) -> Outcome<Running> {
+        self.start_with(kind, "")
+    }
+
+    /// As [`Self::start`], with a disk on which nothing is kept yet.
+    pub(crate) fn start_kept(&self, kind: Kind) -> Outcome<Running> {
+        let place = self.directory.join("kept");
+        if place.exists() {
+            fs::remove_dir_all(&place)?;
+        }
+        fs::create_dir_all(&place)?;
+        let more = match kind {
+            Kind::Motte(_) => "state_dir = \"kept/store\"\n".to_owned(),
+            Kind::Mosquitto => format!("persistence true\npersistence_location {}/\n", place.display()),
+            Kind::Rumqttd => return Err("rumqttd keeps nothing on disk".into()),
+        };
+        self.start_with(kind, &more)
+    }
+
+    /// As [`Self::start_kept`], with the disk that a Motte broker before it left.
+    pub(crate) fn start_again(&self, kind: Kind) -> Outcome<Running> {
+        self.start_with(kind, "state_dir = \"kept/store\"\n")
+    }
+
+    /// Starts a broker with more at the front of its configuration.
+    fn start_with(&self, kind: Kind, more: &str) -> Outcome<Running> {
         let ways: &[Way] = match kind {
             Kind::Motte(_) => &[Way::Plain, Way::Hybrid, Way::Classical],
             Kind::Mosquitto => &[Way::Plain, Way::Classical],
@@ -160,6 +206,7 @@ impl Site {
             Kind::Mosquitto => mosquitto(&ports)?,
             Kind::Rumqttd => rumqttd(&ports)?,
         };
+        let text = format!("{more}{text}");
         let number = ports.first().map_or(0, |(_, port)| *port);
         // rumqttd goes by the ending.
         let file = self.directory.join(format!("{number}.toml"));

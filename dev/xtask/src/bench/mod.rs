@@ -7,9 +7,11 @@ mod brokers;
 mod fairness;
 mod figures;
 mod growth;
+mod kept;
 mod offline;
 mod page;
 mod plot;
+mod queues;
 mod raw;
 mod rows;
 
@@ -25,17 +27,36 @@ const FAIRNESS_ROUNDS: usize = 3;
 /// Measures everything and writes the page.
 pub(crate) fn run(workspace: &Workspace, rounds: usize) -> Outcome<bool> {
     let root = &workspace.root;
-    for package in ["motte", "motte-hot"] {
-        let built = cargo().args(["build", "--release", "--package", package]).current_dir(root).status()?;
+    build(workspace, &["motte", "motte-hot"])?;
+    let site = brokers::Site::new(root)?;
+    let rows = rows::measure(&site, rounds)?;
+    let kept = kept::measure(&site, rounds)?;
+    let queues = queues::measure(&site)?;
+    let fairness = fairness::measure(&site, rounds.min(FAIRNESS_ROUNDS))?;
+    let growth = growth::measure(root)?;
+    page::write(root, &page::Measured { rounds, peers: site.peers(), rows, kept, queues, fairness, growth })?;
+    println!("wrote docs/benchmarks.md and docs/plots");
+    Ok(true)
+}
+
+/// Measures what is kept on disk alone, and prints its section of the page.
+pub(crate) fn run_kept(workspace: &Workspace, rounds: usize) -> Outcome<bool> {
+    build(workspace, &["motte"])?;
+    let site = brokers::Site::new(&workspace.root)?;
+    let (kept, queues) = (kept::measure(&site, rounds)?, queues::measure(&site)?);
+    print!("{}{}", kept::section(&kept)?, queues::section(&queues)?);
+    Ok(true)
+}
+
+fn build(workspace: &Workspace, packages: &[&str]) -> Outcome<()> {
+    for package in packages {
+        let built = cargo()
+            .args(["build", "--release", "--package", package])
+            .current_dir(&workspace.root)
+            .status()?;
         if !built.success() {
             return Err(format!("{package} does not build").into());
         }
     }
-    let site = brokers::Site::new(root)?;
-    let rows = rows::measure(&site, rounds)?;
-    let fairness = fairness::measure(&site, rounds.min(FAIRNESS_ROUNDS))?;
-    let growth = growth::measure(root)?;
-    page::write(root, &page::Measured { rounds, peers: site.peers(), rows, fairness, growth })?;
-    println!("wrote docs/benchmarks.md and docs/plots");
-    Ok(true)
+    Ok(())
 }

@@ -10,7 +10,9 @@ use crate::bench::brokers::{Kind, Peer};
 use crate::bench::fairness::Beside;
 use crate::bench::figures::Figures;
 use crate::bench::growth::{Cost, Growth};
+use crate::bench::kept::{self, Kept};
 use crate::bench::plot::{Line, draw};
+use crate::bench::queues::{self, Queues};
 use crate::bench::rows::{Method, Row};
 
 /// Everything that was measured.
@@ -18,6 +20,8 @@ pub(crate) struct Measured {
     pub(crate) rounds: usize,
     pub(crate) peers: Vec<Peer>,
     pub(crate) rows: Vec<Row>,
+    pub(crate) kept: Vec<Kept>,
+    pub(crate) queues: Vec<Queues>,
     pub(crate) fairness: Vec<Beside>,
     pub(crate) growth: Growth,
 }
@@ -33,6 +37,8 @@ pub(crate) fn write(root: &Path, measured: &Measured) -> Outcome<()> {
     let notes = before.find(NOTES).and_then(|at| before.get(at..)).unwrap_or_default();
     let mut page = head(measured)?;
     table(&mut page, &measured.rows)?;
+    page.push_str(&kept::section(&measured.kept)?);
+    page.push_str(&queues::section(&measured.queues)?);
     fairness(&mut page, &measured.fairness)?;
     growth(&mut page, &measured.growth)?;
     instructions(&mut page, root)?;
