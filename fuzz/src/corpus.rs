@@ -1,12 +1,15 @@
 //! The corpora: small inputs, deep inside each format, written with the encoders.
 
+pub mod answers;
 mod control;
+mod directories;
 mod gates;
 mod journals;
 mod packets;
 mod roles;
 mod snapshots;
 mod texts;
+mod tokens;
 
 use motte_wire::ProtocolVersion;
 
@@ -25,12 +28,17 @@ pub fn of(target: &str) -> Vec<Input> {
         "snapshot" => snapshots::all(),
         "journal" => journals::segments(),
         "vault" => journals::vaults(),
+        "state_file" => journals::state_files(),
         "config" => texts::configs(),
         "credentials" => gates::credentials(),
+        "directory" => directories::answers(),
         "proxy_header" => gates::proxy_headers(),
         "websocket" => gates::websockets(),
         "roles" => [roles::messages(), control::messages()].concat(),
+        "scram" => gates::scrams(),
         "usage" => texts::usages(),
+        "tokens" => tokens::all(),
+        "ocsp" => answers::all(),
         _ => Vec::new(),
     }
 }

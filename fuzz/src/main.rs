@@ -57,7 +57,8 @@ fn asked(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
     if let Some(name) = &asked.target
         && !TARGETS.iter().any(|target| target.name == name)
     {
-        let names = TARGETS.map(|target| target.name).join(", ");
+        let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+        let names = names.join(", ");
         return Err(format!("{name} is no target; there are {names}"));
     }
     Ok(asked)

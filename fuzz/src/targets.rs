@@ -2,13 +2,18 @@
 
 pub mod config;
 pub mod credentials;
+pub mod directory;
 pub mod frame;
 pub mod journal;
+pub mod ocsp;
 pub mod packet;
 pub mod policy;
 pub mod proxy_header;
 pub mod roles;
+pub mod scram;
 pub mod snapshot;
+pub mod state_file;
+pub mod tokens;
 pub mod topic_filter;
 pub mod usage;
 pub mod vault;
@@ -54,7 +59,7 @@ pub mod packet_v5 {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: &[Target] = &[
     Target { name: "frame", run: frame::run },
     Target { name: "packet_v31", run: packet_v31::run },
     Target { name: "packet_v311", run: packet_v311::run },
@@ -64,10 +69,15 @@ pub const TARGETS: [Target; 15] = [
     Target { name: "snapshot", run: snapshot::run },
     Target { name: "journal", run: journal::run },
     Target { name: "vault", run: vault::run },
+    Target { name: "state_file", run: state_file::run },
     Target { name: "config", run: config::run },
     Target { name: "credentials", run: credentials::run },
+    Target { name: "directory", run: directory::run },
     Target { name: "proxy_header", run: proxy_header::run },
     Target { name: "websocket", run: websocket::run },
     Target { name: "roles", run: roles::run },
     Target { name: "usage", run: usage::run },
+    Target { name: "scram", run: scram::run },
+    Target { name: "tokens", run: tokens::run },
+    Target { name: "ocsp", run: ocsp::run },
 ];

@@ -4,7 +4,7 @@ use motte_roles::{
     AdminAsks, AdminOrder, AdminSays, Admitted, BanPage, BanStatus, CertificateStatus, ClientDetail,
     ClientPage, ClientSummary, ControlAnswer, ControlRefusal, ControlRequest, CoreAnswer, CoreReply,
     CoreRequest, Greeting, ListenerStatus, Operator, PolicyStatus, ProcessStatus, Processes, ReloadStatus,
-    Status, SupervisorAnswer, SupervisorRequest,
+    Status, SupervisorAnswer, SupervisorRequest, VaultStatus, VaultWork,
 };
 
 use super::Input;
@@ -55,6 +55,19 @@ fn status() -> Status {
     }
 }
 
+fn vault() -> VaultStatus {
+    let work = VaultWork {
+        number: 1,
+        what: "shred press".to_owned(),
+        done_bytes: 2,
+        all_bytes: 3,
+        outcome: Some("done".to_owned()),
+        failed: false,
+    };
+    let opened_by = vec!["key file 32beafa8d11078c7 (store.key)".to_owned()];
+    VaultStatus { generation: 4, opened_by, keys: 5, shredded: 6, groups: 7, work: Some(work) }
+}
+
 /// Every kind of message.
 pub(super) fn messages() -> Vec<Input> {
     let operator = Operator { uid: 0 };
@@ -93,6 +106,7 @@ pub(super) fn messages() -> Vec<Input> {
     let bans = CoreAnswer::Bans { page: BanPage { bans: vec![ban], more: false } };
     let ask_ban =
         CoreRequest::Ban { subject: "identity:a".to_owned(), cause: "stolen".to_owned(), for_s: 3_600 };
+    let slots = CoreRequest::VaultSlots { slots: "00ff".to_owned(), proof: "11".repeat(32) };
     vec![
         ("control_answer_bans", written(13, &answer(bans))),
         ("control_request_ban", written(12, &core(ask_ban))),
@@ -109,10 +123,15 @@ pub(super) fn messages() -> Vec<Input> {
             "control_processes",
             written(13, &ControlAnswer::Supervisor { answer: SupervisorAnswer::Processes { processes } }),
         ),
-        ("control_reply", written(17, &CoreReply { id: 1, answer: CoreAnswer::Done })),
+        ("control_reply", written(19, &CoreReply { id: 1, answer: CoreAnswer::Done })),
         ("control_request_clients", written(12, &core(list))),
         ("control_request_disconnect", written(12, &core(disconnect()))),
         ("control_request_long_text", vec![12, 1, 3, 255, 255, 255, 255]),
+        ("control_answer_vault", written(13, &answer(CoreAnswer::Vault { vault: Some(vault()) }))),
+        ("control_request_rotate", written(12, &core(CoreRequest::RotateDataKeys { keep_old: true }))),
+        ("control_request_shred", written(12, &core(CoreRequest::Shred { device: "press".to_owned() }))),
+        ("control_request_slots", written(12, &core(slots))),
+        ("control_request_vault", written(12, &core(CoreRequest::Vault))),
         ("control_says", written(16, &says)),
         ("control_turned_away", written(16, &AdminSays::TurnedAway { uid: 65_534, cause: "x".to_owned() })),
     ]

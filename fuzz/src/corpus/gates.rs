@@ -7,6 +7,28 @@ fn cut(mut bytes: Vec<u8>, length: usize) -> Vec<u8> {
     bytes
 }
 
+/// Both messages of a client.
+pub(super) fn scrams() -> Vec<Input> {
+    let proof = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let input = |name, text: String| (name, text.into_bytes());
+    vec![
+        input("plain", format!("n,,n=user,r=0123456789abcdef\nc=biws,r=0123456789abcdef,p={proof}")),
+        input("as_himself", format!("n,a=us=2Cer,n=us=2Cer,r=01234567,x=y\nc=biws,r=01234567,x=y,p={proof}")),
+        input(
+            "bound",
+            format!("p=tls-exporter,,n=user,r=01234567\nc=cD10bHMtZXhwb3J0ZXIsLA==,r=01234567,p={proof}"),
+        ),
+        input("downgraded", "y,,n=user,r=01234567\nc=eSws,r=01234567,p=".to_owned()),
+        input("must_be_understood", "n,,m=x,n=user,r=01234567\nc=biws,r=01234567,m=x,p=AA==".to_owned()),
+        input("empty", String::new()),
+        input("no_name", "n,,n=,r=01234567\nc=biws,r=01234567,p=AA==".to_owned()),
+        input("bad_escape", "n,,n=us=2Der,r=01234567\nc=biws,r=01234567,p=AA==".to_owned()),
+        input("another_nonce", format!("n,,n=user,r=01234567\nc=biws,r=76543210,p={proof}")),
+        input("long_name", format!("n,,n={},r=01234567\nc=biws,r=01234567,p={proof}", "u".repeat(1_000))),
+        input("no_end", "n,,n=user,r=01234567".to_owned()),
+    ]
+}
+
 /// Beginnings of connections behind a proxy.
 pub(super) fn proxy_headers() -> Vec<Input> {
     let v2 = |command: u8, family: u8, rest: &[u8]| {
@@ -75,7 +97,7 @@ pub(super) fn credentials() -> Vec<Input> {
         (
             "account_with_everything",
             format!(
-                "motte-credentials 2\nkey {zeros}\nidentity a\n  created 1\n  password $keyed${zeros} origin=generated created=2 mark=00000001.0000000000000002\n  password {hash} origin=imported until=9\n  former $6$YQ==${}==\n  exposed 00000000000000ff\n  disabled\n  expires 9\n  totp GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ since=3\n  recovery $keyed${zeros}\nidentity b c\n  exposed 0000000000000001\n",
+                "motte-credentials 2\nkey {zeros}\nidentity a\n  created 1\n  password $keyed${zeros} origin=generated created=2 mark=00000001.0000000000000002\n  password {hash} origin=imported until=9\n  former $6$YQ==${}==\n  exposed 00000000000000ff\n  disabled\n  expires 9\n  totp GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ since=3\n  recovery $keyed${zeros}\nidentity b c\n  exposed 0000000000000001\nidentity s\n  password $scram-sha-256$4096$c2FsdHNhbHQ=${zeros}=${zeros}= origin=person\n",
                 "A".repeat(86)
             ),
         ),

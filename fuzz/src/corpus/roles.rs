@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use motte_roles::{
-    Answer, Ask, Asker, Configuration, Header, Hello, KeyEntry, KeyId, MasterKey, Message, Order, Outcome,
-    OutwardOrder, OutwardOutcome, OutwardSource, Passphrase, Place, PublicKey, Refusal, Report, Request,
-    Role, SetId, Source, SourceFacts, Task, Told, Unanswered, VERSION, VaultSource,
+    Answer, Ask, Asker, Configuration, DirectoryAnswer, DirectoryQuestion, Header, Hello, KeyEntry, KeyId,
+    MasterKey, Message, Order, Outcome, OutwardOrder, OutwardOutcome, OutwardSource, Passphrase, Place,
+    PublicKey, Refusal, Report, Request, Role, SetId, Source, SourceDirectory, SourceFacts, Task, Told,
+    Unanswered, VERSION, VaultSource,
 };
 use motte_seal::SecretString;
 use motte_seal::envelope::DataKey;
@@ -37,23 +38,36 @@ pub(super) fn messages() -> Vec<Input> {
     };
     let listen = Place::Listener { listener: 1, endpoint: 0, worker: 3, inherited: false };
     let sign = Request::Sign { id: 9, key, scheme: 0x0403, message: b"TLS 1.3, server".to_vec() };
+    let password = Arc::new(SecretString::new("fuzz".to_owned()));
+    let plan = motte_ldap::PlanText {
+        bind_as: Some("uid={user},dc=x".to_owned()),
+        group_attribute: Some("memberOf".to_owned()),
+        ..motte_ldap::PlanText::default()
+    };
     let facts = SourceFacts {
         url: "https://localhost:8443/auth".to_owned(),
-        purpose: motte_config::Purpose::Hook,
+        purpose: motte_config::Purpose::Directory,
         connect_ms: 1_000,
         total_ms: 3_000,
         request_max: 32_768,
         answer_max: 16_384,
         outstanding: 16,
+        described: None,
+        directory: Some(SourceDirectory { plaintext: false, plan }),
     };
     let value = Arc::new(SecretString::new("Bearer fuzz".to_owned()));
     let headers = vec![Header { name: "authorization".to_owned(), value }];
     let outward = OutwardOrder::Load {
         set: SetId(7),
         authorities: vec!["-----BEGIN CERTIFICATE-----".to_owned()],
-        sources: vec![OutwardSource { facts, authorities: 0, headers }],
+        sources: vec![OutwardSource {
+            facts,
+            authorities: 0,
+            headers,
+            password: Some(Arc::clone(&password)),
+        }],
     };
-    let ask = Ask::Ask { id: 9, set: SetId(7), source: 0, body: b"{}".to_vec() };
+    let ask = Ask::Ask { id: 9, set: SetId(7), source: 0, body: b"{}".to_vec().into() };
     let failed = Told::Failed { id: 9, cause: Unanswered::Slow, detail: "no answer".to_owned() };
     let mut all = vec![
         ("ask", written(7, &ask)),
@@ -98,8 +112,25 @@ pub(super) fn messages() -> Vec<Input> {
         ("told_failed", written(8, &failed)),
     ];
     all.extend(answers(key));
+    all.extend(of_a_directory());
     all.extend(of_the_vault());
     all
+}
+
+/// What a directory is asked, and what comes of it.
+fn of_a_directory() -> Vec<Input> {
+    let question = DirectoryQuestion { user: "ann".to_owned(), password: b"secret".to_vec().into() };
+    let allowed =
+        motte_ldap::Outcome::Allowed { entry: "uid=ann,dc=x".to_owned(), groups: vec!["cn=g".to_owned()] };
+    vec![
+        ("directory_question", written(17, &question)),
+        ("directory_allowed", written(18, &DirectoryAnswer(allowed))),
+        (
+            "directory_denied",
+            written(18, &DirectoryAnswer(motte_ldap::Outcome::Denied(motte_ldap::Denial::Wrong))),
+        ),
+        ("directory_many_groups", vec![18, 1, 0, 0, 0, 0, 255, 255]),
+    ]
 }
 
 /// Those about the key that opens the vault.

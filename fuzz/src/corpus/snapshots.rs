@@ -77,7 +77,7 @@ fn publication(source: PrincipalRecord, payload: &[u8]) -> PublicationRecord {
         retain: true,
         forwarded: vec![1, 1],
         expires_at_ms: Some(1_700_000_060_000),
-        source,
+        source: Arc::new(source),
     }
 }
 

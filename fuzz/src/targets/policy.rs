@@ -67,6 +67,8 @@ fn principals() -> [Principal; 4] {
             client_id: "press".into(),
             user_name: Some(identity.into()),
             token: None,
+            ends_s: None,
+            directory: None,
             certificate: None,
             methods,
             listener: "main".into(),

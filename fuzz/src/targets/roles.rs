@@ -1,8 +1,9 @@
 //! Messages between the processes of a broker, and on its control socket: what is taken is within its bound and is written again as the same.
 
 use motte_roles::{
-    AdminAsks, AdminOrder, AdminSays, Answer, Ask, ControlAnswer, ControlRequest, CoreReply, Greeting, Hello,
-    Message, Order, Outcome, OutwardOrder, OutwardOutcome, Report, Request, Task, Told,
+    AdminAsks, AdminOrder, AdminSays, Answer, Ask, ControlAnswer, ControlRequest, CoreReply, DirectoryAnswer,
+    DirectoryQuestion, Greeting, Hello, Message, Order, Outcome, OutwardOrder, OutwardOutcome, Report,
+    Request, Task, Told,
 };
 
 fn one<M: Message>(data: &[u8]) {
@@ -19,7 +20,7 @@ fn one<M: Message>(data: &[u8]) {
 /// If the invariant does not hold.
 pub fn run(data: &[u8]) {
     let Some((direction, message)) = data.split_first() else { return };
-    match direction % 18 {
+    match direction % 20 {
         0 => one::<Hello>(message),
         1 => one::<Request>(message),
         2 => one::<Answer>(message),
@@ -37,6 +38,8 @@ pub fn run(data: &[u8]) {
         14 => one::<AdminOrder>(message),
         15 => one::<AdminAsks>(message),
         16 => one::<AdminSays>(message),
+        17 => one::<DirectoryQuestion>(message),
+        18 => one::<DirectoryAnswer>(message),
         _ => one::<CoreReply>(message),
     }
 }
