@@ -240,6 +240,8 @@ impl Imported {
             identity: Arc::from(user.unwrap_or("anonymous")),
             client_id: Arc::from(client_id),
             token: None,
+            ends_s: None,
+            directory: None,
             user_name: user.map(Arc::from),
             certificate: None,
             methods: if user.is_some() { Methods::PASSWORD } else { Methods::ANONYMOUS },

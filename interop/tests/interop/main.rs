@@ -4,17 +4,23 @@
 #![expect(clippy::expect_used, reason = "tests fail by panicking")]
 
 mod activation;
+mod at_rest;
 mod bans;
 mod clients;
 mod control;
+mod directory;
+mod disk;
 mod hole;
 mod import;
+mod issuers;
 mod keys;
 mod outward;
 mod people;
+mod practices;
 mod process;
 mod sealed;
 mod site;
+mod status;
 mod tls;
 mod tokens;
 mod vault;

@@ -10,12 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use motte_testkit::{Signal, binary, finish, wait_until};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ServerConnection, StreamOwned};
 
 use crate::keys::{client, handshake};
-use crate::site::{CONFIG, Site};
+use crate::site::{CONFIG, Site, server_config};
 
 /// A server of HTTP that answers every GET with a file, once it is told which.
 fn serve_file() -> (SocketAddr, Arc<Mutex<Option<PathBuf>>>) {
@@ -124,16 +122,7 @@ fn serve_logins(dir: Arc<Mutex<Option<PathBuf>>>) -> (SocketAddr, Arc<Mutex<Vec<
     std::thread::spawn(move || {
         for tcp in listener.incoming().flatten() {
             let Some(dir) = dir.lock().expect("no panic").clone() else { continue };
-            let chain = vec![CertificateDer::from_pem_file(dir.join("server.pem")).expect("it is PEM")];
-            let key = PrivateKeyDer::from_pem_file(dir.join("server.key")).expect("it is PEM");
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            let config = ServerConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .expect("versions")
-                .with_no_client_auth()
-                .with_single_cert(chain, key)
-                .expect("they belong together");
-            let connection = ServerConnection::new(Arc::new(config)).expect("a configuration");
+            let connection = ServerConnection::new(server_config(&dir)).expect("a configuration");
             let mut tls = StreamOwned::new(connection, tcp);
             let (mut asked, mut room) = (String::new(), [0; 4_096]);
             while !asked.contains("\"certificate\":") {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use motte_testkit::{binary, finish};
 
-use crate::site::{CONFIG, Site};
+use crate::site::{CONFIG, Site, here};
 
 /// A site whose policy lets everybody with a password use `people/`.
 fn site(config: &str) -> Site {
@@ -45,11 +45,16 @@ fn reload(site: &Site) {
     motte_testkit::wait_until("the reload is over", || site.broker.events("life.reloaded").len() > before);
 }
 
-/// PRACTICES.md, P04: hashes that mosquitto made are verified as they are.
+/// A password file of mosquitto.
+fn file_of(site: &Site) -> std::path::PathBuf {
+    site.dir.path().join("mosquitto.passwd")
+}
+
+/// PRACTICES.md, P04: hashes that mosquitto made are verified as they are, and put under Argon2id.
 #[test]
 fn hashes_that_mosquitto_made_are_taken_over() {
     let site = site(CONFIG);
-    let file = site.dir.path().join("mosquitto.passwd");
+    let file = file_of(&site);
     for (method, name) in [("sha512", "old"), ("sha512-pbkdf2", "newer")] {
         let mut command = Command::new("mosquitto_passwd");
         command.args(["-H", method, "-b"]);
@@ -59,13 +64,27 @@ fn hashes_that_mosquitto_made_are_taken_over() {
         let (good, text) = finish(command.arg(&file).args([name, "what mosquitto was told"]));
         assert!(good, "{text}");
     }
-    let told = user(&site, &["import", "mosquitto.passwd"], None);
+    let told = user(&site, &["import", "mosquitto.passwd", "--as-they-are"], None);
     assert!(told.contains("took 2 accounts") && told.contains("2 have hashes of mosquitto"), "{told}");
-    reload(&site);
-    for name in ["old", "newer"] {
-        assert!(publish(&site, name, "what mosquitto was told"), "{name}");
-        assert!(!publish(&site, name, "what nobody was told"), "{name}");
+    let enter = || {
+        reload(&site);
+        for name in ["old", "newer"] {
+            assert!(publish(&site, name, "what mosquitto was told"), "{name}");
+            assert!(!publish(&site, name, "what nobody was told"), "{name}");
+        }
+    };
+    enter();
+    let told = user(&site, &["strengthen"], None);
+    assert!(told.contains("put 2 hashes under Argon2id"), "{told}");
+    let list = user(&site, &["list", "--json"], None);
+    assert!(list.contains("argon2id of sha512") && list.contains("argon2id of pbkdf2"), "{list}");
+    let file = std::fs::read_to_string(site.path("passwords")).expect("the file can be read");
+    for hash in std::fs::read_to_string(file_of(&site)).expect("it can be read").lines() {
+        let hash = hash.rsplit('$').next().expect("a hash");
+        assert!(!file.contains(hash), "the weaker hash is gone");
     }
+    enter();
+    assert!(user(&site, &["strengthen"], None).contains("put 0 hashes"));
 }
 
 /// PRACTICES.md, table (a), row 9.
@@ -108,6 +127,27 @@ fn both_passwords_of_a_rotation_are_taken_until_the_new_one_is_used() {
     assert!(!publish(&site, "pump", &first) && publish(&site, "pump", &second));
 }
 
+/// PRACTICES.md, P10: a code that another program makes is taken, once.
+#[test]
+fn a_code_of_oathtool_is_taken_once() {
+    let both = CONFIG.to_owned() + "[listener.auth]\nall_of = [\"password\", \"totp\"]\n";
+    let site = site(&both);
+    user(&site, &["add", "carol"], Some("a sentence nobody says"));
+    let told = user(&site, &["totp", "enrol", "carol"], None);
+    let secret = told.split("secret=").nth(1).and_then(|rest| rest.split(['&', '\n']).next());
+    reload(&site);
+    // The next one: those that were there before the broker began may have been used.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
+    let next = format!("@{}", now.as_secs() + 30);
+    let mut oathtool = Command::new("oathtool");
+    oathtool.args(["--totp", "--base32", "--now", &next, secret.expect("a secret is printed")]);
+    let (good, code) = finish(&mut oathtool);
+    assert!(good, "{code}");
+    let both = format!("a sentence nobody says:{}", code.trim());
+    assert!(publish(&site, "carol", &both));
+    assert!(!publish(&site, "carol", &both), "a code is taken once");
+}
+
 /// PRACTICES.md, table (a), row 16.
 #[test]
 fn a_recovery_code_lets_a_client_of_any_version_in_once() {
@@ -123,4 +163,23 @@ fn a_recovery_code_lets_a_client_of_any_version_in_once() {
     assert!(!publish(&site, "alice", "a sentence nobody says"));
     assert!(publish(&site, "alice", &both));
     assert!(!publish(&site, "alice", &both));
+}
+
+/// A foreign implementation of SCRAM comes in, and again on the live connection; a wrong password and an unknown name do not.
+#[test]
+fn a_python_client_proves_its_password_by_scram() {
+    let site = site(CONFIG);
+    user(&site, &["add", "anna,=x", "--scram"], Some("tall boat waded"));
+    reload(&site);
+    let port = site.address("tls").port().to_string();
+    let enter = |name: &str, password: &str| {
+        let mut command = Command::new("python3");
+        command.arg(here("client_scram.py")).args(["localhost", &port]);
+        finish(command.arg(site.path("ca.pem")).args([name, password])).1
+    };
+    assert!(enter("anna,=x", "tall boat waded").contains("ok"), "{}", enter("anna,=x", "tall boat waded"));
+    site.broker.event_where("gate.reauthenticated", |event| event.field("identity") == "anna,=x");
+    assert!(enter("anna,=x", "tall boat wader").contains("refused 0x86"));
+    assert!(enter("nobody", "tall boat waded").contains("refused 0x86"));
+    assert!(publish(&site, "anna,=x", "tall boat waded"), "and by sending it");
 }

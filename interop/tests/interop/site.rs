@@ -3,8 +3,12 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use motte_testkit::{Broker, binary, finish, workspace};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 
 /// A running site.
@@ -103,6 +107,19 @@ impl Site {
         command.args([verb, "--as", identity, "-p", &self.address("tls").port().to_string()]);
         command
     }
+}
+
+/// TLS of a server with the certificate of a state directory.
+pub(crate) fn server_config(state: &Path) -> Arc<ServerConfig> {
+    let chain = vec![CertificateDer::from_pem_file(state.join("server.pem")).expect("it is PEM")];
+    let key = PrivateKeyDer::from_pem_file(state.join("server.key")).expect("it is PEM");
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("they belong together");
+    Arc::new(config)
 }
 
 /// A file of this crate's tests.
