@@ -23,7 +23,7 @@ pub use rustix::process::{Pid, Signal};
 use rustix::process::kill_process;
 
 /// How long a condition may take to come true.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// An event of the broker's log.
 #[derive(Debug, Clone)]

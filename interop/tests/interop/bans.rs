@@ -57,7 +57,7 @@ fn a_ban_is_made_seen_obeyed_and_lifted() {
     let (good, text) = motte(dir, &["bans", "add", "client-id:guest-1", "--for", "12h", "--cause", "stolen"]);
     assert!(good, "{text}");
     assert_eq!(live.read(&mut [0; 1]).expect("closed"), 0);
-    assert!(begun.elapsed() < Duration::from_secs(5), "the command and the end of the connection");
+    assert!(begun.elapsed() < Duration::from_secs(30), "the command and the end of the connection");
     assert_eq!(connect(&site, "guest-1").1, Some(5));
     assert_eq!(connect(&site, "guest-2").1, Some(0));
     let bans = listed(dir);

@@ -169,7 +169,7 @@ fn while_it_hangs_new_handshakes_fail_in_time_and_nobody_else_waits() {
             live.write_all(&[0xc0, 0]).expect("PINGREQ is sent");
             let mut two = [0; 2];
             live.read_exact(&mut two).expect("PINGRESP comes");
-            assert!(asked.elapsed() < Duration::from_secs(1), "somebody waited for the key process");
+            assert!(asked.elapsed() < Duration::from_secs(2), "somebody waited for the key process");
         }
         let done = waiting.into_iter().map(|one| one.join().expect("it ends")).filter(|good| *good).count();
         assert!(done < 16, "nobody signed");

@@ -228,7 +228,6 @@ mod tests {
         }
     }
 
-    /// PRACTICES.md, table (a), row 16.
     #[test]
     fn a_code_is_taken_once_and_not_from_before_the_start() {
         let learned = Learned::nothing(999);

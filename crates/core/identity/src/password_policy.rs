@@ -218,7 +218,6 @@ mod tests {
         !PasswordPolicy::new(profile, None, &["acme".into()]).weaknesses(password, purpose).is_empty()
     }
 
-    /// PRACTICES.md, table (a), row 6.
     #[test]
     fn the_acceptance_checks_of_password_policy() {
         for password in ["Passw0rd!", "hunter2"] {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use motte_store::journal::{Located, Statistics};
 use motte_store::{Batch, CommitSeq, Disk, Journal, JournalError, PublicationId};
@@ -228,17 +228,21 @@ impl<D: Disk> Shared<D> {
 fn run<D: Disk>(shared: &Shared<D>, mut done: impl FnMut(Completion)) {
     let (mut taken, mut refusals) = (Vec::new(), Refusals::default());
     let mut commits = 0;
+    // While the disk refuses: when it was tried last.
+    let mut tried: Option<Instant> = None;
     while shared.take(&mut taken).is_some() {
         let is_idle = taken.is_empty();
-        if !is_idle {
-            commit(shared, &mut taken, &mut refusals, &mut done);
-            commits += 1;
-        }
+        let mut is_refusing = false;
         if is_idle {
             sync_rest(shared);
+        } else {
+            is_refusing = commit(shared, &mut taken, &mut refusals, &mut done);
+            commits += 1;
         }
-        if is_idle || commits >= COMMITS_BETWEEN_LOOKS {
-            commits = 0;
+        // What is refused meanwhile does not put off the next attempt.
+        let is_due = is_refusing && tried.get_or_insert_with(Instant::now).elapsed() >= PAUSE;
+        if is_idle || is_due || commits >= COMMITS_BETWEEN_LOOKS {
+            (commits, tried) = (0, None);
             tidy(shared);
         }
     }
@@ -259,15 +263,16 @@ fn sync_rest<D: Disk>(shared: &Shared<D>) {
     }
 }
 
-/// Commits all batches with one sync, if one of them wants it, and tells each what became of it.
+/// Commits all batches with one sync, if one of them wants it, and tells each what became of it. Says whether the journal
+/// takes nothing more until it is mended.
 fn commit<D: Disk>(
     shared: &Shared<D>,
     taken: &mut [Waiting],
     refusals: &mut Refusals,
     done: &mut impl FnMut(Completion),
-) {
+) -> bool {
     let mut guard = shared.journal();
-    let Some(journal) = guard.as_mut() else { return };
+    let Some(journal) = guard.as_mut() else { return false };
     let results = append(journal, taken, refusals);
     let is_long_ago = journal.appended().0 - journal.durable().0 >= COMMITS_UNSYNCED_MAX;
     let is_synced = is_long_ago || taken.iter().any(|waiting| waiting.is_synced);
@@ -276,12 +281,13 @@ fn commit<D: Disk>(
     let has_some = is_synced && results.iter().any(Result::is_ok);
     let synced = if has_some { pending.run() } else { Ok(()) };
     let mut guard = shared.journal();
-    let Some(journal) = guard.as_mut() else { return };
+    let Some(journal) = guard.as_mut() else { return false };
     let synced = if has_some {
         journal.finish_sync(&pending, synced).map_err(Arc::new)
     } else {
         Ok(journal.durable())
     };
+    let is_refusing = journal.refusal().is_some();
     drop(guard);
     for (waiting, appended) in taken.iter_mut().zip(results) {
         let is_refused = appended.is_err();
@@ -293,6 +299,7 @@ fn commit<D: Disk>(
         let batch = is_refused.then(|| std::mem::take(&mut waiting.batch));
         done(Completion { tag: waiting.tag, result, batch });
     }
+    is_refusing
 }
 
 /// Appends all batches as one commit, or each alone if one of them cannot be.

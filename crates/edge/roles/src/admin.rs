@@ -159,8 +159,11 @@ fn accept(listener: &UnixListener, desk: &Arc<Desk>) {
             continue;
         }
         let serve = move || {
+            let link = Link::new(stream);
             // An operator that goes away, is late or speaks nonsense is nobody's trouble but its own.
-            let _ = serve(&Link::new(stream), &seat.0);
+            let _ = serve(&link, &seat.0);
+            // Before the connection: whoever sees its end finds the place free.
+            drop(seat);
         };
         // Refused: then the operator sees the connection closed.
         let _ = std::thread::Builder::new().name("motte-operator".into()).spawn(serve);

@@ -15,7 +15,6 @@ fn openssl(dir: &Path, words: &str) -> bool {
     finish(Command::new("openssl").current_dir(dir).args(words.split_whitespace())).0
 }
 
-/// PRACTICES.md, table (a), row 5.
 #[test]
 fn a_key_is_made_encrypted_and_opens_with_its_passphrase_only() {
     let site = tempfile::tempdir().unwrap();

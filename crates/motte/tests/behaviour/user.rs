@@ -46,7 +46,6 @@ impl Desk {
     }
 }
 
-/// PRACTICES.md, table (a), row 6.
 #[test]
 fn passwd_check_says_what_is_wrong() {
     let desk = Desk::new();
@@ -60,7 +59,6 @@ fn passwd_check_says_what_is_wrong() {
     assert!(told.contains("the identity's name"), "{told}");
 }
 
-/// PRACTICES.md, table (a), rows 7 and 8.
 #[test]
 fn generated_passwords_are_all_different_and_come_in_the_forms_of_managers() {
     let desk = Desk::new();
@@ -74,7 +72,6 @@ fn generated_passwords_are_all_different_and_come_in_the_forms_of_managers() {
     assert!(csv.lines().nth(1).unwrap().starts_with("\"MQTT\",\"pump\",\"pump\",\""), "{csv}");
 }
 
-/// PRACTICES.md, table (a), row 8.
 #[test]
 fn two_identities_never_share_a_password() {
     let desk = Desk::new();

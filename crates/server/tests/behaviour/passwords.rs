@@ -147,7 +147,6 @@ fn an_exposed_password_is_said_at_each_start_and_reload() {
     running.stop();
 }
 
-/// PRACTICES.md, table (a), row 16.
 #[test]
 fn a_code_and_a_recovery_code_are_taken_once_even_over_a_restart() {
     let directory = tempfile::tempdir().unwrap();

@@ -177,7 +177,6 @@ fn who_came_in_stays_after_a_change_and_goes_after_an_exposure() {
     assert!(valid(&file, &client).unwrap_err().contains("exposed"), "a new password does not help the thief");
 }
 
-/// PRACTICES.md, table (a), row 17.
 #[test]
 fn an_old_password_is_warned_about_then_refused_and_a_generated_one_never_is() {
     const DAY: u64 = 86_400;

@@ -1,6 +1,7 @@
 //! One thread commits for many.
 
 use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use motte_disk::{Committed, Committer, CommitterBounds, Completion, Lane, Submission};
 use motte_store::disk::{DiskFaults, SimulatedDisk};
@@ -114,6 +115,26 @@ fn a_full_disk_refuses_and_is_used_again_when_there_is_room() {
     let heard = Lane { number: 0, refusals_heard: 1 };
     assert!(matches!(committer.submit(heard, 2, message(299), true), Submission::Taken(_)));
     assert!(matches!(told.recv().unwrap().result, Committed::Durable(seq) if seq > CommitSeq(0)));
+}
+
+#[test]
+fn what_is_refused_meanwhile_does_not_put_off_the_next_attempt() {
+    let disk = SimulatedDisk::new();
+    let (committer, told) = start(&disk, CommitterBounds::default());
+    disk.set_faults(DiskFaults { capacity_bytes: Some(disk.bytes_used() + 100), ..DiskFaults::default() });
+    let mut refused = 0;
+    loop {
+        let lane = Lane { number: 0, refusals_heard: refused };
+        assert!(matches!(committer.submit(lane, 1, message(299), true), Submission::Taken(_)));
+        if !matches!(told.recv().unwrap().result, Committed::Refused(_)) {
+            break;
+        }
+        refused += 1;
+        disk.set_faults(DiskFaults::default());
+        assert!(refused < 200, "it is asked all the time, and does not look whether there is room");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    assert!(refused > 0 && committer.refusal().is_none());
 }
 
 #[test]

@@ -174,7 +174,7 @@ fn silence_ends_at_the_deadline_and_is_reported_once() {
     for one in asking {
         assert_eq!(one.join().unwrap(), Err(KeyError::Silent));
     }
-    assert!(before.elapsed() < ANSWER_DEADLINE + Duration::from_secs(1));
+    assert!(before.elapsed() < ANSWER_DEADLINE * 3);
     assert_eq!(times.load(Ordering::SeqCst), 1);
     assert!(!client.wait_attached(Instant::now()));
 }
