@@ -16,8 +16,13 @@ use rustix::process::setpriority_process;
 
 use crate::inbox::{Inbox, Letter};
 
-/// How much these threads give way to the workers, as the system counts niceness.
+/// How much a thread that computes much gives way to the workers, as the system counts niceness.
 const NICENESS: i32 = 5;
+
+/// Has the calling thread give way to the workers. Refused: then it and messages have the same right to the cores.
+pub(crate) fn give_way() {
+    let _ = setpriority_process(None, NICENESS);
+}
 
 /// One step of a handshake.
 pub(crate) struct Job {
@@ -94,8 +99,7 @@ impl Handshakes {
 }
 
 fn run(shared: &Shared, keys: Option<&KeyClient>) {
-    // Of this thread alone. Refused: then handshakes and messages have the same right to the cores.
-    let _ = setpriority_process(None, NICENESS);
+    give_way();
     while let Some(Job { conn, wanted, mut stream, inbox, since }) = next(shared) {
         let outcome = if wanted.strong_count() == 0 {
             // Its deadline may have come in a storm; then the time is for those that still wait.

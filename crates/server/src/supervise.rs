@@ -98,6 +98,8 @@ impl Supervisor {
 
     /// Serves until asked to stop.
     pub(crate) fn run(mut self) -> Result<ExitReason, RunError> {
+        // Reading and compiling a policy must not be what a message waits for.
+        crate::handshakes::give_way();
         let ended = loop {
             match self.next_command() {
                 Ok(Command::Reload(who, asker)) => {

@@ -128,7 +128,7 @@ fn an_answer_that_is_put_off_keeps_nobody_else_waiting() {
     }
     assert!(begun.elapsed() < Duration::from_millis(4_900));
     assert_eq!(slow.packet(), (0x20, vec![0, 4]));
-    assert!(begun.elapsed() >= Duration::from_millis(5_000), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_secs(5), "{:?}", begun.elapsed());
     running.stop();
 }
 

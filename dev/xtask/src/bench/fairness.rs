@@ -1,18 +1,23 @@
 //! What others make a client wait: a pair at a steady rate, alone and beside each kind of trouble.
 
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::Outcome;
 use crate::bench::brokers::{Kind, Running, Site, Way};
 use crate::bench::figures::{Figures, command, run};
-use crate::bench::raw::Client;
+use crate::bench::offline;
+use crate::bench::raw::{Client, publish};
 
 /// The pair that is watched.
 const BYSTANDER: &str =
     "--rate 1000 --publishers 2 --subscribers 2 --seconds 2 --warmup 0.5 --prefix bystander";
 /// Subscriptions of the storm, by clients with a thousand each.
 const STORM: (u32, u32) = (100, 1_000);
+
+/// Messages that are kept, at once, and the time until the next ones.
+const KEPT: (u16, Duration) = (10, Duration::from_millis(10));
 
 /// How often everything is read again.
 const RELOAD_EVERY: Duration = Duration::from_millis(100);
@@ -26,14 +31,17 @@ enum Trouble {
     Subscriptions,
     /// The policy is read again and again.
     Reload,
+    /// Messages that are kept, so that each of them waits for the disk.
+    Commits,
     /// Clients that come and go by TLS, as fast as they can.
     Handshakes,
 }
 
-const TROUBLES: [(Trouble, &str); 4] = [
+const TROUBLES: [(Trouble, &str); 5] = [
     (Trouble::SlowConsumer, "a consumer that does not read, sent 5,000 messages/s of 1 KiB"),
     (Trouble::Subscriptions, "100,000 subscriptions with wildcards being made"),
     (Trouble::Reload, "the configuration, certificates and policy being read again ten times a second"),
+    (Trouble::Commits, "1,000 messages a second that are kept on disk for a client that is away"),
     (Trouble::Handshakes, "400 TLS connections a second"),
 ];
 
@@ -51,7 +59,8 @@ pub(crate) fn measure(site: &Site, rounds: usize) -> Outcome<Vec<Beside>> {
     for (trouble, name) in TROUBLES {
         let (mut alone, mut beside) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
-            let broker = site.start(Kind::Motte(1))?;
+            let kind = Kind::Motte(1);
+            let broker = if trouble == Trouble::Commits { site.start_kept(kind) } else { site.start(kind) }?;
             alone.push(run(site, &broker, Way::Plain, &words)?);
             beside.push(with(trouble, site, &broker, &words)?);
         }
@@ -112,20 +121,20 @@ fn with(trouble: Trouble, site: &Site, broker: &Running, words: &[&str]) -> Outc
                 Err(_) => Err("the storm of subscriptions panicked".into()),
             }
         }),
-        Trouble::Reload => {
-            let running = std::sync::atomic::AtomicBool::new(true);
-            std::thread::scope(|scope| {
-                scope.spawn(|| {
-                    while running.load(std::sync::atomic::Ordering::Relaxed) {
-                        // A broker that is gone shows in the figures.
-                        let _ = broker.reload();
-                        std::thread::sleep(RELOAD_EVERY);
-                    }
-                });
-                let figures = run(site, broker, Way::Plain, words);
-                running.store(false, std::sync::atomic::Ordering::Relaxed);
-                figures
-            })
+        Trouble::Reload => beside(RELOAD_EVERY, || broker.reload(), || run(site, broker, Way::Plain, words)),
+        Trouble::Commits => {
+            offline::leave(port)?;
+            let mut publisher = Client::connect(port, "keeper", true)?;
+            let keep = move || {
+                let (number, _) = KEPT;
+                let bytes: Vec<u8> =
+                    (1..=number).flat_map(|id| publish(offline::TOPIC, id, &[7; 64])).collect();
+                publisher.send(&bytes)?;
+                (0..number).try_for_each(|_| publisher.packet().map(drop))
+            };
+            let figures = beside(KEPT.1, keep, || run(site, broker, Way::Plain, words));
+            offline::forget(port)?;
+            figures
         }
         Trouble::Handshakes => {
             let _load = load(
@@ -137,6 +146,31 @@ fn with(trouble: Trouble, site: &Site, broker: &Running, words: &[&str]) -> Outc
             run(site, broker, Way::Plain, words)
         }
     }
+}
+
+/// Measures while something is done again and again.
+fn beside(
+    every: Duration,
+    mut doing: impl FnMut() -> Outcome<()> + Send,
+    measure: impl FnOnce() -> Outcome<Figures>,
+) -> Outcome<Figures> {
+    let running = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let troubling = scope.spawn(|| {
+            while running.load(Ordering::Relaxed) {
+                doing().map_err(|error| error.to_string())?;
+                std::thread::sleep(every);
+            }
+            Ok::<(), String>(())
+        });
+        let figures = measure();
+        running.store(false, Ordering::Relaxed);
+        match troubling.join() {
+            Ok(Ok(())) => figures,
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err("the trouble panicked".into()),
+        }
+    })
 }
 
 fn storm(port: u16) -> Outcome<()> {

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use motte_roles::{
     ANSWER_DEADLINE, KeyClient, KeyError, KeyId, Link, Order, Outcome, Passphrase, Refusal, Role, Source,
