@@ -115,7 +115,7 @@ pub(crate) fn cpu_of_all(pid: u32) -> Outcome<u64> {
 }
 
 /// CPU time of all threads of a process, in nanoseconds.
-fn cpu_ns(pid: u32) -> Outcome<u64> {
+pub(crate) fn cpu_ns(pid: u32) -> Outcome<u64> {
     let mut all = 0;
     for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         let told = std::fs::read_to_string(thread?.path().join("schedstat"))?;
