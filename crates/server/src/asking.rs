@@ -138,7 +138,9 @@ impl Asking<'_> {
         if let Err(refused) = connection.look_after(self.now_s, ASKED_WITHIN_S) {
             return attempt.refuse_certificate(None, refused);
         }
-        let Some(Watch { responder, status }) = connection.watch.clone() else { return next(attempt) };
+        let Some(Watch { responder, status }) = connection.watch.as_deref().cloned() else {
+            return next(attempt);
+        };
         match responder.judge(&status, self.now_s) {
             Judgement::Permitted => next(attempt),
             Judgement::Refused(refused) => attempt.refuse_certificate(Some(&status), refused),

@@ -39,6 +39,17 @@ pub(crate) enum Phase {
     Lingering,
 }
 
+/// A login at hand. Kept apart: a connection that is in has none.
+#[derive(Debug, Default)]
+pub(crate) struct Entering {
+    /// What was presented, until the rest comes in AUTH.
+    pub(crate) exchange: Option<Exchange>,
+    /// The number of the rules by which somebody was asked; gone with the connection, so that nobody answers in vain.
+    pub(crate) asked: Option<Arc<u64>>,
+    /// What is known of it beside the verdict.
+    pub(crate) note: Option<Arc<LoginNote>>,
+}
+
 /// One connection. An idle one holds no buffer.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each noted and read in one place")]
@@ -60,27 +71,24 @@ pub(crate) struct Connection {
     pub(crate) counted: usize,
     /// When bytes were last written although not all could be.
     pub(crate) progress_ms: u64,
-    /// Since when, and how many bytes were written since then, for [`Self::keeps_up`].
-    window: (u64, u32),
+    /// Since when bytes were counted for [`Self::keeps_up`], in monotonic milliseconds, and how many.
+    window_ms: u64,
+    window_bytes: u32,
     fast: bool,
     /// Bytes thrown away after the end.
     pub(crate) discarded: u32,
     /// A verdict is awaited: no packet may be taken.
     pub(crate) waiting: bool,
-    /// What was presented, until the rest comes in AUTH.
-    pub(crate) exchange: Option<Box<Exchange>>,
+    /// The login at hand, until somebody is let in.
+    entering: Option<Box<Entering>>,
     /// The stream is lent for a step of the handshake; gone with the connection, so that nobody takes the step in vain.
     pub(crate) lent: Option<Arc<()>>,
     /// Something came meanwhile.
     pub(crate) again: bool,
     /// It was ended meanwhile, and goes when the stream comes back.
     pub(crate) ended: bool,
-    /// The number of the rules by which somebody was asked; gone with the connection, so that nobody answers in vain.
-    pub(crate) asked: Option<Arc<u64>>,
     /// The certificate that it showed, where somebody is asked about it.
-    pub(crate) watch: Option<Watch>,
-    /// What is known of its login beside the verdict.
-    pub(crate) login: Option<Arc<LoginNote>>,
+    pub(crate) watch: Option<Box<Watch>>,
     /// It is in the list of those to flush.
     pub(crate) touched: bool,
     /// It is in the list of those to read.
@@ -109,23 +117,37 @@ impl Connection {
             deadline_ms: NEVER,
             counted: 0,
             progress_ms: 0,
-            window: (0, 0),
+            window_ms: 0,
+            window_bytes: 0,
             fast: false,
             discarded: 0,
             waiting: false,
-            exchange: None,
+            entering: None,
             lent: None,
             again: false,
             ended: false,
-            asked: None,
             watch: None,
-            login: None,
             touched: false,
             queued: false,
             was_full: false,
             blocked: false,
             peer_closed: false,
         }
+    }
+
+    /// The login at hand, begun if there is none.
+    pub(crate) fn entering(&mut self) -> &mut Entering {
+        self.entering.get_or_insert_default()
+    }
+
+    /// What is known of the login at hand beside the verdict.
+    pub(crate) fn note(&self) -> Option<&Arc<LoginNote>> {
+        self.entering.as_ref()?.note.as_ref()
+    }
+
+    /// Somebody was let in: nothing is at hand any more.
+    pub(crate) fn entered(&mut self) {
+        self.entering = None;
     }
 
     /// Whether its next packet may be taken. Not while it leaves many answers unread: they have no other bound. Messages stop
@@ -159,7 +181,7 @@ impl Connection {
             return Ok(());
         };
         let chain = self.stream.tls_facts().map(|facts| facts.certificates).unwrap_or_default();
-        self.watch = self.rules.responders.watch(tls, &chain, now_s, within_s)?;
+        self.watch = self.rules.responders.watch(tls, &chain, now_s, within_s)?.map(Box::new);
         Ok(())
     }
 
@@ -183,14 +205,13 @@ impl Connection {
         if bytes > 0 {
             self.progress_ms = now_ms;
         }
-        let (since_ms, so_far) = self.window;
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let elapsed_ms = usize::try_from(now_ms.saturating_sub(since_ms)).unwrap_or(usize::MAX);
+        let elapsed_ms = usize::try_from(now_ms.saturating_sub(self.window_ms)).unwrap_or(usize::MAX);
         if elapsed_ms >= WINDOW_MS {
-            self.fast = so_far as usize / elapsed_ms.max(1) >= FAST_BYTES_PER_MS;
-            self.window = (now_ms, bytes);
+            self.fast = self.window_bytes as usize / elapsed_ms.max(1) >= FAST_BYTES_PER_MS;
+            (self.window_ms, self.window_bytes) = (now_ms, bytes);
         } else {
-            self.window = (since_ms, so_far.saturating_add(bytes));
+            self.window_bytes = self.window_bytes.saturating_add(bytes);
         }
     }
 
@@ -211,6 +232,8 @@ impl Connection {
         self.output.as_ref().map_or(0, |output| output.len())
     }
 }
+
+const _: () = assert!(size_of::<Connection>() <= 256, "what an idle connection costs in memory");
 
 #[derive(Debug, Default)]
 struct Slot {

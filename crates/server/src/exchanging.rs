@@ -88,7 +88,7 @@ impl Opening<'_> {
                 if let Err(verdict) = asking.logins.begin(connection, &client_id, exchange.credentials()) {
                     return Asked::Known(verdict);
                 }
-                connection.exchange = Some(Box::new(Exchange::Scram(client_id, exchange)));
+                connection.entering().exchange = Some(Exchange::Scram(client_id, exchange));
                 Asked::Known(Verdict::Continue { data })
             }
             Err(verdict) => Asked::Known(asking.refused(connection, client_id, verdict)),
@@ -98,7 +98,7 @@ impl Opening<'_> {
 
 /// The next step of an exchange.
 pub(crate) fn go_on(connection: &mut Connection, data: &[u8], asking: &Asking<'_>) -> Asked {
-    match connection.exchange.take().map(|exchange| *exchange) {
+    match connection.entering().exchange.take() {
         Some(Exchange::Code(mut who)) => {
             who.credentials.add_code(data);
             asking.begin(connection, who)
@@ -109,7 +109,7 @@ pub(crate) fn go_on(connection: &mut Connection, data: &[u8], asking: &Asking<'_
 }
 
 fn for_code(connection: &mut Connection, who: Presented) -> Asked {
-    connection.exchange = Some(Box::new(Exchange::Code(who)));
+    connection.entering().exchange = Some(Exchange::Code(who));
     Asked::Known(Verdict::Continue { data: CODE_PLEASE.to_vec() })
 }
 

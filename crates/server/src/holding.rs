@@ -72,7 +72,7 @@ impl World {
     /// A verdict, unless somebody was banned while it was found.
     pub(crate) fn not_banned(&mut self, conn: ConnId, verdict: Verdict) -> Verdict {
         let Verdict::Accepted { principal, .. } = &verdict else { return verdict };
-        let note = self.connections.get(conn).and_then(|connection| connection.login.as_ref());
+        let note = self.connections.get(conn).and_then(Connection::note);
         let client_id = note.map_or("", |note| &note.client_id);
         match self.logins.ban_of(principal.address, &principal.identity, client_id) {
             Some(_) => {
@@ -121,7 +121,7 @@ impl Worker {
     pub(crate) fn put_off(&mut self, conn: ConnId, verdict: Verdict) -> Option<Verdict> {
         let connection = self.world.connections.get_mut(conn)?;
         let Verdict::Refused { .. } = verdict else { return Some(verdict) };
-        let Some(note) = connection.login.clone() else { return Some(verdict) };
+        let Some(note) = connection.note().cloned() else { return Some(verdict) };
         match note.unchecked() {
             Some(Unchecked::Held) => self.world.tally.logins_held += 1,
             Some(Unchecked::Banned) => self.world.tally.banned += 1,

@@ -328,7 +328,7 @@ impl Logins {
         credentials: &Credentials,
     ) -> Result<Ticket, Verdict> {
         let note = Arc::new(LoginNote { client_id: client_id.to_owned(), ..LoginNote::default() });
-        connection.login = Some(Arc::clone(&note));
+        connection.entering().note = Some(Arc::clone(&note));
         let who = Who {
             name: credentials.user_name.clone().unwrap_or_default(),
             address: credentials.address,

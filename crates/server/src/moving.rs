@@ -22,6 +22,6 @@ pub(crate) struct Moved {
     pub(crate) output: Option<Box<Output>>,
     pub(crate) peer_closed: bool,
     /// The certificate that it showed, where somebody is asked about it.
-    pub(crate) watch: Option<Watch>,
+    pub(crate) watch: Option<Box<Watch>>,
     pub(crate) handover: Box<Handover>,
 }

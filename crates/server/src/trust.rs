@@ -92,7 +92,7 @@ impl Worker {
     ) -> motte_broker::Verdict {
         let now_s = self.world.now.unix_ms / 1_000;
         let Some(connection) = self.world.connections.get_mut(conn) else { return verdict };
-        let by = connection.asked.take().map(|number| *number);
+        let by = connection.entering().asked.take().map(|number| *number);
         let revoked = connection.watch.as_ref().and_then(|watch| watch.holds(now_s).err());
         if let (motte_broker::Verdict::Accepted { .. }, Some(cause)) = (&verdict, revoked) {
             return motte_broker::Verdict::Refused { reason: ReasonCode::NOT_AUTHORIZED, cause };

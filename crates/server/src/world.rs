@@ -206,6 +206,9 @@ impl World {
         } else {
             connection.seat.count_identity(&principal.identity)
         };
+        if counted.is_ok() {
+            connection.entered();
+        }
         self.queue(slot);
         match counted {
             Ok(()) => Verdict::Accepted { principal, data, advice },
@@ -286,7 +289,7 @@ impl Effects for World {
         connection.waiting = true;
         let asked = Arc::new(self.rules_number);
         let wanted = Arc::downgrade(&asked);
-        connection.asked = Some(asked);
+        connection.entering().asked = Some(asked);
         let asking = Asking { now_s: self.now.unix_ms / 1_000, logins: &self.logins, log: &self.log };
         match ask(connection, &question, &asking) {
             Asked::Known(verdict) => self.verdicts.push_back((conn, verdict)),

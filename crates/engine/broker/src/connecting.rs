@@ -16,7 +16,7 @@ use crate::memory::Pressure;
 use crate::notice;
 use crate::publication::Delivery;
 use crate::sessions::{Session, SessionKey};
-use crate::timers::Timer;
+use crate::timers::{MaybeMs, Timer};
 
 /// Tries for an assigned Client Identifier whose home is this shard.
 const ASSIGN_TRIES: usize = 1_024;
@@ -317,11 +317,11 @@ impl Broker {
             && !request.clean_start
             && !is_over
         {
-            if session.will_due_ms.is_some_and(|due| due <= now.mono_ms) {
+            if session.will_due_ms.get().is_some_and(|due| due <= now.mono_ms) {
                 // Due, and nobody noticed yet, as after a start: whoever comes back is too late to take it back.
                 self.core.fire_will(key, now, fx);
             } else {
-                session.will_due_ms = None;
+                session.will_due_ms = MaybeMs::NONE;
                 if session.will.take().is_some() {
                     remove_will(&mut self.core.durable, session);
                 }
@@ -391,7 +391,7 @@ impl Broker {
         session.expiry = request.expiry;
         session.ends_ms = None;
         session.will.clone_from(&request.will);
-        session.will_due_ms = None;
+        session.will_due_ms = MaybeMs::NONE;
         session.outbound.set_window(request.window(limits));
         session.aliases = OutboundAliases::new(request.topic_alias_maximum);
         session.set_online(true);

@@ -126,30 +126,33 @@ impl Live {
     }
 }
 
-/// Time in which takeovers of one Session are counted, in milliseconds.
-const CONTENTION_MS: u64 = 60_000;
+/// Time in which takeovers of one Session are counted, in seconds.
+const CONTENTION_S: u32 = 60;
 /// So many in that time are two clients that take the Session from each other.
 const CONTENTION_TAKEOVERS: u32 = 5;
 
 /// How often a Session was taken over lately.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Contention {
-    since_ms: u64,
+    since_s: u32,
     takeovers: u32,
 }
 
 impl Contention {
     /// With one more; true once in a while when it is many.
     pub fn one_more(self, now_ms: u64) -> (Self, bool) {
-        let fresh = self.takeovers > 0 && now_ms.saturating_sub(self.since_ms) < CONTENTION_MS;
+        let second = u32::try_from(now_ms / 1_000).unwrap_or(u32::MAX);
+        let fresh = self.takeovers > 0 && second.saturating_sub(self.since_s) < CONTENTION_S;
         let next = if fresh {
             Self { takeovers: self.takeovers.saturating_add(1), ..self }
         } else {
-            Self { since_ms: now_ms, takeovers: 1 }
+            Self { since_s: second, takeovers: 1 }
         };
         (next, next.takeovers == CONTENTION_TAKEOVERS)
     }
 }
+
+const _: () = assert!(size_of::<Live>() <= 128, "what an idle connection costs in memory");
 
 /// All connections of a shard.
 #[derive(Debug, Default)]

@@ -20,7 +20,7 @@ use crate::publication::{Sender, StoredPublication};
 use crate::restoring::to_unix;
 use crate::sending::QUEUED_WHILE_AWAY;
 use crate::sessions::{Session, SessionKey};
-use crate::timers::Timer;
+use crate::timers::{MaybeMs, Timer};
 use crate::transit::Transit;
 
 /// How a connection ended, as far as its Will and its Session care.
@@ -76,7 +76,7 @@ impl Core {
             let delay_ms = if stays { u64::from(will.delay_s) * 1_000 } else { 0 };
             // The Will goes out when its delay is over or the Session ends, whichever comes first (5.0 section 3.1.3.2.2).
             let due_ms = now.mono_ms.saturating_add(delay_ms).min(ends_ms.unwrap_or(u64::MAX));
-            session.will_due_ms = Some(due_ms);
+            session.will_due_ms = MaybeMs::at(due_ms);
             if stays {
                 put_will(&mut self.durable, session, now);
             }
@@ -85,7 +85,11 @@ impl Core {
             }
         }
         let to_move = self.shared_to_move(key);
-        if self.sessions.by_key(key).is_some_and(|s| s.will_due_ms.is_some_and(|due| due <= now.mono_ms)) {
+        if self
+            .sessions
+            .by_key(key)
+            .is_some_and(|s| s.will_due_ms.get().is_some_and(|due| due <= now.mono_ms))
+        {
             self.fire_will(key, now, fx);
         }
         let mut number = 0;
@@ -108,7 +112,7 @@ impl Core {
         let shard = self.shard;
         let Some(session) = self.sessions.by_key(key) else { return };
         let Some(will) = session.will.take() else { return };
-        session.will_due_ms = None;
+        session.will_due_ms = MaybeMs::NONE;
         remove_will(&mut self.durable, session);
         let principal = Arc::clone(&session.principal);
         let sender = session.sender(shard);
@@ -229,6 +233,11 @@ impl Core {
                 message: None,
             });
             let publication = Arc::clone(delivery.publication());
+            if publication.get().expired(now.mono_ms) {
+                self.counters.dropped_expired += 1;
+                self.durable.arrived(transit);
+                continue;
+            }
             let mut letter = Letter::on_its_way(&publication, transit);
             let Some(group) = self.exchange.group(key) else {
                 self.durable.arrived(transit);
@@ -256,7 +265,7 @@ impl Core {
                     }
                 }
                 Timer::WillDue(key) => {
-                    let due = self.sessions.by_key(key).and_then(|s| s.will_due_ms);
+                    let due = self.sessions.by_key(key).and_then(|s| s.will_due_ms.get());
                     if due.is_some_and(|due| due <= now.mono_ms) {
                         self.fire_will(key, now, fx);
                     }
@@ -283,7 +292,9 @@ impl Core {
                     connections.live(conn).is_some_and(|live| live.reauthentication.is_under_way())
                 }
                 Timer::SessionEnd(key) => sessions.by_key(key).is_some_and(|s| s.ends_ms == Some(at_ms)),
-                Timer::WillDue(key) => sessions.by_key(key).is_some_and(|s| s.will_due_ms == Some(at_ms)),
+                Timer::WillDue(key) => {
+                    sessions.by_key(key).is_some_and(|s| s.will_due_ms.get() == Some(at_ms))
+                }
                 Timer::Load(key) => sessions.by_key(key).is_some_and(|s| s.spilled.is_some()),
                 Timer::Sweep => true,
             });
@@ -378,7 +389,7 @@ pub(crate) fn put_will(durable: &mut Durable, session: &Session, now: Now) {
         retain: will.retain,
         forwarded: will.forwarded.clone(),
         message_expiry_s: will.message_expiry_s,
-        due_at_ms: match session.will_due_ms {
+        due_at_ms: match session.will_due_ms.get() {
             Some(due_ms) => to_unix(due_ms, now),
             None => WillRecord::AFTER_CONNECTION | (u64::from(will.delay_s) * 1_000),
         },

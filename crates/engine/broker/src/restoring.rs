@@ -205,7 +205,7 @@ impl Core {
             expiry,
             ends_ms,
             will: record.will.as_ref().and_then(will_of).map(Box::new),
-            will_due_ms,
+            will_due_ms: will_due_ms.into(),
             inbound: Inbound::restore(record.inbound.iter().copied()),
             number: number.0,
             next_seq,

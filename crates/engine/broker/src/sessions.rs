@@ -19,6 +19,7 @@ use crate::input::ShardId;
 use crate::publication::{Delivery, Sender};
 use crate::retained::RetainedMessage;
 use crate::seldom::Seldom;
+use crate::timers::MaybeMs;
 
 /// A Session of this shard: its slot, and an epoch that tells apart Sessions that had the same slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -113,7 +114,7 @@ pub struct Session {
     /// The Will of its connection, or one that waits for its delay.
     pub will: Option<Box<Will>>,
     /// When the Will is to be published, in monotonic milliseconds, once the connection is gone.
-    pub will_due_ms: Option<u64>,
+    pub will_due_ms: MaybeMs,
     /// Publications to the client.
     pub outbound: Outbound<Delivery>,
     /// QoS 2 publications from the client.
@@ -142,6 +143,8 @@ pub struct Session {
     pub slow_noticed: bool,
 }
 
+const _: () = assert!(size_of::<Session>() <= 384, "what a Session costs in memory");
+
 impl Session {
     /// One that is not connected, subscribed to nothing and not kept.
     pub fn new(
@@ -161,7 +164,7 @@ impl Session {
             expiry: SessionExpiry::AtClose,
             ends_ms: None,
             will: None,
-            will_due_ms: None,
+            will_due_ms: MaybeMs::NONE,
             outbound,
             inbound: Inbound::default(),
             subscriptions: Vec::new(),

@@ -61,3 +61,28 @@ impl Timers {
         self.heap.retain(|Reverse((at, timer))| holds(*at, *timer));
     }
 }
+
+/// A time that may not be set, in eight bytes: there is one for each Session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaybeMs(u64);
+
+impl MaybeMs {
+    /// Not set.
+    pub const NONE: Self = Self(u64::MAX);
+
+    /// This time, in monotonic milliseconds.
+    pub fn at(at_ms: u64) -> Self {
+        Self(at_ms.min(u64::MAX - 1))
+    }
+
+    /// The time, if it is set.
+    pub fn get(self) -> Option<u64> {
+        (self != Self::NONE).then_some(self.0)
+    }
+}
+
+impl From<Option<u64>> for MaybeMs {
+    fn from(at_ms: Option<u64>) -> Self {
+        at_ms.map_or(Self::NONE, Self::at)
+    }
+}
