@@ -228,6 +228,22 @@ fn a_shared_subscription_passes_by_who_may_no_longer_receive() {
 }
 
 #[test]
+fn a_shared_message_that_has_expired_passes_to_no_other_member() {
+    let mut shard = Shard::under(OPEN);
+    let (writer, reader) = (shard.client("writer"), shard.client("reader"));
+    assert_eq!(shard.subscribe(reader, "$share/g/a/#"), 1);
+    shard.lose(reader);
+    shard.publish_for(writer, "a/short", 5);
+    shard.publish_for(writer, "a/long", 100);
+    let second = shard.client("second");
+    assert_eq!(shard.subscribe(second, "$share/g/a/#"), 1);
+    shard.wait(10);
+    // Its Session is over, and what waited for it goes to the other one.
+    shard.connect("reader", Hello::default());
+    assert_eq!(shard.messages(second), ["a/long"]);
+}
+
+#[test]
 fn what_waits_for_a_member_is_decided_when_it_comes_back() {
     let mut shard = Shard::under(OPEN);
     let (writer, reader) = (shard.client("writer"), shard.client("reader"));

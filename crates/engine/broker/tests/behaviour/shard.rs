@@ -294,6 +294,13 @@ impl Shard {
         }
     }
 
+    /// PUBLISH with QoS 1 and a Message Expiry Interval.
+    pub(crate) fn publish_for(&mut self, slot: Slot, topic: &str, seconds: u8) {
+        let mut body = string(topic);
+        body.extend([0, 7, 5, 2, 0, 0, 0, seconds]);
+        self.send(slot, 0x32, &body);
+    }
+
     /// The messages that a client was sent since it was asked last.
     pub(crate) fn messages(&mut self, slot: Slot) -> Vec<String> {
         let topics = self.seen(slot).into_iter().filter_map(|seen| match seen {
