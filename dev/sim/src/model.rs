@@ -30,6 +30,8 @@ pub(crate) struct Sent {
     pub(crate) is_resent: bool,
     /// The server ended or refused meanwhile.
     pub(crate) is_doubtful: bool,
+    /// The disk failed when it was sent: the server may have refused it.
+    pub(crate) may_be_refused: bool,
 }
 
 impl Sent {
@@ -45,6 +47,7 @@ impl Sent {
             expires: None,
             is_resent: false,
             is_doubtful: false,
+            may_be_refused: false,
         }
     }
 }

@@ -21,16 +21,21 @@ pub struct Setup {
     pub has_small_queues: bool,
     /// The memory budget is small and messages are large.
     pub has_little_memory: bool,
+    /// Most messages go to Shared Subscriptions, and most subscriptions are shared.
+    pub shares_much: bool,
 }
 
 /// The memory budget of those who have little, in bytes.
 pub(crate) const LITTLE_MEMORY_BYTES: u64 = 96 * 1024;
 
 impl Setup {
-    /// The sizes that a seed gives: most runs are small, some are large; some have crashes, failing disks, small queues.
+    /// The sizes that a seed gives: most runs are small, some are large; some have crashes, failing disks, small queues,
+    /// much that is shared.
     pub fn of(seed: u64) -> Self {
         let is_large = seed % 100 == 99;
+        let shares_much = seed % 10 == 8;
         let clients = if is_large { 100 + seed % 101 } else { 3 + seed % 8 };
+        let clients = if shares_much { clients.max(6) } else { clients };
         Self {
             seed,
             clients: usize::try_from(clients).unwrap_or(3),
@@ -40,6 +45,7 @@ impl Setup {
             faults: if seed % 4 == 3 { 8 } else { 0 },
             has_small_queues: seed % 10 == 6,
             has_little_memory: seed % 10 == 4,
+            shares_much,
         }
     }
 

@@ -29,6 +29,9 @@ impl World {
     fn some_filter(&mut self, index: usize) -> (&'static str, u8) {
         let qos = u8::try_from(self.random.below(3)).unwrap_or(0);
         let stays = self.clients.get(index).is_some_and(|client| client.expiry_s.is_none());
+        if self.setup.shares_much && index >= 2 && stays && self.random.chance(80) {
+            return (SHARED.get(self.random.below(SHARED.len())).copied().unwrap_or("a"), 2);
+        }
         match self.random.below(10) {
             0 if index < 2 => (EVERYTHING, qos),
             0..=2 if index >= 2 && stays => {

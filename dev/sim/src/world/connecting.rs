@@ -199,6 +199,20 @@ impl World {
 
     pub(super) fn end_session(&mut self, index: usize) {
         self.groups.left(index, None);
+        // Nobody asks any more what became of what was sent while the disk failed.
+        let sent = &self.sent;
+        let may_be_refused = |number: &u64| {
+            usize::try_from(*number).ok().and_then(|n| sent.get(n)).is_some_and(|sent| sent.may_be_refused)
+        };
+        let unknown = self.clients.get(index).map(|client| {
+            client
+                .unacknowledged
+                .iter()
+                .map(|(_, number, ..)| *number)
+                .filter(may_be_refused)
+                .collect::<Vec<_>>()
+        });
+        unknown.into_iter().flatten().for_each(|number| self.need_not_arrive(number));
         let (Some(client), Some(ledger)) = (self.clients.get_mut(index), self.ledgers.get_mut(index)) else {
             return;
         };

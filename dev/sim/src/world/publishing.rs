@@ -8,17 +8,21 @@ use crate::parts::{Wire, publish_bytes};
 use crate::retained::Reached;
 
 const TOPICS: [&str; 10] = ["a", "a/b", "a/c", "b/c/d", "secret/x", "b", "r/0", "r/1", "job/1", "job/2"];
+/// From here on they are those of Shared Subscriptions.
+const JOBS: usize = 8;
 /// Unacknowledged publications of a client: within the Receive Maximum.
 const WINDOW: usize = 8;
 
 impl World {
     pub(super) fn publish(&mut self, index: usize) -> Result<(), String> {
         self.read(index)?;
-        let topic = TOPICS.get(self.random.below(TOPICS.len())).copied().unwrap_or("a");
+        let from = if self.setup.shares_much && self.random.chance(80) { JOBS } else { 0 };
+        let topic = TOPICS.get(from + self.random.below(TOPICS.len() - from)).copied().unwrap_or("a");
         let qos = QoS::from_bits(u8::try_from(self.random.below(3)).unwrap_or(0)).unwrap_or(QoS::AtMostOnce);
         let mut sent = Sent::new(topic, qos as u8, index);
         sent.is_retained = topic.starts_with("r/") && self.random.chance(80);
         sent.is_empty = sent.is_retained && self.random.chance(30);
+        sent.may_be_refused = self.is_faulty;
         let expiry_s = self.random.chance(10).then_some(10);
         let is_lost = self.random.chance(3);
         let Some(client) = self.clients.get_mut(index) else { return Ok(()) };
@@ -64,6 +68,7 @@ impl World {
                     continue;
                 };
                 sent.is_resent = true;
+                sent.may_be_refused |= self.is_faulty;
                 if let Some((at, seconds)) = &mut sent.expires {
                     *at = self.now.mono_ms + u64::from(*seconds) * 1_000;
                 }
@@ -122,13 +127,18 @@ impl World {
 
     /// Nobody need get a publication, unless it is sent again.
     pub(super) fn is_refused(&mut self, number: u64) {
+        self.register.refused(number);
+        self.need_not_arrive(number);
+    }
+
+    /// Likewise, if it is not known whether it was refused.
+    pub(super) fn need_not_arrive(&mut self, number: u64) {
         for ledger in &mut self.ledgers {
             if ledger.owed.remove(&number).is_some() {
                 ledger.let_go.insert(number);
             }
         }
         self.groups.let_go(|owed| owed == number);
-        self.register.refused(number);
         if let Some(sent) = usize::try_from(number).ok().and_then(|n| self.sent.get_mut(n)) {
             sent.is_doubtful = true;
         }

@@ -15,6 +15,8 @@ use crate::retained::Looked;
 const LONG_MS: (u64, u64) = (200_000, 10_000);
 /// Memory that may be counted at the end for each client, and for each shard that has not told yet, in bytes.
 const REST_BYTES: (u64, u64) = (16 * 1024, 128 * 1024);
+/// Turns more in which everybody reads and acknowledges, at most.
+const TURNS_MAX: usize = 60;
 
 impl World {
     pub(super) fn deliver_inbox(&mut self) -> Result<(), String> {
@@ -112,6 +114,13 @@ impl World {
     pub(super) fn rest(&mut self) -> Result<(), String> {
         self.heal()?;
         for _ in 0..if self.setup.clients > 50 { 3 } else { 6 } {
+            self.everybody()?;
+        }
+        // A long queue takes as many turns as its window permits.
+        for _ in 0..TURNS_MAX {
+            if self.check_missing(false).is_ok() {
+                break;
+            }
             self.everybody()?;
         }
         self.check_missing(false)?;
