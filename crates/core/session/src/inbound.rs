@@ -33,6 +33,11 @@ impl Inbound {
         }
     }
 
+    /// Whether an identifier is open: its message was taken and is not released.
+    pub fn is_open(&self, id: PacketId) -> bool {
+        self.open.binary_search(&id.value()).is_ok()
+    }
+
     /// Closes an identifier on PUBREL, or when PUBREC carried a failure. `false`: it was not open
     /// (5.0: PUBCOMP with 0x92, MQTT-4.3.3-11).
     pub fn release(&mut self, id: PacketId) -> bool {

@@ -123,7 +123,9 @@ fn accept(
     let shard = core.shard;
     let Some(session) = core.sessions.by_key(live.session) else { return Ok(()) };
     check(&session.limits, packet, topic)?;
-    if core.durable.is_refusing() && packet.qos == QoS::ExactlyOnce && session.is_kept() {
+    // What is known already was delivered, and is kept as soon as there is room.
+    let is_known = || packet.packet_id.is_some_and(|id| session.inbound.is_open(id));
+    if core.durable.is_refusing() && packet.qos == QoS::ExactlyOnce && session.is_kept() && !is_known() {
         return not_kept(core, live, conn, packet, fx);
     }
     let mark = core.durable.mark();

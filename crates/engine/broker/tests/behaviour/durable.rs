@@ -143,6 +143,29 @@ fn what_the_disk_refused_is_tried_again_batch_by_batch() {
 }
 
 #[test]
+fn what_is_known_with_qos_2_is_not_refused_when_it_comes_again_while_the_disk_refuses() {
+    let mut shard = with_subscriber();
+    let slot = shard.connect("writer", RESUME);
+    shard.keep();
+    shard.seen(slot);
+    shard.send_publish(slot, "a/b", 2, false, "once");
+    let (tag, batch) = shard.turn_over().remove(0);
+    shard.committed(tag, CommitResult::Refused { batch, cause: "no room".into() });
+    assert_eq!(shard.seen(slot), [Seen::Goodbye(0x97)], "it was promised what is not kept");
+    let slot = shard.connect("writer", RESUME);
+    assert_eq!(shard.seen(slot), [Seen::Answer(0)]);
+    // It was delivered, and will be kept: refused now, it would be delivered once more when it comes again.
+    let before = shard.queued();
+    assert_eq!(shard.send_publish(slot, "a/b", 2, false, "once"), 0xff, "not before it is kept");
+    shard.wait(1);
+    let (tag, _) = shard.turn_over().remove(0);
+    shard.committed(tag, CommitResult::Durable);
+    shard.keep();
+    assert_eq!(shard.seen(slot), [Seen::Taken(0)]);
+    assert_eq!(shard.queued(), before);
+}
+
+#[test]
 fn what_is_in_doubt_is_not_answered() {
     let mut shard = with_subscriber();
     let slot = writer(&mut shard);

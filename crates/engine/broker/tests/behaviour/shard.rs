@@ -344,6 +344,11 @@ impl Shard {
         self.broker.counters().let_pass
     }
 
+    /// Deliveries that had to wait so far.
+    pub(crate) fn queued(&self) -> u64 {
+        self.broker.counters().deliveries_queued
+    }
+
     fn peek(&mut self, slot: Slot) -> Vec<Seen> {
         let Some(output) = self.effects.outputs.get(&slot) else { return Vec::new() };
         let mut slices = [std::io::IoSlice::new(&[]); 64];
