@@ -68,6 +68,7 @@ impl World {
         if filter.starts_with("$share/") {
             self.groups.asked(filter, index);
         }
+        self.will_may_be_missed(filter);
         self.asked.insert(index, Asking::Subscription { filter, qos, is_closed: self.closed });
         self.send(index, &bytes)?;
         self.read(index)

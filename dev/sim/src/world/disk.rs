@@ -1,5 +1,6 @@
 //! The disk of the simulation: commits that come late, a disk that fails, the power that is cut, and the start after it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use motte_broker::{
@@ -311,9 +312,20 @@ fn append<D: Disk>(journal: &mut Journal<D>, some: &[(ShardId, u64, Batch)]) -> 
         Err(error @ (JournalError::Disk(_) | JournalError::Refusing(_) | JournalError::InDoubt(_))) => {
             vec![Err(error.to_string()); some.len()]
         }
-        Err(_) => some
-            .iter()
-            .map(|(.., batch)| journal.append([batch]).map(drop).map_err(|error| error.to_string()))
-            .collect(),
+        // As the committer does it: one that is wrong is no reason to refuse others, but those of its shard that follow.
+        Err(_) => {
+            let mut refused = BTreeSet::new();
+            let one = |(shard, _, batch): &(ShardId, u64, Batch)| {
+                if refused.contains(&shard.0) {
+                    return Err("the one before was refused".to_owned());
+                }
+                let appended = journal.append([batch]).map(drop).map_err(|error| error.to_string());
+                if appended.is_err() {
+                    refused.insert(shard.0);
+                }
+                appended
+            };
+            some.iter().map(one).collect()
+        }
     }
 }

@@ -110,20 +110,24 @@ impl World {
         }
     }
 
+    /// A long queue takes as many turns as its window permits.
+    fn until_nothing_is_missing(&mut self, with_wills: bool) -> Result<(), String> {
+        for _ in 0..TURNS_MAX {
+            if self.check_missing(with_wills).is_ok() {
+                break;
+            }
+            self.everybody()?;
+        }
+        self.check_missing(with_wills)
+    }
+
     /// Everything comes to rest: nothing is missing, and nothing is kept that nobody needs.
     pub(super) fn rest(&mut self) -> Result<(), String> {
         self.heal()?;
         for _ in 0..if self.setup.clients > 50 { 3 } else { 6 } {
             self.everybody()?;
         }
-        // A long queue takes as many turns as its window permits.
-        for _ in 0..TURNS_MAX {
-            if self.check_missing(false).is_ok() {
-                break;
-            }
-            self.everybody()?;
-        }
-        self.check_missing(false)?;
+        self.until_nothing_is_missing(false)?;
         self.look()?;
         for _ in 0..LONG_MS.0 / LONG_MS.1 {
             self.pass(LONG_MS.1);
@@ -132,7 +136,7 @@ impl World {
         for _ in 0..3 {
             self.everybody()?;
         }
-        self.check_missing(true)?;
+        self.until_nothing_is_missing(true)?;
         self.look()?;
         self.check_kept()?;
         let used = self.memory_used();

@@ -1,7 +1,7 @@
 //! Wills: when they are owed, when they must not come.
 
 use super::World;
-use crate::model::Sent;
+use crate::model::{Sent, bare, matches};
 
 /// A Will that waits for its delay.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +82,17 @@ impl World {
             } else {
                 self.will_is_taken_back(pending.number);
             }
+        }
+    }
+
+    /// Somebody subscribes: a Will that may have gone out before is not owed to him.
+    pub(super) fn will_may_be_missed(&mut self, filter: &str) {
+        if matches(bare(filter), WILL_TOPIC) {
+            let now = self.now.mono_ms;
+            self.pending_wills.retain(|pending| {
+                let (from_ms, until_ms) = pending.due_ms;
+                from_ms == until_ms || now < from_ms
+            });
         }
     }
 
