@@ -456,7 +456,12 @@ impl Durable {
                     turned = Some(keep::store_refuses(&cause));
                 }
             }
-            CommitResult::InDoubt { cause } => turned = Some(keep::store_in_doubt(&cause)),
+            CommitResult::InDoubt { cause } => {
+                // It is in memory all the same, and whoever asks again is answered from there: not before a commit of nothing
+                // says that all before it is on disk.
+                self.debt.push_front(Batch::new());
+                turned = Some(keep::store_in_doubt(&cause));
+            }
         }
         turned
     }

@@ -179,6 +179,33 @@ fn what_is_in_doubt_is_not_answered() {
 }
 
 #[test]
+fn nothing_is_acknowledged_by_what_is_in_doubt_until_the_disk_answers_again() {
+    let mut shard = with_subscriber();
+    let slot = shard.connect("writer", RESUME);
+    shard.keep();
+    shard.seen(slot);
+    shard.send_publish(slot, "a/b", 2, false, "once");
+    let (tag, _) = shard.turn_over().remove(0);
+    shard.committed(tag, CommitResult::InDoubt { cause: "the device failed".into() });
+    assert_eq!(shard.seen(slot), [Seen::Goodbye(0x97)]);
+    // Its identifier is known here, and perhaps nowhere else.
+    let slot = shard.connect("writer", RESUME);
+    shard.send_publish(slot, "a/b", 2, false, "once");
+    for _ in 0..2 {
+        shard.wait(1);
+        let (tag, batch) = shard.turn_over().remove(0);
+        assert!(batch.is_empty(), "the disk is asked whether all before is there");
+        shard.committed(tag, CommitResult::Refused { batch, cause: "it fails".into() });
+        assert!(!shard.seen(slot).contains(&Seen::Taken(0)));
+    }
+    shard.wait(1);
+    let (tag, _) = shard.turn_over().remove(0);
+    shard.committed(tag, CommitResult::Durable);
+    shard.keep();
+    assert_eq!(shard.seen(slot).last(), Some(&Seen::Taken(0)));
+}
+
+#[test]
 fn a_message_with_qos_2_is_sent_once_its_identifier_is_kept() {
     let mut shard = Shard::keeping();
     let reader = shard.connect("reader", RESUME);
