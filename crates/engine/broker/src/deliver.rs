@@ -169,6 +169,7 @@ impl Core {
             counters,
             durable,
             number: way.number,
+            transit: None,
             is_lone: route.recipients.len() == 1 && route.groups.is_empty() && route.kept.is_empty(),
             pressure: exchange.memory().pressure(),
             held_bytes: 0,
@@ -277,13 +278,14 @@ impl Core {
         delivery.shared = Some(Arc::clone(key));
         shapes.begin_for(1);
         let pressure = exchange.memory().pressure();
-        let mut post = Post { pressure, number: letter.number, ..Post::new(shapes, counters, durable, now) };
+        let (number, transit) = (letter.number, letter.transit.take());
+        let mut post = Post { pressure, number, transit, ..Post::new(shapes, counters, durable, now) };
         let taken = if qos == QoS::AtMostOnce {
             send_unacknowledged(session, &delivery, &mut post, fx)
         } else {
             send_acknowledged(session, delivery, &mut post, fx)
         };
-        letter.number = post.number;
+        (letter.number, letter.transit) = (post.number, post.transit);
         ledger.add(post.held_bytes, exchange.memory());
         if taken {
             // With the delivery that takes its place in the same batch.

@@ -18,6 +18,7 @@ use crate::notice;
 use crate::publication::{Delivery, Publication, Reception, StoredPublication};
 use crate::sessions::Session;
 use crate::shape::{Form, Shapes, TooLarge};
+use crate::transit::Transit;
 
 /// Publications on their way to one client while the memory budget is used up.
 const IN_FLIGHT_WHEN_FULL: usize = 16;
@@ -49,6 +50,7 @@ impl<'s> Post<'s> {
             counters,
             durable,
             number: None,
+            transit: None,
             is_lone: true,
             pressure,
             held_bytes: 0,
@@ -74,6 +76,8 @@ pub(crate) struct Post<'s> {
     pub(crate) durable: &'s mut Durable,
     /// The message's number, once it was put for one of them.
     pub(crate) number: Option<PublicationId>,
+    /// Where it waits on its way from another shard, if it is to be taken out of there.
+    pub(crate) transit: Option<Transit>,
     /// There is one recipient at most: the message may be sealed with its key.
     pub(crate) is_lone: bool,
     pub(crate) pressure: Pressure,
@@ -221,8 +225,10 @@ pub(crate) fn send_acknowledged(
                 keep_delivery(session, Some(id), post);
             }
             if let Some(conn) = session.conn {
-                if is_kept && is_exactly_once {
-                    // The client will know the identifier: it must be known here after a crash, too.
+                if is_exactly_once && (is_kept || post.transit.is_some()) {
+                    // The client will know the identifier: it must be known here after a crash, too. And who has it must not be
+                    // followed by somebody else of its group.
+                    post.durable.arrived(post.transit.take());
                     post.durable.hold(conn, fx);
                 }
                 write_newest(session, conn, id, post, fx);
