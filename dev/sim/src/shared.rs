@@ -11,6 +11,8 @@ struct Group {
     members: BTreeMap<usize, bool>,
     /// Whoever asked to be one, acknowledged or not.
     asked: BTreeSet<usize>,
+    /// Whoever went. A crash may undo that.
+    gone: BTreeSet<usize>,
     owed: BTreeSet<u64>,
     got: BTreeMap<u64, usize>,
 }
@@ -42,9 +44,17 @@ impl Groups {
     pub(crate) fn left(&mut self, client: usize, filter: Option<&str>) {
         for (own, group) in &mut self.groups {
             if filter.is_none_or(|filter| *own == filter) && group.asked.remove(&client) {
+                group.gone.insert(client);
                 group.members.remove(&client);
                 group.owed.clear();
             }
+        }
+    }
+
+    /// The broker ended: whoever went may be there again, and hold messages.
+    pub(crate) fn server_ended(&mut self) {
+        for group in self.groups.values_mut() {
+            group.asked.append(&mut group.gone);
         }
     }
 

@@ -127,6 +127,7 @@ impl World {
         for ledger in &mut self.ledgers {
             ledger.server_ended(is_acknowledged);
         }
+        self.groups.server_ended();
         self.groups.let_go(|number| !is_acknowledged(number));
         self.register.server_ended(is_acknowledged);
         for (number, sent) in (0..).zip(self.sent.iter_mut()) {
