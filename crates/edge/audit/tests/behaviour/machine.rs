@@ -1,0 +1,28 @@
+//! The machine that the tests run on, whatever it has.
+
+use std::path::Path;
+use std::process::Command;
+
+use motte_audit::{Audit, Host};
+
+use crate::root::TODAY;
+
+#[test]
+fn the_machine_itself_is_looked_at_and_openssl_agrees_with_a_version_that_was_found() {
+    let report = Audit::HostOpenssl.run(&Host::at(Path::new("/")), TODAY).unwrap();
+    assert_eq!(report.facts[0].subject, "table of advisories");
+    for finding in &report.findings {
+        assert!(finding.remedy.len() >= 8 && finding.file.starts_with('/'), "{finding:?}");
+    }
+    let Ok(output) = Command::new("openssl").arg("version").output() else { return };
+    // OpenSSL 3.0.19 27 Jan 2026 (Library: OpenSSL 3.0.19 27 Jan 2026)
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let library = text.split("Library: ").nth(1).unwrap_or(&text);
+    let mut words = library.split_ascii_whitespace();
+    if !output.status.success() || words.next() != Some("OpenSSL") {
+        return;
+    }
+    let version = words.next().unwrap().split('-').next().unwrap().to_owned();
+    let found: Vec<Option<&str>> = report.facts.iter().map(|fact| fact.value("version")).collect();
+    assert!(found.contains(&Some(version.as_str())), "{version} is not among {found:?}");
+}
