@@ -1,6 +1,7 @@
 //! The corpora: small inputs, deep inside each format, written with the encoders.
 
 pub mod answers;
+mod audits;
 mod control;
 mod directories;
 mod gates;
@@ -39,6 +40,7 @@ pub fn of(target: &str) -> Vec<Input> {
         "usage" => texts::usages(),
         "tokens" => tokens::all(),
         "ocsp" => answers::all(),
+        "audit" => audits::all(),
         _ => Vec::new(),
     }
 }

@@ -1,5 +1,6 @@
 //! The targets: each takes any bytes and panics if what it promises does not hold.
 
+pub mod audit;
 pub mod config;
 pub mod credentials;
 pub mod directory;
@@ -80,4 +81,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "scram", run: scram::run },
     Target { name: "tokens", run: tokens::run },
     Target { name: "ocsp", run: ocsp::run },
+    Target { name: "audit", run: audit::run },
 ];

@@ -1,6 +1,7 @@
 //! What can be written on the command line. Secrets cannot: they come from a prompt or a file.
 
 mod acl;
+mod audit;
 mod bans;
 mod bench;
 mod control;
@@ -19,6 +20,7 @@ pub(crate) use acl::{
     AclAction, AclAdviseArgs, AclArgs, AclBlastArgs, AclDiffArgs, AclExplainArgs, AclLintArgs, AclProveArgs,
     AclTestArgs, MethodArg, PolicyArgs, SeverityArg,
 };
+pub(crate) use audit::{AuditAction, AuditArgs, HostAuditArgs};
 pub(crate) use bans::{BansAction, BansArgs};
 pub(crate) use bench::{BenchArgs, ShapeArg};
 pub(crate) use control::{ClientsAction, ClientsArgs, ReloadArgs, SocketArgs, StatusArgs, StopArgs};
@@ -79,6 +81,8 @@ pub(crate) enum Verb {
     Harden(HardenArgs),
     /// Ask the policy: why, who, what if; prove it, compare it, test it
     Acl(AclArgs),
+    /// Look at the host that a broker runs on: what is found, how grave it is, what to do
+    Audit(AuditArgs),
     /// Take over the configuration of another broker
     Import(ImportArgs),
     /// Check, measure, copy and move what a broker keeps

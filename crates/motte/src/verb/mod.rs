@@ -1,6 +1,8 @@
 //! The verbs.
 
 mod acl;
+mod answer;
+mod audit;
 mod bench;
 mod check;
 pub(crate) mod connecting;
@@ -8,6 +10,7 @@ mod control;
 mod dev;
 mod device;
 mod explain;
+mod findings;
 mod harden;
 mod import;
 mod init;
@@ -61,6 +64,7 @@ pub(crate) fn run(verb: Verb) -> Result<ExitCode, Fault> {
     let done = match verb {
         // Its exit codes say more than that it went well.
         Verb::Acl(args) => return Ok(acl::run(&args)),
+        Verb::Audit(args) => return Ok(audit::run(&args)),
         Verb::Store(args) => return store::run(&args),
         Verb::Vault(args) => vault::run(&args),
         Verb::Up(args) => up::run(&args),

@@ -3,6 +3,7 @@
 
 mod acl;
 mod advise;
+mod audit;
 mod bench;
 mod bench_trouble;
 mod kept;

@@ -88,9 +88,18 @@ fn users(proc: &Path, findings: &mut Vec<Finding>) -> Users {
         }
     };
     if users.unread > 0 {
-        let what =
-            format!("{} processes of others; who uses which library is not known of them", users.unread);
-        findings.push(Finding { severity: Severity::Note, ..incomplete(&proc.display().to_string(), &what) });
+        findings.push(Finding {
+            check: Check::Incomplete,
+            severity: Severity::Note,
+            file: proc.display().to_string(),
+            line: 0,
+            what: format!(
+                "processes that could not be looked at: {}; which libraries they use is not known",
+                users.unread
+            ),
+            remedy: "run the audit as the superuser, which may look at all of them".to_owned(),
+            details: Vec::new(),
+        });
     }
     if !users.elsewhere.is_empty() {
         findings.push(Finding {

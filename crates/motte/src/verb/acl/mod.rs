@@ -6,24 +6,18 @@ mod diff;
 mod explain;
 mod lint;
 mod prove;
-mod sarif;
 mod source;
 mod test;
 mod unified;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use motte_access::analysis::{Topics, Way};
 use serde_json::{Value, json};
 
 use crate::cli::{AclAction, AclArgs};
-use crate::verb::Fault;
+use crate::verb::answer::{Answer, finish, plural};
 
-/// Not as it should be: refuted, failed, findings, not permitted.
-const NOT_SO: u8 = 1;
-/// The question was not answered.
-const NOT_ANSWERED: u8 = 2;
 /// Something is permitted that was not.
 const WIDENED: u8 = 3;
 
@@ -38,39 +32,7 @@ pub(crate) fn run(args: &AclArgs) -> ExitCode {
         AclAction::Test(args) => test::run(args),
         AclAction::Advise(args) => advise::run(args),
     };
-    match answered.and_then(|answer| answer.write()) {
-        Ok(code) => ExitCode::from(code),
-        Err(fault) => {
-            eprintln!("motte: {fault}");
-            ExitCode::from(NOT_ANSWERED)
-        }
-    }
-}
-
-/// What is written, and the exit code.
-struct Answer {
-    text: String,
-    code: u8,
-}
-
-impl Answer {
-    fn new(text: String, is_so: bool) -> Self {
-        Self { text, code: if is_so { 0 } else { NOT_SO } }
-    }
-
-    fn json(value: &Value, is_so: bool) -> Self {
-        Self::new(format!("{value}\n"), is_so)
-    }
-
-    fn write(&self) -> Result<u8, Fault> {
-        let mut out = std::io::stdout().lock();
-        match out.write_all(self.text.as_bytes()).and_then(|()| out.flush()) {
-            Ok(()) => Ok(self.code),
-            // Whoever reads may stop reading.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(self.code),
-            Err(error) => Err(Fault::new(format!("cannot write: {error}"))),
-        }
-    }
+    finish(answered)
 }
 
 /// A line with a key in a column of its own.
@@ -113,8 +75,4 @@ fn table(indent: &str, topics: &[Topics]) -> String {
         }
     };
     topics.iter().map(row).collect()
-}
-
-fn plural(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
