@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use motte_audit::openssl::debian::DebianVersion;
 use motte_audit::{Audit, Host};
 
 use crate::root::TODAY;
@@ -25,4 +26,41 @@ fn the_machine_itself_is_looked_at_and_openssl_agrees_with_a_version_that_was_fo
     let version = words.next().unwrap().split('-').next().unwrap().to_owned();
     let found: Vec<Option<&str>> = report.facts.iter().map(|fact| fact.value("version")).collect();
     assert!(found.contains(&Some(version.as_str())), "{version} is not among {found:?}");
+}
+
+#[test]
+fn revisions_are_in_the_order_that_dpkg_says() {
+    let versions = [
+        "1.0",
+        "1.0~",
+        "1.0~~a",
+        "1.0a",
+        "1.0+b",
+        "1.0-1",
+        "1.0-1~deb12u1",
+        "1.0-1+deb12u1",
+        "1.01",
+        "1.10",
+        "1.0-1.1",
+        "3.0.9-1",
+        "3.0.19-1~deb12u2",
+        "3.0.19-1~deb12u10",
+        "3.0.22-1~deb12u1",
+        "1:0",
+        "2.0-0ubuntu1",
+    ];
+    let is_less = |a: &str, b: &str| {
+        Command::new("dpkg")
+            .args(["--compare-versions", a, "lt", b])
+            .status()
+            .ok()
+            .map(|status| status.success())
+    };
+    for a in versions {
+        for b in versions {
+            let Some(expected) = is_less(a, b) else { return };
+            let (ours_a, ours_b) = (DebianVersion::parse(a).unwrap(), DebianVersion::parse(b).unwrap());
+            assert_eq!(ours_a < ours_b, expected, "{a} < {b}");
+        }
+    }
 }
