@@ -9,6 +9,20 @@ pub(super) fn all() -> Vec<Input> {
         suite = [{ name = \"bookworm\", number = 12, ends = \"2028-06-30\" }]\n";
     let cve = "{ id = \"CVE-2025-0001\", severity = \"high\", published = \"2025-01-01\", affected = [\"3.0.0..3.0.9\", \"1.1.1..1.1.1zb\"], debian = { bookworm = \"3.0.8-1~deb12u2\" } }";
     vec![
+        (
+            "conf_of_windows",
+            of(
+                1,
+                ".include /etc/ssl/conf.d\n.include\n.pragma = x\n[s]\nMinProtocol = TLSv1\r\n1.Options = -a,+b",
+            ),
+        ),
+        (
+            "status_of_two",
+            of(
+                0,
+                "package: a\nstatus: hold ok installed\nversion: 0~\n \t\nPackage: b\nStatus: purge ok not-installed\nVersion: 1-1+deb12u3\n",
+            ),
+        ),
         ("banner", of(4, "\u{7f}ELF\0OpenSSL 3.0.1 14 Dec 2021\0")),
         ("banner_of_1_0_2", of(4, "OpenSSL 1.0.2k-fips  26 Jan 2017\0OpenSSL 3")),
         (

@@ -39,8 +39,17 @@ const NAMED_MAX: usize = 6;
 /// The root cannot be opened, or the shipped table is not as it should be.
 pub(crate) fn run(host: &Host, today: Date) -> Result<Report, AuditError> {
     let table = Table::shipped().map_err(AuditError::Table)?;
+    run_with(&table, host, today)
+}
+
+/// As [`crate::Audit::run`], compared with this table.
+///
+/// # Errors
+///
+/// The root cannot be opened.
+pub fn run_with(table: &Table, host: &Host, today: Date) -> Result<Report, AuditError> {
     let tree = host.tree()?;
-    Ok(look(&tree, host.proc.as_deref(), &table, today))
+    Ok(look(&tree, host.proc.as_deref(), table, today))
 }
 
 fn look(tree: &Tree, proc: Option<&Path>, table: &Table, today: Date) -> Report {

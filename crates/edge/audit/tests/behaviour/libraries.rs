@@ -157,6 +157,7 @@ fn who_uses_a_library_is_told_and_who_must_be_restarted() {
     };
     root.process(12, "sshd", &maps("/lib/x86_64-linux-gnu/libcrypto.so.3"));
     root.process(13, "nginx", &maps("/usr/lib/x86_64-linux-gnu/libcrypto.so.3 (deleted)"));
+    root.link("fake/self/ns/mnt", "mnt:[1]").link("fake/12/ns/mnt", "mnt:[1]");
     root.process(14, "cat", "7f-80 r-xp 00000000 08:01 5  /usr/lib/libc.so.6\n");
     let report = root.audit();
     let library = report.facts.iter().find(|fact| fact.subject.ends_with("libcrypto.so.3")).unwrap();
@@ -164,4 +165,43 @@ fn who_uses_a_library_is_told_and_who_must_be_restarted() {
     let [finding] = report.findings.as_slice() else { panic!("{:?}", report.findings) };
     assert_eq!((finding.check, finding.details.as_slice()), (Check::Restart, &["nginx (13)".to_owned()][..]));
     assert!(finding.what.contains("still used by nginx (13)"), "{finding:?}");
+}
+
+#[test]
+fn processes_of_containers_use_other_files_and_are_named_apart() {
+    let mut root = Root::new();
+    root.library(&format!("{FOLDER}/libcrypto.so.3"), "OpenSSL 3.5.9 29 Sep 2026");
+    root.link("fake/self/ns/mnt", "mnt:[1]").link("fake/20/ns/mnt", "mnt:[2]");
+    root.process(20, "redis", &format!("7f-80 r-xp 00000000 08:01 4  /{FOLDER}/libcrypto.so.3\n"));
+    let report = root.audit();
+    assert!(report.facts.iter().all(|fact| fact.value("processes").is_none()), "{:?}", report.facts);
+    let [finding] = report.findings.as_slice() else { panic!("{:?}", report.findings) };
+    assert_eq!(
+        (finding.check, finding.details.as_slice()),
+        (Check::Elsewhere, &["redis (20)".to_owned()][..])
+    );
+}
+
+#[test]
+fn a_process_that_may_not_be_looked_at_is_counted() {
+    let mut root = Root::new();
+    root.process(7, "cat", "");
+    // Maps that cannot be read as a file stand for those that may not be.
+    root.file("fake/8/maps/x", "");
+    let found = root.findings(Check::Incomplete);
+    assert!(found.len() == 1 && found[0].what.contains("could not be looked at: 1"), "{found:?}");
+}
+
+#[test]
+fn a_version_is_found_wherever_it_lies_in_a_file() {
+    // The file is read in parts of 256 KiB.
+    for start in [4, 262_144 - 27, 262_144 - 10, 262_144, 524_288 - 3, 1_000_000] {
+        let root = Root::new();
+        let mut bytes = b"\x7fELF".to_vec();
+        bytes.resize(start, 0);
+        bytes.extend_from_slice(OF_3_0_1.as_bytes());
+        bytes.resize(1_100_000, 0);
+        root.file("opt/libcrypto.so.3", bytes);
+        assert_eq!(root.audit().facts[1].value("version"), Some("3.0.1"), "at {start}");
+    }
 }

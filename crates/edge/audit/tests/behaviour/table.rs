@@ -5,12 +5,12 @@ use motte_audit::openssl::table::{OLD_AFTER_DAYS, Table};
 use motte_audit::{Check, Severity};
 use proptest::prelude::*;
 
-use crate::root::Root;
+use crate::root::{Root, table};
 
 #[test]
 fn a_table_says_that_it_is_old_after_its_days_and_not_before() {
     let root = Root::new();
-    let made = Table::shipped().unwrap().date;
+    let made = table().date;
     let after = |days: i32| {
         let day = made.checked_add(jiff::Span::new().days(days)).unwrap();
         root.audit_on(day).findings
