@@ -329,10 +329,11 @@ impl Logins {
     ) -> Result<Ticket, Verdict> {
         let note = Arc::new(LoginNote { client_id: client_id.to_owned(), ..LoginNote::default() });
         connection.entering().note = Some(Arc::clone(&note));
+        let rules = &connection.rules;
         let who = Who {
-            name: credentials.user_name.clone().unwrap_or_default(),
+            name: rules.authenticator.claimed_name(credentials, &rules.requirements),
             address: credentials.address,
-            listener: Arc::clone(&connection.rules.name),
+            listener: Arc::clone(&rules.name),
             note,
         };
         if let Some((subject, until)) = self.ban_of(who.address, &who.name, client_id) {
@@ -346,7 +347,7 @@ impl Logins {
             by_certificate,
             who: who.clone(),
         };
-        if is_exempt(credentials, &connection.rules.requirements) {
+        if is_exempt(credentials, &rules.requirements) {
             return Ok(ticket(None, credentials.certificate.is_some()));
         }
         let attempt = Attempt {

@@ -8,6 +8,7 @@ pub mod bans;
 mod breaker;
 mod certificate;
 mod certificate_rules;
+mod claimed;
 mod directory;
 mod learned;
 mod password_file;

@@ -179,6 +179,11 @@ impl Authenticator {
         &self.passwords
     }
 
+    /// The rules by which tokens are judged.
+    pub(crate) fn tokens(&self) -> &TokenIssuers {
+        &self.tokens
+    }
+
     pub(crate) fn decoys(&self) -> &Decoys {
         &self.decoys
     }

@@ -6,10 +6,13 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use motte_config::Config;
 use motte_server::Options;
 
 use crate::harness::*;
 
+/// Connection rate exceeded.
+const HELD: u8 = 0x9f;
 const POLICY: &str = "version = 1\n[role.reader]\nrules = [{ allow = [\"subscribe\"], topics = [\"news/#\"], method = [\"token\"] }]\n";
 
 /// An issuer with one key, and a broker that takes its tokens.
@@ -64,6 +67,14 @@ pub(crate) fn set(keys: &[String]) -> String {
 }
 
 pub(crate) fn start_with_issuer(directory: &Path) -> (Running, Issuer, PathBuf) {
+    let (mut config, issuer, keys) = with_issuer(directory);
+    // What guesses cost is tested elsewhere.
+    config.attempts.free = 1_000;
+    (start_with(config, Options::default()), issuer, keys)
+}
+
+/// A configuration that takes tokens of an issuer, whose keys are in a file.
+fn with_issuer(directory: &Path) -> (Config, Issuer, PathBuf) {
     let issuer = Issuer::new();
     let keys = directory.join("keys.json");
     issuer.publish(&keys, "k1");
@@ -76,10 +87,7 @@ pub(crate) fn start_with_issuer(directory: &Path) -> (Running, Issuer, PathBuf) 
         path("keys.json"),
         path("revoked"),
     );
-    let mut config = motte_config::parse(&text, "test.toml", jiff::civil::date(2026, 1, 1)).unwrap();
-    // What guesses cost is tested elsewhere.
-    config.attempts.free = 1_000;
-    (start_with(config, Options::default()), issuer, keys)
+    (motte_config::parse(&text, "test.toml", jiff::civil::date(2026, 1, 1)).unwrap(), issuer, keys)
 }
 
 /// CONNECT with 5.0 and a token; gives the Reason Code.
@@ -144,6 +152,36 @@ fn a_token_that_is_not_good_is_a_wrong_password_to_the_client_and_told_to_the_op
     client.send(&packet(0x10, &body));
     assert!(client.is_closed());
     running.lines.expect("gate.packet_too_large");
+    running.stop();
+}
+
+/// A token that nobody signed, of this name.
+fn forged(name: &str) -> String {
+    let claims =
+        format!("{{\"iss\":\"test\",\"aud\":\"motte\",\"sub\":\"{name}\",\"exp\":{}}}", now_s() + 600);
+    format!("{}.{}.{}", encode("{\"alg\":\"ES256\",\"kid\":\"k1\"}"), encode(claims), encode([7; 64]))
+}
+
+#[test]
+fn bad_tokens_without_a_user_name_keep_no_device_out_that_came_by_a_good_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut config, issuer, _) = with_issuer(directory.path());
+    config.attempts.delay_base_ms = 1;
+    config.attempts.delay_max_ms = 1;
+    let running = start_with(config, Options::default());
+    let device = |id: &str| connect_5(&mut running.client(), id, "", &issuer.token("k1", 600, ""));
+    assert_eq!(device("dev-1"), 0);
+    let guess = |id: &str, token: &str| {
+        let wrong = (0..120).filter(|_| connect_5(&mut running.client(), id, "", token) != HELD).count();
+        assert!(wrong <= 40, "{wrong} were looked at");
+    };
+    guess("dev-1", &forged("somebody"));
+    running.lines.expect("gate.locked_out");
+    assert_eq!(device("dev-1"), 0, "its address and its Client Identifier are known, its name is not");
+    guess("elsewhere", &forged("dev-1"));
+    assert_eq!(device("dev-1"), 0, "its address and its name are known, its Client Identifier is not");
+    guess("elsewhere", "eyJ.eyJ.eyJ");
+    assert_eq!(device("dev-1"), 0, "and what claims no name at all is nobody's");
     running.stop();
 }
 

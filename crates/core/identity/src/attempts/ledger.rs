@@ -51,7 +51,7 @@ const HEALTHY_ADDRESS: u8 = 8;
 pub struct Attempt<'a> {
     /// The peer's address; `None` on this machine's own sockets.
     pub address: Option<IpAddr>,
-    /// The name that is tried.
+    /// The name that is tried; empty when none is claimed.
     pub name: &'a str,
     /// The Client Identifier, empty when the client asks for one.
     pub client_id: &'a str,
@@ -256,12 +256,14 @@ impl Attempts {
         let one = address.map(|address| octets(self.limits.address(address)));
         let network = address.map(|address| octets(self.limits.network(address)));
         let tag = |kind: u8, parts: &[&[u8]]| Some(self.key.tag(kind, parts));
-        // So that nobody with a valid account pushes out what is known of others.
-        let owned = |kind: u8, parts: &[&[u8]]| Some(self.key.owned(kind, name.as_bytes(), parts));
         let (one, network) = (one.as_ref(), network.as_ref());
         // On this machine's own sockets there is no address; what logged in there is known as coming from there.
         let place = one.map_or(&[][..], |one| &one[..]);
         let around = network.map_or(&[][..], |network| &network[..]);
+        // So that nobody with a valid account pushes out what is known of others. Those without a name have not one owner, but
+        // one for each address.
+        let owner = if name.is_empty() { place } else { name.as_bytes() };
+        let owned = |kind: u8, parts: &[&[u8]]| Some(self.key.owned(kind, owner, parts));
         Charge {
             scopes: [
                 one.and_then(|one| tag(0, &[one])),

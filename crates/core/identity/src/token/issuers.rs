@@ -33,6 +33,12 @@ impl TokenIssuers {
             .judge_parts(&parts, now_s)
     }
 
+    /// Whom a token says it is for, by the rules of the issuer that it names. Nothing of that is proved.
+    pub(crate) fn claimed_identity(&self, token: &[u8]) -> Option<String> {
+        let parts = Parts::read(token).ok()?;
+        self.of(parts.issuer())?.identity_in(&parts.claims).map(str::to_owned)
+    }
+
     /// Whether a token that was good is still taken by these rules.
     ///
     /// # Errors

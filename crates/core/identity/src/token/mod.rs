@@ -171,10 +171,7 @@ impl TokenRules {
         if id.as_ref().is_some_and(|id| self.revoked.contains(id)) {
             return Err("the token was revoked");
         }
-        let identity = claim(claims, &self.identity_claim).and_then(Value::as_str);
-        let Some(identity) = identity.filter(|name| is_name(name)) else {
-            return Err("the token has no usable identity");
-        };
+        let identity = self.identity_in(claims).ok_or("the token has no usable identity")?;
         if !self.speaks_for(identity) {
             return Err("the issuer may not speak for this identity");
         }
@@ -186,6 +183,10 @@ impl TokenRules {
         let facts =
             TokenFacts { issuer: self.issuer.clone(), key: key.to_owned(), id, roles, topics, ends_s };
         Ok(TokenIdentity { identity: identity.to_owned(), facts })
+    }
+
+    fn identity_in<'c>(&self, claims: &'c Value) -> Option<&'c str> {
+        claim(claims, &self.identity_claim).and_then(Value::as_str).filter(|name| is_name(name))
     }
 
     fn speaks_for(&self, identity: &str) -> bool {

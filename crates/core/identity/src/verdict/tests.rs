@@ -1,10 +1,12 @@
 //! Who is let in, by what a listener takes and what the password file says.
 
+use base64::Engine as _;
 use motte_seal::{HashParameters, PasswordHash};
 
 use super::*;
 use crate::account::{Account, Origin, Password};
 use crate::second_factor::SecondFactor;
+use crate::token::TokenRules;
 
 fn authenticator() -> Authenticator {
     let cheap = HashParameters { memory_kib: 64, passes: 1, lanes: 1 };
@@ -289,4 +291,40 @@ fn a_service_does_not_speak_for_accounts_of_the_file() {
     };
     assert_eq!(accepted("dev-1"), Err("the service names an identity of the password file"));
     assert_eq!(accepted("guest-1"), Ok(("guest-1".into(), Methods::HTTP)));
+}
+
+#[test]
+fn a_login_is_charged_to_the_name_that_it_claims() {
+    let rules = TokenRules {
+        issuer: "test".into(),
+        audience: vec!["motte".into()],
+        identities: vec!["*".into()],
+        identity_claim: "/user/name".into(),
+        roles_claim: None,
+        roles: std::collections::BTreeSet::new(),
+        topics_claim: None,
+        leeway_s: 30,
+        lifetime_s_max: 3_600,
+        keys: HeldKeys::to_fetch(),
+        revoked: std::collections::BTreeSet::new(),
+    };
+    let a = authenticator().with_tokens(TokenIssuers::new(vec![rules]));
+    let any = Methods::CERTIFICATE.and(Methods::PASSWORD).and(Methods::TOKEN);
+    let all = wanted(any, Methods::default());
+    let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    let token =
+        |claims: &str| format!("{}.{}.{}", part("{\"alg\":\"ES256\"}"), part(claims), part("not signed"));
+    let of = token("{\"iss\":\"test\",\"user\":{\"name\":\"dev-1\"}}");
+    let name = |user, password, cn| a.claimed_name(&credentials(user, password, cn), &all);
+    assert_eq!(name(Some("ann"), Some(&of), Some("dev-2")), "ann");
+    assert_eq!(name(Some(""), Some(&of), None), "dev-1");
+    assert_eq!(name(None, Some(&of), None), "dev-1");
+    assert_eq!(name(None, Some(&of), Some("dev-2")), "dev-2", "what TLS verified is better");
+    let elsewhere = token("{\"iss\":\"else\",\"user\":{\"name\":\"dev-1\"}}");
+    let unusable = token("{\"iss\":\"test\",\"user\":{\"name\":\"a/#\"}}");
+    for nobody in [elsewhere.as_str(), &unusable, "eyJ.eyJ.eyJ", "password"] {
+        assert_eq!(name(None, Some(nobody), None), "", "{nobody}");
+    }
+    let passwords = wanted(Methods::PASSWORD, Methods::default());
+    assert_eq!(a.claimed_name(&credentials(None, Some(&of), None), &passwords), "", "no token there");
 }
