@@ -19,6 +19,14 @@ pub struct TokenFacts {
     pub issuer: String,
     /// The fingerprint of the key that signed it.
     pub key: String,
+    /// Whom it is for (`aud`): at most 64 names.
+    pub audience: Vec<String>,
+    /// The claim that was read as its identity.
+    pub identity_claim: String,
+    /// The claim that was read for roles; `None`: none was.
+    pub roles_claim: Option<String>,
+    /// The claim that was read for topics, whether it was there or not; `None`: none was.
+    pub topics_claim: Option<String>,
     /// Its number (`jti`), if it has one.
     pub id: Option<String>,
     /// Roles that it grants: only such as tokens may grant.

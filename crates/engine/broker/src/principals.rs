@@ -94,6 +94,10 @@ fn facts_to_record(client: &ClientPrincipal) -> Option<Vec<(String, String)>> {
     if let Some(facts) = &client.token {
         put("token.iss", &facts.issuer);
         put("token.key", &facts.key);
+        facts.audience.iter().for_each(|value| put("token.aud", value));
+        put("token.identity_claim", &facts.identity_claim);
+        facts.roles_claim.iter().for_each(|value| put("token.roles_claim", value));
+        facts.topics_claim.iter().for_each(|value| put("token.topics_claim", value));
         facts.id.iter().for_each(|value| put("token.jti", value));
         facts.roles.iter().for_each(|value| put("token.role", value));
         put("token.exp", &facts.ends_s.to_string());
@@ -143,6 +147,10 @@ fn token_from_record(record: &PrincipalRecord) -> Option<TokenFacts> {
         match name {
             "iss" => facts.issuer = value,
             "key" => facts.key = value,
+            "aud" => facts.audience.push(value),
+            "identity_claim" => facts.identity_claim = value,
+            "roles_claim" => facts.roles_claim = Some(value),
+            "topics_claim" => facts.topics_claim = Some(value),
             "jti" => facts.id = Some(value),
             "role" => facts.roles.push(value),
             "exp" => facts.ends_s = value.parse().unwrap_or(0),
@@ -207,7 +215,18 @@ mod tests {
         let topics = |publish: &[&str], subscribe: &[&str]| TokenTopics::parse(publish, subscribe).unwrap();
         let token = |topics| {
             let (issuer, key) = ("https://issuer.example".to_owned(), "00ff".to_owned());
-            Some(TokenFacts { issuer, key, id: None, roles: vec!["reader".to_owned()], topics, ends_s: 9 })
+            Some(TokenFacts {
+                issuer,
+                key,
+                audience: vec!["motte".to_owned(), "else".to_owned()],
+                identity_claim: "sub".to_owned(),
+                roles_claim: Some("/realm/roles".to_owned()),
+                topics_claim: Some("topics".to_owned()),
+                id: None,
+                roles: vec!["reader".to_owned()],
+                topics,
+                ends_s: 9,
+            })
         };
         for principal in [
             client(None, Some(7)),

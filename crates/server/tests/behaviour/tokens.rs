@@ -1,6 +1,7 @@
 //! Tokens in the Password field, from CONNECT to the end of the token.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -231,6 +232,37 @@ fn keys_are_rotated_and_tokens_revoked_by_a_reload() {
     running.lines.expect("the key that signed its token is gone");
     assert_eq!(connect_5(&mut running.client(), "dev-1", "", &token), 0x86);
     assert_eq!(connect_5(&mut running.client(), "dev-1", "", &next.token("k2", 600, "")), 0);
+    running.stop();
+}
+
+#[test]
+fn a_reload_judges_who_is_connected_by_the_audience_and_the_claims_that_count_now() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, issuer, _) = with_issuer(directory.path());
+    let next = Arc::new(Mutex::new(config.clone()));
+    let read = Arc::clone(&next);
+    let read_config = Some(Box::new(move || Ok(read.lock().unwrap().clone())) as _);
+    let running = start_with(config, Options { read_config, ..Options::default() });
+    let change = |change: &dyn Fn(&mut motte_config::TokenIssuer)| {
+        change(&mut next.lock().unwrap().tokens[0]);
+        running.server.handle().reload().unwrap();
+    };
+    let token = issuer.token("k1", 600, "");
+    let come = |client: &mut Client| connect_5(client, "dev-1", "", &token);
+    let mut client = running.client();
+    assert_eq!(come(&mut client), 0);
+    change(&|issuer| issuer.audience = vec!["new".into(), "motte".into()]);
+    client.send(&[0xc0, 0]);
+    assert_eq!(client.packet(), (0xd0, vec![]), "its own is still among them");
+    change(&|issuer| issuer.topics_claim = Some("topics".into()));
+    assert_eq!(client.packet().0, 0xe0, "what its token says there nobody has looked at");
+    running.lines.expect("a claim narrows tokens of its issuer now");
+    let mut client = running.client();
+    assert_eq!(come(&mut client), 0, "it may show the same token again");
+    change(&|issuer| issuer.audience = vec!["new".into()]);
+    assert_eq!(client.packet().0, 0xe0);
+    running.lines.expect("an audience that is not taken any more");
+    assert_eq!(come(&mut running.client()), 0x86);
     running.stop();
 }
 

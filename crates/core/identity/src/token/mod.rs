@@ -146,7 +146,8 @@ impl TokenRules {
         if text("iss") != Some(&self.issuer) {
             return Err("the token is of another issuer");
         }
-        if !words(claims.get("aud"), false).iter().any(|one| self.audience.iter().any(|own| own == one)) {
+        let audience = words(claims.get("aud"), false);
+        if !self.is_for(&audience) {
             return Err("the token is for somebody else (`aud`)");
         }
         let ends_s = time(claims, "exp")?.ok_or("the token has no end (`exp`)")?;
@@ -180,13 +181,27 @@ impl TokenRules {
         let stated = self.roles_claim.as_deref().and_then(|name| claim(claims, name));
         let mut roles = words(stated, true);
         roles.retain(|role| self.roles.contains(role));
-        let facts =
-            TokenFacts { issuer: self.issuer.clone(), key: key.to_owned(), id, roles, topics, ends_s };
+        let facts = TokenFacts {
+            issuer: self.issuer.clone(),
+            key: key.to_owned(),
+            audience,
+            identity_claim: self.identity_claim.clone(),
+            roles_claim: self.roles_claim.clone(),
+            topics_claim: self.topics_claim.clone(),
+            id,
+            roles,
+            topics,
+            ends_s,
+        };
         Ok(TokenIdentity { identity: identity.to_owned(), facts })
     }
 
     fn identity_in<'c>(&self, claims: &'c Value) -> Option<&'c str> {
         claim(claims, &self.identity_claim).and_then(Value::as_str).filter(|name| is_name(name))
+    }
+
+    fn is_for(&self, audience: &[String]) -> bool {
+        audience.iter().any(|one| self.audience.contains(one))
     }
 
     fn speaks_for(&self, identity: &str) -> bool {
@@ -208,11 +223,33 @@ impl TokenRules {
         if !facts.roles.iter().all(|role| self.roles.contains(role)) {
             return Err("its token granted a role that tokens may not grant any more");
         }
-        if facts.ends_s > now_s && self.keys.lacks(&facts.key) {
+        if facts.ends_s <= now_s {
+            return Ok(());
+        }
+        if self.keys.lacks(&facts.key) {
             return Err("the key that signed its token is gone from the key set");
         }
-        if facts.ends_s > now_s && facts.id.as_ref().is_some_and(|id| self.revoked.contains(id)) {
+        if facts.id.as_ref().is_some_and(|id| self.revoked.contains(id)) {
             return Err("its token was revoked");
+        }
+        if !self.is_for(&facts.audience) {
+            return Err("its token is for an audience that is not taken any more");
+        }
+        self.reads_as(facts)
+    }
+
+    /// Whether the claims by which a token was read are those that count now. What stood in others nobody knows any more, so it
+    /// has to be shown again.
+    fn reads_as(&self, facts: &TokenFacts) -> Result<(), &'static str> {
+        if facts.identity_claim != self.identity_claim {
+            return Err("its identity was read from another claim of its token");
+        }
+        if !facts.roles.is_empty() && facts.roles_claim != self.roles_claim {
+            return Err("its roles were read from another claim of its token");
+        }
+        // Bounds that were read before a claim was taken away stay: they grant nothing.
+        if self.topics_claim.is_some() && facts.topics_claim != self.topics_claim {
+            return Err("a claim narrows tokens of its issuer now that was not looked at in its own");
         }
         Ok(())
     }

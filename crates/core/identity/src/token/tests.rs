@@ -227,6 +227,33 @@ fn keys_come_and_go_and_what_a_gone_one_vouched_for_goes_with_it() {
 }
 
 #[test]
+fn who_came_by_a_token_is_judged_by_the_audience_and_the_claims_that_count_now() {
+    let issuer = Issuer::new();
+    let change = json!({"aud": ["x", "motte"], "realm": {"roles": ["reader"]}});
+    let facts = rules(&issuer).judge(issuer.token(&change).as_bytes(), NOW).unwrap().facts;
+    let still = |change: &dyn Fn(&mut TokenRules)| {
+        let mut now = rules(&issuer);
+        change(&mut now);
+        let (living, ended) =
+            (now.still_good(&facts, "dev-1", NOW), now.still_good(&facts, "dev-1", NOW + 600));
+        assert_eq!(ended, Ok(()), "one that has ended vouches for no connection");
+        living
+    };
+    assert!(still(&|now| now.audience = vec!["y".into()]).unwrap_err().contains("audience"));
+    assert_eq!(still(&|now| now.audience = vec!["y".into(), "x".into()]), Ok(()), "it is for several");
+    assert!(still(&|now| now.topics_claim = Some("scope".into())).unwrap_err().contains("narrows"));
+    assert_eq!(still(&|now| now.topics_claim = None), Ok(()), "what was narrowed stays so");
+    assert!(still(&|now| now.identity_claim = "name".into()).unwrap_err().contains("identity"));
+    assert!(still(&|now| now.roles_claim = Some("roles".into())).unwrap_err().contains("roles"));
+    let without = TokenRules { topics_claim: None, ..rules(&issuer) };
+    let facts = without.judge(issuer.token(&json!({})).as_bytes(), NOW).unwrap().facts;
+    assert_eq!(without.still_good(&facts, "dev-1", NOW), Ok(()));
+    assert!(rules(&issuer).still_good(&facts, "dev-1", NOW).is_err(), "the first claim that narrows");
+    let other = TokenRules { roles_claim: None, topics_claim: None, ..rules(&issuer) };
+    assert_eq!(other.still_good(&facts, "dev-1", NOW), Ok(()), "it has no roles");
+}
+
+#[test]
 fn fetched_keys_end_when_they_could_not_be_fetched_for_too_long() {
     let issuer = Issuer::new();
     let rules = TokenRules { keys: HeldKeys::to_fetch(), ..rules(&issuer) };
