@@ -443,15 +443,18 @@ struct Asked {
     second_factor: bool,
 }
 
-/// Whether the Password field is to be judged as a token. Where passwords are taken as well, its form says which it is.
+/// Whether the Password field is to be judged as a token. Where passwords are taken as well, or a certificate is enough, its
+/// form says whether it is one.
 fn is_by_token(credentials: &Credentials, wanted: &Requirements, has_certificate: bool) -> bool {
     if wanted.all_of.has(Methods::TOKEN) {
         return has_certificate || !wanted.all_of.has(Methods::CERTIFICATE);
     }
-    let takes = wanted.any_of.has(Methods::TOKEN) && wanted.all_of == Methods::default();
-    let passwords = wanted.any_of.has(Methods::PASSWORD);
+    // A certificate that would be enough does not set aside what a token says: it may narrow.
+    let is_enough = has_certificate && wanted.all_of == Methods::CERTIFICATE;
+    let takes = wanted.any_of.has(Methods::TOKEN) && (wanted.all_of == Methods::default() || is_enough);
+    let by_form = has_certificate || wanted.any_of.has(Methods::PASSWORD);
     let given = credentials.password.as_ref().map(SecretBytes::expose);
-    takes && !has_certificate && given.is_some_and(|given| !passwords || is_token(given))
+    takes && given.is_some_and(|given| !by_form || is_token(given))
 }
 
 /// The verdict on who has proved himself.

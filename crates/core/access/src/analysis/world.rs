@@ -42,6 +42,7 @@ impl ListenerFacts {
                 Methods::CERTIFICATE.and(Methods::PASSWORD).and(Methods::TOTP),
                 Methods::ANONYMOUS,
                 Methods::TOKEN,
+                Methods::CERTIFICATE.and(Methods::TOKEN),
                 Methods::HTTP,
                 Methods::LDAP,
             ],

@@ -3,10 +3,15 @@
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair};
 use aws_lc_rs::{hmac, rsa::KeySize};
+use motte_access::{CertificateFacts, Methods, Security};
+use motte_seal::SecretBytes;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::learned::Learned;
+use crate::password_file::PasswordFile;
+use crate::verdict::{Authenticator, Credentials, Requirements, Step, Verdict};
 
 const NOW: u64 = 1_790_000_000;
 
@@ -312,6 +317,46 @@ fn topics_of_a_token_are_read_whole_or_the_token_is_not_taken() {
     assert_eq!(topics(json!({})), None, "no bound");
     let bound = topics(json!({"topics": {"publish": ["a/+", "b/#"]}})).unwrap();
     assert_eq!((bound.publish.len(), bound.subscribe.len()), (2, 0));
+}
+
+#[test]
+fn a_token_narrows_also_where_the_certificate_alone_would_have_been_enough() {
+    let issuer = Issuer::new();
+    let passwords = Arc::new(PasswordFile::default());
+    let authenticator = Authenticator::new(passwords, Arc::new(Learned::nothing(NOW)))
+        .with_tokens(TokenIssuers::new(vec![rules(&issuer)]));
+    let both = Methods::CERTIFICATE.and(Methods::TOKEN);
+    let come = |all_of, password: Option<String>| {
+        let certificate = CertificateFacts { cn: Some("dev-1".into()), ..CertificateFacts::default() };
+        let credentials = Credentials {
+            user_name: None,
+            password: password.map(|text| SecretBytes::new(text.into_bytes())),
+            certificate: Some(Arc::new(certificate)),
+            listener: Arc::from("main"),
+            security: Security::Tls,
+            address: None,
+        };
+        let wanted = Requirements { any_of: both, all_of, certificates: Arc::default() };
+        match authenticator.begin(credentials, &wanted, NOW) {
+            Step::Done(Verdict::Accepted(client)) => {
+                Ok((client.methods, client.token.is_some_and(|token| token.topics.is_some())))
+            }
+            Step::Done(Verdict::Refused { cause, .. }) => Err(cause),
+            Step::Ask(_) | Step::Fetch(_) => Err("nobody is to be asked"),
+        }
+    };
+    let narrow = |name: &str| issuer.token(&json!({"sub": name, "realm": {"topics": {"publish": ["a"]}}}));
+    for all_of in [Methods::default(), Methods::CERTIFICATE, both] {
+        assert_eq!(come(all_of, Some(narrow("dev-1"))), Ok((both, true)), "{all_of:?}");
+        assert_eq!(
+            come(all_of, Some(narrow("dev-2"))),
+            Err("certificate and token name different identities")
+        );
+        assert!(come(all_of, Some(format!("{}x", narrow("dev-1")))).is_err(), "one that is not good");
+    }
+    for nothing in [None, Some("a password".to_owned())] {
+        assert_eq!(come(Methods::default(), nothing), Ok((Methods::CERTIFICATE, false)));
+    }
 }
 
 #[test]

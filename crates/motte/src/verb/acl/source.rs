@@ -178,6 +178,10 @@ fn methods(listener: &Listener) -> Vec<Methods> {
         let certificate =
             if demands(AuthMethod::Certificate) { Methods::CERTIFICATE } else { Methods::default() };
         found.push(Methods::TOKEN.and(certificate));
+        // A token counts also beside a certificate that would be enough.
+        if takes(AuthMethod::Certificate) && listener.all_of.is_empty() {
+            found.push(Methods::TOKEN.and(Methods::CERTIFICATE));
+        }
     }
     if listener.all_of.is_empty() {
         found.extend(SERVICES.into_iter().filter(|(method, _)| takes(*method)).map(|(_, proved)| proved));
