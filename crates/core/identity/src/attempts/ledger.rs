@@ -262,8 +262,8 @@ impl Attempts {
         let around = network.map_or(&[][..], |network| &network[..]);
         // So that nobody with a valid account pushes out what is known of others. Those without a name have not one owner, but
         // one for each address.
-        let owner = if name.is_empty() { place } else { name.as_bytes() };
-        let owned = |kind: u8, parts: &[&[u8]]| Some(self.key.owned(kind, owner, parts));
+        let whose = if name.is_empty() { place } else { name.as_bytes() };
+        let owned = |kind: u8, parts: &[&[u8]]| Some(self.key.owned(kind, whose, parts));
         Charge {
             scopes: [
                 one.and_then(|one| tag(0, &[one])),
