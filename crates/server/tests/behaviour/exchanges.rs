@@ -307,14 +307,39 @@ fn a_token_in_an_exchange_may_be_replaced_before_it_ends() {
     running.stop();
 }
 
-#[test]
-fn a_code_may_be_given_again_on_a_live_connection() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = site(directory.path());
+/// The same, where `user` has a second factor; gives its recovery codes too.
+fn site_with_second_factor(directory: &Path) -> (PathBuf, Vec<motte_seal::SecretString>) {
+    let path = site(directory);
     let mut file = PasswordFile::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
     let (second, recovery) = motte_identity::SecondFactor::generate(file.key().unwrap(), 0).unwrap();
     file.account_mut("user").unwrap().second = Some(second);
     std::fs::write(&path, file.to_string()).unwrap();
+    (path, recovery)
+}
+
+#[test]
+fn an_account_with_a_second_factor_does_not_come_in_by_a_proof_of_its_password_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, _) = site_with_second_factor(directory.path());
+    let running = start_at(path, |_| {});
+    for password in ["pencil", "wrong"] {
+        let said = Scram::new("user", password).enter(&mut running.client().stream, "user", SCRAM);
+        assert_eq!(
+            said,
+            Said::ConnAck(0x86, Vec::new()),
+            "{password}: told the same, so nobody learns which is right"
+        );
+    }
+    running.lines.expect("cause=\"its second factor cannot be given by SCRAM\"");
+    let said = Scram::new("other", "eraser").enter(&mut running.client().stream, "other", SCRAM);
+    assert!(matches!(said, Said::ConnAck(0, _)), "an account without one does");
+    running.stop();
+}
+
+#[test]
+fn a_code_may_be_given_again_on_a_live_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, recovery) = site_with_second_factor(directory.path());
     let store = directory.path().join("store");
     let running = start_at(path, |config| config.state_dir = Some(store.clone()));
     let mut client = running.client().stream;
