@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use motte_access::CompiledPolicy;
 use motte_config::{AuthMethod, Config, KeySource, Listener, TokenIssuer};
-use motte_identity::{HeldKeys, KeySet, TokenIssuers, TokenRules, revoked_tokens};
+use motte_identity::{HeldKeys, KeySet, TokenGroups, TokenIssuers, TokenRules, revoked_tokens};
 
 use crate::assemble::{Faults, text};
 use crate::token_keys::TokenKeys;
@@ -19,6 +19,8 @@ pub(crate) fn read(
 ) -> TokenIssuers {
     let rules = config.tokens.iter().filter_map(|issuer| {
         check_roles(config, policy, AuthMethod::Jwt, "auth.jwt.roles", &mut issuer.roles.iter(), faults);
+        let by_group = &mut issuer.groups.iter().flat_map(|(_, roles)| roles);
+        check_roles(config, policy, AuthMethod::Jwt, "auth.jwt.groups", by_group, faults);
         one(issuer, fetched, faults)
     });
     TokenIssuers::new(rules.collect())
@@ -45,6 +47,8 @@ fn one(issuer: &TokenIssuer, fetched: &TokenKeys, faults: &mut Faults<'_>) -> Op
         identity_claim: issuer.identity_claim.clone(),
         roles_claim: issuer.roles_claim.clone(),
         roles: issuer.roles.iter().cloned().collect(),
+        groups_claim: issuer.groups_claim.clone(),
+        groups: TokenGroups::new(issuer.groups.iter().cloned()),
         topics_claim: issuer.topics_claim.clone(),
         leeway_s: u64::from(issuer.leeway_s),
         lifetime_s_max: u64::from(issuer.lifetime_s_max),

@@ -27,6 +27,7 @@ pub(super) fn all() -> Vec<Input> {
         ("answer_ends_at_once", of(4, "\0{\"result\":\"allow\",\"ends_in_s\":0}")),
         ("answer_ends_never", of(4, "\0{\"result\":\"allow\",\"ends_in_s\":18446744073709551615}")),
         ("answer_of_401", [&[4, 101], &b"<html>"[..]].concat()),
+        ("claims_groups", both(",\"groups\":[\"ops\",\"*\"]")),
         ("claims_narrow", both(",\"topics\":{\"publish\":[\"a/+\"],\"subscribe\":[\"b/#\",\"$SYS/x\"]}")),
         ("claims_roles", both(",\"jti\":\"t\",\"realm\":{\"roles\":[\"reader\",\"admin\"]},\"nbf\":1.5")),
         ("claims_several_ends", both(",\"exp\":1")),

@@ -7,7 +7,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use motte_config::{Described, Url};
-use motte_identity::{HeldKeys, KeySet, RemoteAnswer, TokenIssuers, TokenRules};
+use motte_identity::{HeldKeys, KeySet, RemoteAnswer, TokenGroups, TokenIssuers, TokenRules};
 
 /// The time at which tokens are judged, in seconds since 1970.
 pub const NOW_S: u64 = 1_790_000_000;
@@ -62,6 +62,8 @@ fn issuers(keys: Arc<HeldKeys>) -> TokenIssuers {
         identity_claim: "sub".to_owned(),
         roles_claim: Some("/realm/roles".to_owned()),
         roles: ["reader".to_owned()].into(),
+        groups_claim: Some("groups".to_owned()),
+        groups: TokenGroups::new([("ops".to_owned(), vec!["operator".to_owned()])]),
         topics_claim: Some("topics".to_owned()),
         leeway_s: 30,
         lifetime_s_max: LIFETIME_S,
@@ -83,6 +85,8 @@ fn judge(token: &[u8]) {
     assert!(!found.identity.contains(['+', '#', '\0']), "a name that is a pattern");
     assert!(facts.issuer == ISSUER, "another issuer");
     assert!(facts.roles.iter().all(|role| role == "reader"), "a role that tokens may not grant");
+    assert!(facts.group_roles.iter().all(|role| role == "operator"), "a role that no group gives");
+    assert!(facts.groups.len() <= 64, "more groups than may be");
     assert!(facts.id.as_deref() != Some("stolen"), "a revoked token");
     assert!(NOW_S < facts.ends_s && facts.ends_s <= NOW_S + 30 + LIFETIME_S, "an end out of bounds");
     if let Some(topics) = &facts.topics {

@@ -145,7 +145,8 @@ fn roles_of(principal: &Principal, policy: &CompiledPolicy) -> (Vec<u32>, Vec<St
             }
             if let Some(facts) = client.token.as_deref().filter(|_| client.methods.has(Methods::TOKEN)) {
                 let known = &policy.assignments(&client.listener).roles;
-                roles.extend(facts.roles.iter().filter_map(|name| known.get(name)));
+                let named = facts.roles.iter().chain(&facts.group_roles);
+                roles.extend(named.filter_map(|name| known.get(name)));
             }
             if let Some(facts) = client.directory.as_deref().filter(|_| client.methods.has(Methods::LDAP)) {
                 let known = &policy.assignments(&client.listener).roles;

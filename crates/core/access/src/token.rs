@@ -25,12 +25,18 @@ pub struct TokenFacts {
     pub identity_claim: String,
     /// The claim that was read for roles; `None`: none was.
     pub roles_claim: Option<String>,
+    /// The claim that was read for groups; `None`: none was.
+    pub groups_claim: Option<String>,
     /// The claim that was read for topics, whether it was there or not; `None`: none was.
     pub topics_claim: Option<String>,
     /// Its number (`jti`), if it has one.
     pub id: Option<String>,
     /// Roles that it grants: only such as tokens may grant.
     pub roles: Vec<String>,
+    /// Groups that it names, whether they give roles or not.
+    pub groups: Vec<String>,
+    /// The roles that they give.
+    pub group_roles: Vec<String>,
     /// Topics outside of which its client may do nothing, whatever its roles; `None`: no such bound.
     pub topics: Option<TokenTopics>,
     /// When it ends, in seconds since 1970; the connection ends then.

@@ -1,5 +1,6 @@
 //! `[[auth.jwt]]`: issuers whose tokens are taken in the Password field, and where their keys come from.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -20,6 +21,9 @@ use crate::written::{AuthWritten, ListenerWritten};
 pub const ISSUERS_MAX: usize = 8;
 /// Origins beside an issuer's own from which its keys may come.
 pub const ORIGINS_MAX: usize = 4;
+
+/// Groups that may give roles to tokens of one issuer.
+pub const TOKEN_GROUPS_MAX: usize = 256;
 
 /// As written: one table, or several.
 #[derive(Debug, Default)]
@@ -64,6 +68,9 @@ struct TokensWritten {
     identity_claim: Option<Spanned<String>>,
     roles_claim: Option<Spanned<String>>,
     roles: Option<Spanned<Vec<String>>>,
+    groups_claim: Option<Spanned<String>>,
+    #[serde(default)]
+    groups: BTreeMap<Spanned<String>, Vec<String>>,
     topics_claim: Option<Spanned<String>>,
     leeway_s: Option<Spanned<u32>>,
     lifetime_s_max: Option<Spanned<u32>>,
@@ -109,6 +116,10 @@ pub struct TokenIssuer {
     pub roles_claim: Option<String>,
     /// Roles that tokens may grant.
     pub roles: Vec<String>,
+    /// The claim with groups; `None`: tokens name none.
+    pub groups_claim: Option<String>,
+    /// Names of groups, each with the roles that it gives; at most [`TOKEN_GROUPS_MAX`].
+    pub groups: Vec<(String, Vec<String>)>,
     /// The claim with topics outside of which a token grants nothing; `None`: tokens narrow nothing.
     pub topics_claim: Option<String>,
     /// How far ahead the issuer's clock may be, in seconds, 0 to 300.
@@ -182,11 +193,22 @@ impl TokenIssuer {
                 .unwrap_or_else(|| "sub".to_owned()),
             roles_claim: claim("roles_claim", written.roles_claim.as_ref(), faults),
             roles: written.roles.as_ref().map(|roles| roles.get_ref().clone()).unwrap_or_default(),
+            groups_claim: claim("groups_claim", written.groups_claim.as_ref(), faults),
+            groups: written
+                .groups
+                .iter()
+                .map(|(name, roles)| (name.get_ref().clone(), roles.clone()))
+                .collect(),
             topics_claim: claim("topics_claim", written.topics_claim.as_ref(), faults),
             leeway_s: number("leeway_s", written.leeway_s.as_ref(), 30, 0..=300, faults),
             lifetime_s_max: number("lifetime_s_max", lifetime, 86_400, 60..=31_622_400, faults),
             revoked_file: written.revoked_file.clone(),
         })
+    }
+
+    /// All roles that its tokens can have, by themselves or by groups.
+    pub fn all_roles(&self) -> BTreeSet<&String> {
+        self.roles.iter().chain(self.groups.iter().flat_map(|(_, roles)| roles)).collect()
     }
 
     /// The file of its keys, if they are in one.
@@ -238,6 +260,9 @@ impl TokenIssuer {
             let roles = list(self.roles.iter().cloned());
             out.push_str(&format!("roles_claim = {}\nroles = {roles}\n", quoted(claim)));
         }
+        if let Some(claim) = &self.groups_claim {
+            out.push_str(&format!("groups_claim = {}\n", quoted(claim)));
+        }
         if let Some(claim) = &self.topics_claim {
             out.push_str(&format!("topics_claim = {}\n", quoted(claim)));
         }
@@ -245,6 +270,12 @@ impl TokenIssuer {
             out.push_str(&format!("revoked_file = {}\n", path(file)));
         }
         out.push_str(&format!("leeway_s = {}\nlifetime_s_max = {}", self.leeway_s, self.lifetime_s_max));
+        if !self.groups.is_empty() {
+            out.push_str("\n\n[auth.jwt.groups]");
+        }
+        for (name, roles) in &self.groups {
+            out.push_str(&format!("\n{} = {}", quoted(name), list(roles.iter().cloned())));
+        }
         out
     }
 }
@@ -271,6 +302,7 @@ impl TokensWritten {
             }
             _ => {}
         }
+        self.check_groups(faults);
         let Some(identities) = &self.identities else { return };
         if identities.get_ref().is_empty() {
             let remedy = "write identities = [\"site-a-*\"], or remove the key if it may speak for everybody";
@@ -282,6 +314,35 @@ impl TokensWritten {
                 let remedy = "`*` stands for any text; `+` and `#` are in no identity";
                 faults.add(pattern.span().start, what, remedy);
             }
+        }
+    }
+
+    fn check_groups(&self, faults: &mut Faults<'_>) {
+        let first = self.groups.keys().next().map(|name| name.span().start);
+        match (&self.groups_claim, first) {
+            (Some(claim), None) => {
+                let remedy = "write [auth.jwt.groups] with \"group\" = [\"role\"] below the entry, or remove groups_claim";
+                faults.add(claim.span().start, "groups_claim, and no group that gives a role", remedy);
+            }
+            (None, Some(at)) => {
+                let remedy = "write groups_claim, the claim that names them, or remove [auth.jwt.groups]";
+                faults.add(at, "groups give roles, and no claim names them", remedy);
+            }
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+        for (name, roles) in &self.groups {
+            let (at, name) = (name.span().start, name.get_ref());
+            if name.is_empty() || name.contains('*') {
+                let remedy = "write it letter by letter as the issuer does; there are no patterns of groups";
+                faults.add(at, format!("`{name}` is not the name of a group"), remedy);
+            }
+            if roles.is_empty() {
+                faults.add(at, format!("the group `{name}` gives no role"), "name its roles, or remove it");
+            }
+        }
+        if let Some(over) = self.groups.keys().nth(TOKEN_GROUPS_MAX) {
+            let what = format!("more than {TOKEN_GROUPS_MAX} groups");
+            faults.add(over.span().start, what, "keep those that give roles here");
         }
     }
 

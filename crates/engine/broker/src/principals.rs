@@ -97,6 +97,9 @@ fn facts_to_record(client: &ClientPrincipal) -> Option<Vec<(String, String)>> {
         facts.audience.iter().for_each(|value| put("token.aud", value));
         put("token.identity_claim", &facts.identity_claim);
         facts.roles_claim.iter().for_each(|value| put("token.roles_claim", value));
+        facts.groups_claim.iter().for_each(|value| put("token.groups_claim", value));
+        facts.groups.iter().for_each(|value| put("token.group", value));
+        facts.group_roles.iter().for_each(|value| put("token.group_role", value));
         facts.topics_claim.iter().for_each(|value| put("token.topics_claim", value));
         facts.id.iter().for_each(|value| put("token.jti", value));
         facts.roles.iter().for_each(|value| put("token.role", value));
@@ -150,6 +153,9 @@ fn token_from_record(record: &PrincipalRecord) -> Option<TokenFacts> {
             "aud" => facts.audience.push(value),
             "identity_claim" => facts.identity_claim = value,
             "roles_claim" => facts.roles_claim = Some(value),
+            "groups_claim" => facts.groups_claim = Some(value),
+            "group" => facts.groups.push(value),
+            "group_role" => facts.group_roles.push(value),
             "topics_claim" => facts.topics_claim = Some(value),
             "jti" => facts.id = Some(value),
             "role" => facts.roles.push(value),
@@ -221,6 +227,9 @@ mod tests {
                 audience: vec!["motte".to_owned(), "else".to_owned()],
                 identity_claim: "sub".to_owned(),
                 roles_claim: Some("/realm/roles".to_owned()),
+                groups_claim: Some("groups".to_owned()),
+                groups: vec!["ops".to_owned(), "all".to_owned()],
+                group_roles: vec!["operator".to_owned()],
                 topics_claim: Some("topics".to_owned()),
                 id: None,
                 roles: vec!["reader".to_owned()],

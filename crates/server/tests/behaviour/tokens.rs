@@ -267,6 +267,44 @@ fn a_reload_judges_who_is_connected_by_the_audience_and_the_claims_that_count_no
 }
 
 #[test]
+fn groups_of_a_token_give_the_roles_that_the_configuration_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut config, issuer, _) = with_issuer(directory.path());
+    config.tokens[0].roles_claim = None;
+    config.tokens[0].roles.clear();
+    config.tokens[0].groups_claim = Some("groups".into());
+    let groups = |role: &str| vec![("/plant/readers".to_owned(), vec![role.to_owned()])];
+    config.tokens[0].groups = groups("reader");
+    let next = Arc::new(Mutex::new(config.clone()));
+    let read = Arc::clone(&next);
+    let read_config = Some(Box::new(move || Ok(read.lock().unwrap().clone())) as _);
+    let running = start_with(config, Options { read_config, ..Options::default() });
+    let come = |groups: &str| {
+        let token = issuer.token("k1", 600, &format!(",\"groups\":{groups}"));
+        let mut client = running.client();
+        assert_eq!(client.connect_as("dev-1", true, Some(("", &token))), (false, 0), "{groups}");
+        let granted = client.subscribe("news/today", 0) == 0;
+        (client, granted)
+    };
+    for nothing in ["[]", "[\"/plant\",\"/plant/*\",\"reader\"]", "\"/plant/readers /plant\""] {
+        assert!(!come(nothing).1, "{nothing}");
+    }
+    let (mut client, granted) = come("[\"else\",\"/plant/readers\"]");
+    assert!(granted);
+    next.lock().unwrap().tokens[0].groups = groups("nobody");
+    let error = running.server.handle().reload().unwrap_err().to_string();
+    assert!(error.contains("auth.jwt.groups: there is no role `nobody`"), "{error}");
+    client.send(&[0xc0, 0]);
+    assert_eq!(client.packet(), (0xd0, vec![]));
+    next.lock().unwrap().tokens[0].groups[0].0 = "/plant/others".to_owned();
+    next.lock().unwrap().tokens[0].groups[0].1 = vec!["reader".to_owned()];
+    running.server.handle().reload().unwrap();
+    assert!(client.is_closed(), "its group gives nothing any more");
+    running.lines.expect("the groups of its token give other roles now");
+    running.stop();
+}
+
+#[test]
 fn a_token_that_openssl_signed_is_taken() {
     let directory = tempfile::tempdir().unwrap();
     let (running, _, keys) = start_with_issuer(directory.path());

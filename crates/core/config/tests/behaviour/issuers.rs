@@ -15,6 +15,22 @@ fn each_fault_of_an_issuer_is_named_with_its_remedy() {
     let cases: &[(String, &[&str])] = &[
         (format!("{}{}", listener(tcp), jwt("topics_claim = \"\"")), &["topics_claim is empty"]),
         (
+            format!("{}{}", listener(tcp), jwt("groups_claim = \"groups\"")),
+            &["groups_claim, and no group that gives a role", "[auth.jwt.groups]"],
+        ),
+        (
+            format!("{}{}", listener(tcp), jwt("[auth.jwt.groups]\nops = [\"operator\"]")),
+            &["groups give roles, and no claim names them", "write groups_claim"],
+        ),
+        (
+            format!("{}{}", listener(tcp), jwt("groups_claim = \"g\"\n[auth.jwt.groups]\n\"ops-*\" = []")),
+            &[
+                "`ops-*` is not the name of a group",
+                "there are no patterns",
+                "the group `ops-*` gives no role",
+            ],
+        ),
+        (
             format!("{}{}", listener(tcp), jwt("identities = []")),
             &["an issuer that may speak for nobody", "identities = [\"site-a-*\"]"],
         ),
@@ -108,13 +124,17 @@ fn several_issuers_are_written_one_after_the_other_and_one_may_be_a_single_table
     assert_eq!(one.tokens[0].keys, KeySource::File("keys.json".into()));
     let text = format!(
         "{tcp}{}{}{}",
-        issuer("a", "keys_file = \"a.json\""),
+        issuer(
+            "a",
+            "keys_file = \"a.json\"\ngroups_claim = \"/groups\"\n[auth.jwt.groups]\n\"/ops\" = [\"operator\"]"
+        ),
         issuer("b", "keys_url = \"https://b.example:8443/keys\"\nca = [\"b.pem\"]\nidentities = [\"b-*\"]"),
         issuer("https://c.example/realm/", "discover = true\nkeys_origins = [\"https://keys.example:99\"]"),
     );
     let config = read(&text).unwrap();
     assert_eq!(read(&config.to_toml()).unwrap().tokens, config.tokens);
     assert_eq!(config.tokens[1].identities, ["b-*"]);
+    assert_eq!(config.tokens[0].groups, [("/ops".to_owned(), vec!["operator".to_owned()])]);
     let outward = config.outward();
     let places: Vec<_> = outward.iter().map(|one| (one.url.as_str(), one.purpose)).collect();
     let document = "https://c.example/realm/.well-known/openid-configuration";

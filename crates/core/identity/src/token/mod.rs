@@ -3,6 +3,7 @@
 //! The header names a key, and that key's own algorithm is the one that must be written beside it (RFC 8725 section 3.1).
 //! Keys in headers, their addresses, and extensions are never looked at; a header that must be understood is refused.
 
+mod groups;
 mod held_keys;
 mod issuers;
 mod key_set;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 use serde::de::{self, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
+pub use groups::TokenGroups;
 pub use held_keys::{HeldKeys, KeyChange};
 pub use issuers::TokenIssuers;
 pub use key_set::{KeySet, KeySetError};
@@ -73,6 +75,10 @@ pub struct TokenRules {
     pub roles_claim: Option<String>,
     /// Roles that tokens may grant; others in a token are passed over.
     pub roles: BTreeSet<String>,
+    /// The claim with groups; `None`: tokens name none.
+    pub groups_claim: Option<String>,
+    /// Groups, each with its roles. One that is not in it gives nothing.
+    pub groups: TokenGroups,
     /// The claim with topics outside of which a token grants nothing; `None`: tokens narrow nothing.
     pub topics_claim: Option<String>,
     /// How far ahead the issuer's clock may be, in seconds.
@@ -181,15 +187,20 @@ impl TokenRules {
         let stated = self.roles_claim.as_deref().and_then(|name| claim(claims, name));
         let mut roles = words(stated, true);
         roles.retain(|role| self.roles.contains(role));
+        let groups = self.groups_claim.as_deref().and_then(|name| claim(claims, name));
+        let groups = groups.map(groups::named).transpose()?.unwrap_or_default();
         let facts = TokenFacts {
             issuer: self.issuer.clone(),
             key: key.to_owned(),
             audience,
             identity_claim: self.identity_claim.clone(),
             roles_claim: self.roles_claim.clone(),
+            groups_claim: self.groups_claim.clone(),
             topics_claim: self.topics_claim.clone(),
             id,
             roles,
+            group_roles: self.groups.roles(&groups),
+            groups,
             topics,
             ends_s,
         };
@@ -223,6 +234,9 @@ impl TokenRules {
         if !facts.roles.iter().all(|role| self.roles.contains(role)) {
             return Err("its token granted a role that tokens may not grant any more");
         }
+        if self.groups.roles(&facts.groups) != facts.group_roles {
+            return Err("the groups of its token give other roles now");
+        }
         if facts.ends_s <= now_s {
             return Ok(());
         }
@@ -246,6 +260,9 @@ impl TokenRules {
         }
         if !facts.roles.is_empty() && facts.roles_claim != self.roles_claim {
             return Err("its roles were read from another claim of its token");
+        }
+        if self.groups_claim.is_some() && facts.groups_claim != self.groups_claim {
+            return Err("its groups were read from another claim of its token, or from none");
         }
         // Bounds that were read before a claim was taken away stay: they grant nothing.
         if self.topics_claim.is_some() && facts.topics_claim != self.topics_claim {

@@ -91,6 +91,11 @@ fn rules(issuer: &Issuer) -> TokenRules {
         identity_claim: "sub".into(),
         identities: vec!["dev-*".into()],
         roles_claim: Some("/realm/roles".into()),
+        groups_claim: Some("/realm/groups".into()),
+        groups: TokenGroups::new([
+            ("/ops".to_owned(), vec!["operator".to_owned(), "writer".to_owned()]),
+            ("all".to_owned(), vec!["writer".to_owned()]),
+        ]),
         topics_claim: Some("/realm/topics".into()),
         roles: ["reader".to_owned(), "writer".to_owned()].into(),
         leeway_s: 30,
@@ -250,12 +255,47 @@ fn who_came_by_a_token_is_judged_by_the_audience_and_the_claims_that_count_now()
     assert_eq!(still(&|now| now.topics_claim = None), Ok(()), "what was narrowed stays so");
     assert!(still(&|now| now.identity_claim = "name".into()).unwrap_err().contains("identity"));
     assert!(still(&|now| now.roles_claim = Some("roles".into())).unwrap_err().contains("roles"));
+    assert!(still(&|now| now.groups_claim = Some("groups".into())).unwrap_err().contains("groups"));
     let without = TokenRules { topics_claim: None, ..rules(&issuer) };
     let facts = without.judge(issuer.token(&json!({})).as_bytes(), NOW).unwrap().facts;
     assert_eq!(without.still_good(&facts, "dev-1", NOW), Ok(()));
     assert!(rules(&issuer).still_good(&facts, "dev-1", NOW).is_err(), "the first claim that narrows");
     let other = TokenRules { roles_claim: None, topics_claim: None, ..rules(&issuer) };
     assert_eq!(other.still_good(&facts, "dev-1", NOW), Ok(()), "it has no roles");
+}
+
+#[test]
+fn groups_of_a_token_give_the_roles_of_the_table_and_others_nothing() {
+    let issuer = Issuer::new();
+    let judge = |groups: Value| {
+        let found = rules(&issuer).judge(issuer.token(&json!({"realm": {"groups": groups}})).as_bytes(), NOW);
+        found.map(|found| found.facts).map_err(|fault| fault.cause())
+    };
+    let roles = |groups: Value| judge(groups).map(|facts| facts.group_roles);
+    assert_eq!(roles(json!(["/ops", "all", "/ops"])), Ok(vec!["operator".to_owned(), "writer".to_owned()]));
+    assert_eq!(roles(json!("all")), Ok(vec!["writer".to_owned()]));
+    for nothing in [json!(["/OPS", "*", "/*", "", "ops", "operator", "/ops all"]), json!([]), json!(null)] {
+        assert_eq!(roles(nothing.clone()), Ok(vec![]), "{nothing}");
+    }
+    let many: Vec<String> = (0..64).map(|number| number.to_string()).collect();
+    assert!(roles(json!(many)).is_ok());
+    assert_eq!(
+        roles(json!([many, vec!["all".to_owned()]].concat())),
+        Err("the token names more than 64 groups")
+    );
+    assert_eq!(roles(json!([{"a": 1}])), Err("a group of the token is no text"));
+    assert_eq!(roles(json!({"all": true})), Err("the token's groups are no list"));
+    let facts = judge(json!(["all", "new"])).unwrap();
+    assert!(facts.roles.is_empty(), "those are what the claim for roles names");
+    let still = |table: &[(&str, &str)], now_s| {
+        let table = table.iter().map(|(group, role)| ((*group).to_owned(), vec![(*role).to_owned()]));
+        let now = TokenRules { groups: TokenGroups::new(table), ..rules(&issuer) };
+        now.still_good(&facts, "dev-1", now_s).is_ok()
+    };
+    assert!(still(&[("all", "writer"), ("/ops", "else")], NOW));
+    assert!(!still(&[("all", "writer"), ("new", "banned")], NOW), "a group that gave nothing before");
+    assert!(!still(&[("all", "operator")], NOW) && !still(&[], NOW));
+    assert!(!still(&[], NOW + 600), "a Session keeps no role that was taken away");
 }
 
 #[test]
@@ -403,6 +443,7 @@ proptest! {
     fn no_bytes_panic(header in ".{0,60}", body in ".{0,60}", rest in proptest::collection::vec(any::<u8>(), 0..60)) {
         let rules = TokenRules {
             issuer: String::new(), audience: vec![], identities: vec![], identity_claim: String::new(), roles_claim: None, topics_claim: None,
+            groups_claim: None, groups: TokenGroups::default(),
             roles: BTreeSet::new(), leeway_s: 0, lifetime_s_max: 0, keys: HeldKeys::fixed(KeySet::default()), revoked: BTreeSet::new(),
         };
         prop_assert!(rules.judge(&rest, NOW).is_err());

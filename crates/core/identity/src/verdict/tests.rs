@@ -6,7 +6,7 @@ use motte_seal::{HashParameters, PasswordHash};
 use super::*;
 use crate::account::{Account, Origin, Password};
 use crate::second_factor::SecondFactor;
-use crate::token::TokenRules;
+use crate::token::{TokenGroups, TokenRules};
 
 fn authenticator() -> Authenticator {
     let cheap = HashParameters { memory_kib: 64, passes: 1, lanes: 1 };
@@ -302,6 +302,8 @@ fn a_login_is_charged_to_the_name_that_it_claims() {
         identity_claim: "/user/name".into(),
         roles_claim: None,
         roles: std::collections::BTreeSet::new(),
+        groups_claim: None,
+        groups: TokenGroups::default(),
         topics_claim: None,
         leeway_s: 30,
         lifetime_s_max: 3_600,

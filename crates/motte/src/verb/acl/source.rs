@@ -132,7 +132,7 @@ fn listener_facts(listener: &Listener, config: &Config) -> ListenerFacts {
     let by_token = config.tokens.iter().filter(|_| takes(Methods::TOKEN));
     let by_group = config.auth_ldap.iter().filter(|_| takes(Methods::LDAP)).flat_map(|ldap| &ldap.groups);
     let group_roles: BTreeSet<&String> = by_group.flat_map(|(_, roles)| roles).collect();
-    let token_roles = by_token.map(|issuer| issuer.roles.clone()).collect();
+    let token_roles = by_token.map(|issuer| issuer.all_roles().into_iter().cloned().collect()).collect();
     ListenerFacts {
         name: listener.name.clone(),
         security: vec![match listener.kind {
