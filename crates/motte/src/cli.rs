@@ -7,6 +7,7 @@ mod bench;
 mod control;
 mod import;
 mod key;
+mod step_up;
 mod store;
 mod user;
 mod vault;
@@ -17,8 +18,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use acl::{
-    AclAction, AclAdviseArgs, AclArgs, AclBlastArgs, AclDiffArgs, AclExplainArgs, AclLintArgs, AclProveArgs,
-    AclTestArgs, MethodArg, PolicyArgs, SeverityArg,
+    AclAction, AclAdviseArgs, AclApplyArgs, AclArgs, AclBlastArgs, AclDiffArgs, AclExplainArgs, AclLintArgs,
+    AclProveArgs, AclTestArgs, MethodArg, PolicyArgs, SeverityArg,
 };
 pub(crate) use audit::{AuditAction, AuditArgs, HostAuditArgs};
 pub(crate) use bans::{BansAction, BansArgs};
@@ -26,6 +27,7 @@ pub(crate) use bench::{BenchArgs, ShapeArg};
 pub(crate) use control::{ClientsAction, ClientsArgs, ReloadArgs, SocketArgs, StatusArgs, StopArgs};
 pub(crate) use import::{ImportArgs, ImportFrom, MosquittoArgs};
 pub(crate) use key::{KeyAction, KeyArgs};
+pub(crate) use step_up::StepUpArgs;
 pub(crate) use store::{KeptArgs, StoreAction, StoreArgs};
 pub(crate) use user::{
     AccountsArgs, GenFormat, NewPasswordArgs, PasswdAction, PasswdArgs, ProfileArg, TotpAction, UserAction,

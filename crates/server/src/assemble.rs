@@ -97,12 +97,13 @@ pub(crate) fn assemble(
     let mut faults = Faults { places: &config.places, open, found: Vec::new(), certificates: Vec::new() };
     let mut events = Vec::new();
     let mut keys = keyring.keys(config).map_err(|fault| AssembleError(vec![fault]))?;
+    let mut policy_text = String::new();
     let policy = match policy {
         Ok(fixed) => {
             events.extend(config.listeners.iter().map(|l| motte_event::rule::permitted_everything(&l.name)));
             Some(fixed)
         }
-        Err(generation) => read_policy(config, generation, &mut events, &mut faults),
+        Err(generation) => read_policy(config, generation, &mut events, &mut faults, &mut policy_text),
     };
     let passwords = read_passwords(config, &mut events, &mut faults);
     let passwords = passwords.unwrap_or_default();
@@ -114,6 +115,7 @@ pub(crate) fn assemble(
     let tokens = crate::tokens::read(config, policy.as_deref(), fetched, &mut faults);
     let authenticator =
         Authenticator::new(Arc::new(passwords), learned).with_ageing(ageing(config)).with_tokens(tokens);
+    crate::step_up::check_accounts(config, &authenticator, &mut faults);
     let services = RemoteServices::new(config, fetched.client()).unwrap_or_else(|error| {
         faults.push(format!("the system has no random bytes: {error}"));
         RemoteServices::default()
@@ -140,6 +142,8 @@ pub(crate) fn assemble(
         Some(policy) if faults.found.is_empty() => {
             let rules = Rules {
                 policy,
+                policy_text: policy_text.into(),
+                second_factor: config.control.second_factor.as_slice().into(),
                 listeners,
                 bounds: Bounds {
                     connections: limits.connections_max,
@@ -221,14 +225,15 @@ fn read_policy(
     generation: PolicyGeneration,
     events: &mut Vec<Event>,
     faults: &mut Faults<'_>,
+    said: &mut String,
 ) -> Option<Arc<CompiledPolicy>> {
     let before = faults.found.len();
-    let general = one_policy(&config.policy_files, faults);
+    let general = one_policy(&config.policy_files, faults, said);
     let mut own = Vec::new();
     let mut files: Vec<String> = config.policy_files.iter().map(|path| path.display().to_string()).collect();
     for listener in &config.listeners {
         let Some(named) = &listener.policy_files else { continue };
-        own.push((listener.name.clone(), one_policy(named, faults)));
+        own.push((listener.name.clone(), one_policy(named, faults, said)));
         files.extend(named.iter().map(|path| format!("{} (listener {})", path.display(), listener.name)));
     }
     if faults.found.len() > before {
@@ -242,15 +247,16 @@ fn read_policy(
     Some(Arc::new(compiled))
 }
 
-/// The policy that some files are together.
-fn one_policy(files: &[PathBuf], faults: &mut Faults<'_>) -> Policy {
+/// The policy that some files are together; what they say is put behind `said`, each cut off from the next.
+fn one_policy(files: &[PathBuf], faults: &mut Faults<'_>, said: &mut String) -> Policy {
     let mut policy = Policy::default();
     for path in files {
-        if let Some(text) = text(path, "policy file", faults)
-            && let Err(error) = policy.read(&text, &path.display().to_string())
-        {
+        let Some(text) = text(path, "policy file", faults) else { continue };
+        if let Err(error) = policy.read(&text, &path.display().to_string()) {
             faults.push(error.to_string());
         }
+        said.push_str(&text);
+        said.push('\0');
     }
     policy
 }

@@ -49,6 +49,7 @@ mod shutdown;
 mod sockets;
 mod starting;
 mod state;
+mod step_up;
 mod store;
 mod store_keys;
 mod supervise;

@@ -363,6 +363,22 @@ impl Logins {
         }
     }
 
+    /// An operator shows a code of this account. Its counters are apart from those of clients, who cannot send this name: nobody
+    /// who fails from afar keeps operators from their work. `Err` is what is held.
+    pub(crate) fn begin_step_up(&self, account: &str) -> Result<Ticket, Scope> {
+        let counted = format!("\0control {account}");
+        let attempt = Attempt { address: None, name: &counted, client_id: "", certificate: None };
+        let note = Arc::default();
+        let who = Who { name: account.to_owned(), address: None, listener: Arc::from("control"), note };
+        let begun = lock(&self.state.attempts).begin(attempt, self.now_ms());
+        match begun {
+            Begun::Admitted(charge) => {
+                Ok(Ticket { logins: self.clone(), charge: Some(charge), by_certificate: false, who })
+            }
+            Begun::Held { by, .. } => Err(by),
+        }
+    }
+
     fn held(&self, who: &Who, by: Scope) -> Verdict {
         who.note.set(Unchecked::Held);
         let (client_id, address) = (&who.note.client_id, who.address_text());
@@ -440,6 +456,17 @@ impl Ticket {
         let charge = self.charge.as_ref()?;
         let by = lock(&self.logins.state.attempts).held_meanwhile(charge, self.logins.now_ms())?;
         Some(self.logins.held(&self.who, by))
+    }
+
+    /// Counts a code that an operator showed.
+    pub(crate) fn stepped_up(mut self, accepted: bool) {
+        match self.charge.take() {
+            Some(charge) if accepted => {
+                lock(&self.logins.state.attempts).succeeded(&charge, self.logins.now_ms());
+            }
+            Some(charge) => self.logins.failed(&self.who, &charge),
+            None => {}
+        }
     }
 
     /// Counts the verdict, if it is one about what was shown.

@@ -21,6 +21,9 @@ pub enum ReloadError {
         /// What.
         what: String,
     },
+    /// It is of high risk, and the code of a second factor was not given or not taken.
+    #[error("{0}")]
+    SecondFactor(String),
     /// A file lies where the confined process cannot read any more.
     #[error(
         "{file} lies in {directory}, which the sandbox closed at the start: no file in it was named then\n  remedy: restart motte, or put the file where the others are"

@@ -88,6 +88,8 @@ pub(crate) fn renewed(rules: &Rules, revocation: &Revocation) -> Result<Option<R
     let listeners = listeners.collect::<Result<_, TlsError>>()?;
     Ok(is_any.then(|| Rules {
         policy: Arc::clone(&rules.policy),
+        policy_text: Arc::clone(&rules.policy_text),
+        second_factor: Arc::clone(&rules.second_factor),
         listeners,
         bounds: rules.bounds,
         limits: Arc::clone(&rules.limits),

@@ -87,6 +87,10 @@ impl ListenerRules {
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) policy: Arc<CompiledPolicy>,
+    /// What its files say, to know another one.
+    pub(crate) policy_text: Arc<str>,
+    /// Accounts of which one gives a code where something is of high risk.
+    pub(crate) second_factor: Arc<[String]>,
     pub(crate) listeners: Vec<Arc<ListenerRules>>,
     pub(crate) bounds: Bounds,
     /// Limits of Sessions that come back from a record.

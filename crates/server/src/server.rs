@@ -12,7 +12,7 @@ use motte_access::{CompiledPolicy, PolicyGeneration};
 use motte_config::Config;
 use motte_event::Event;
 use motte_identity::bans::{Ban, BanError, BanSubject};
-use motte_roles::{AskPassphrase, KeyClient, OutwardClient, Place};
+use motte_roles::{AskPassphrase, KeyClient, OutwardClient, Place, StepUp};
 
 use crate::assemble::{self, AssembleError, OpenFile};
 use crate::control::Control;
@@ -170,8 +170,15 @@ pub struct Bound {
 pub(crate) enum Command {
     /// SIGTERM, SIGINT, or a call; says which.
     Stop(String),
-    /// SIGHUP, or somebody who wants to know how it went; with who that is.
-    Reload(String, Option<SyncSender<Result<(), ReloadError>>>),
+    /// SIGHUP, or somebody who wants to know how it went.
+    Reload {
+        /// Who that is.
+        who: String,
+        /// As whom, where a code is asked for.
+        step_up: Option<StepUp>,
+        /// Who wants to know.
+        asker: Option<SyncSender<Result<(), ReloadError>>>,
+    },
     /// Something happened outside that belongs into the log.
     Tell(Event),
     /// Revocation lists came that the rules do not know.
@@ -208,7 +215,7 @@ impl Handle {
 
     /// As [`Handle::reload`], without waiting for it.
     pub fn reload_soon(&self) {
-        let _ = self.commands.send(Command::Reload("SIGHUP".to_owned(), None));
+        let _ = self.commands.send(Command::Reload { who: "SIGHUP".to_owned(), step_up: None, asker: None });
     }
 
     /// Writes an event of the surroundings to the log.
@@ -264,16 +271,17 @@ impl Handle {
     /// # Errors
     /// What is wrong with the new configuration; the old one stays in force.
     pub fn reload(&self) -> Result<(), ReloadError> {
-        self.reload_by("a call")
+        self.reload_by("a call", None)
     }
 
-    /// As [`Handle::reload`], with who wants it.
+    /// As [`Handle::reload`], with who wants it, and the account and code of a second factor where one is asked for.
     ///
     /// # Errors
     /// As [`Handle::reload`].
-    pub fn reload_by(&self, who: impl Into<String>) -> Result<(), ReloadError> {
+    pub fn reload_by(&self, who: impl Into<String>, step_up: Option<StepUp>) -> Result<(), ReloadError> {
         let (sender, receiver) = sync_channel(1);
-        self.commands.send(Command::Reload(who.into(), Some(sender))).map_err(|_| ReloadError::Stopped)?;
+        let command = Command::Reload { who: who.into(), step_up, asker: Some(sender) };
+        self.commands.send(command).map_err(|_| ReloadError::Stopped)?;
         receiver.recv().unwrap_or(Err(ReloadError::Stopped))
     }
 }

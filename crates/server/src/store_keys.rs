@@ -89,11 +89,11 @@ impl Store {
         })
     }
 
-    /// Takes other ways to open the vault, from somebody who proves that he has opened it.
-    pub(crate) fn set_slots(&self, slots: &[u8], proof: &[u8]) -> Result<(), String> {
+    /// Takes other ways to open the vault, from somebody who proves by what he `said` of them that he has opened it.
+    pub(crate) fn set_slots(&self, slots: &[u8], said: &[u8], proof: &[u8]) -> Result<(), String> {
         let taken = Slot::decode_all(slots).map_err(|error| error.to_string())?;
         self.with_ring(|ring, path| {
-            let wanted = ring.proof(slots).map_err(|error| error.to_string())?;
+            let wanted = ring.proof(said).map_err(|error| error.to_string())?;
             if !SecretBytes::new(wanted.to_vec()).matches(proof) {
                 let what = "whoever made these slots has not opened this vault\n  remedy: name the state directory of this broker";
                 return Err(what.to_owned());

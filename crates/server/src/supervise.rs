@@ -10,6 +10,7 @@ use motte_access::PolicyGeneration;
 use motte_broker::Exchange;
 use motte_config::Config;
 use motte_event::life;
+use motte_roles::StepUp;
 use signal_hook::iterator::Handle as SignalHandle;
 
 use crate::admission::Admission;
@@ -31,6 +32,7 @@ use crate::sealing::Sealed;
 use crate::server::{Bound, Command, ExitReason, ReadConfig, RunError, drain};
 use crate::shutdown::{FINISH_MS, SETTLE_ROUNDS, Step, What};
 use crate::state::StateDirectory;
+use crate::step_up;
 use crate::store::Store;
 use crate::token_keys::{Fetching, TokenKeys};
 use crate::usage::UsageFile;
@@ -102,8 +104,8 @@ impl Supervisor {
         crate::handshakes::give_way();
         let ended = loop {
             match self.next_command() {
-                Ok(Command::Reload(who, asker)) => {
-                    let outcome = self.reload(&who);
+                Ok(Command::Reload { who, step_up, asker }) => {
+                    let outcome = self.reload(&who, step_up.as_ref());
                     self.control.reloaded(&who, outcome.as_ref().err().map(ToString::to_string));
                     self.log.event(match &outcome {
                         Ok(()) => life::reloaded(&reloading::what_was_read(&self.config)),
@@ -171,7 +173,7 @@ impl Supervisor {
         Duration::from_secs(next_s.saturating_sub(now_s)) + Duration::from_millis(500)
     }
 
-    fn reload(&mut self, who: &str) -> Result<(), ReloadError> {
+    fn reload(&mut self, who: &str, step_up: Option<&StepUp>) -> Result<(), ReloadError> {
         let config = match &mut self.read_config {
             Some(read) => read().map_err(ReloadError::Config)?,
             None => self.config.clone(),
@@ -193,6 +195,7 @@ impl Supervisor {
             &self.token_keys,
             Some(&self.rules),
         )?;
+        self.step_up((&config, &rules), who, step_up)?;
         self.revocation.plan(&config, &rules);
         let rules = match revocation::renewed(&rules, &self.revocation) {
             Ok(renewed) => renewed.unwrap_or(rules),
@@ -217,6 +220,24 @@ impl Supervisor {
             self.log.event(event);
         }
         Ok(())
+    }
+
+    /// Asks for a code where a reload is of high risk.
+    fn step_up(
+        &self,
+        new: (&Config, &Rules),
+        who: &str,
+        step_up: Option<&StepUp>,
+    ) -> Result<(), ReloadError> {
+        let changed = step_up::changes((&self.config, &self.rules), new);
+        let Some(listener) = self.rules.listeners.first().filter(|_| !changed.is_empty()) else {
+            return Ok(());
+        };
+        let act = format!("reload with {}", changed.join(" and "));
+        let remedy = "`motte acl apply NEW --as ACCOUNT` puts a policy in force, `motte reload --as ACCOUNT` every other change; or write all as it was and reload again";
+        let asked = step_up::Asked { by: who, act: &act, step_up, remedy };
+        step_up::grant(&asked, &self.rules.second_factor, &listener.authenticator, self.logins.logins())
+            .map_err(ReloadError::SecondFactor)
     }
 
     /// Puts revocation lists in force that came since.
@@ -269,10 +290,10 @@ impl Supervisor {
                 match command {
                     Command::Stop(_) => return Ok(false),
                     Command::WorkerEnded { shard, cause } => return Err(RunError::Worker { shard, cause }),
-                    Command::Reload(_, Some(asker)) => {
+                    Command::Reload { asker: Some(asker), .. } => {
                         let _ = asker.try_send(Err(ReloadError::Stopped));
                     }
-                    Command::Reload(_, None) | Command::Lists | Command::Keys => {}
+                    Command::Reload { asker: None, .. } | Command::Lists | Command::Keys => {}
                     Command::Tell(event) => self.log.event(event),
                     Command::Bans(ask) => ask(self.logins.logins()),
                 }

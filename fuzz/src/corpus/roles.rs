@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use motte_roles::{
-    Answer, Ask, Asker, Configuration, DirectoryAnswer, DirectoryQuestion, Header, Hello, KeyEntry, KeyId,
-    MasterKey, Message, Order, Outcome, OutwardOrder, OutwardOutcome, OutwardSource, Passphrase, Place,
-    PublicKey, Refusal, Report, Request, Role, SetId, Source, SourceDirectory, SourceFacts, Task, Told,
-    Unanswered, VERSION, VaultSource,
+    Answer, Ask, Asker, Code, Configuration, DirectoryAnswer, DirectoryQuestion, Header, Hello, KeyEntry,
+    KeyId, MasterKey, Message, Order, Outcome, OutwardOrder, OutwardOutcome, OutwardSource, Passphrase,
+    Place, PublicKey, Refusal, Report, Request, Role, SetId, Source, SourceDirectory, SourceFacts, StepUp,
+    Task, Told, Unanswered, VERSION, VaultSource,
 };
 use motte_seal::SecretString;
 use motte_seal::envelope::DataKey;
@@ -103,7 +103,12 @@ pub(super) fn messages() -> Vec<Input> {
             "task_reload",
             written(
                 5,
-                &Task::Reload { number: 3, by: Asker::Operator(0), configuration: configuration.clone() },
+                &Task::Reload {
+                    number: 3,
+                    by: Asker::Operator(0),
+                    step_up: Some(StepUp { account: "alice".to_owned(), code: Code::new("1".to_owned()) }),
+                    configuration: configuration.clone(),
+                },
             ),
         ),
         ("task_start", written(5, &Task::Start(configuration))),

@@ -21,6 +21,7 @@ mod process;
 mod sealed;
 mod site;
 mod status;
+mod stepping_up;
 mod tls;
 mod tokens;
 mod vault;

@@ -10,6 +10,8 @@ use crate::meant::KeyPlace;
 
 /// Longest path of a Unix socket that the system takes, in bytes.
 const SOCKET_BYTES_MAX: usize = 107;
+/// Accounts that may be named to give codes.
+const SECOND_FACTORS_MAX: usize = 64;
 /// The name of the socket in a directory.
 pub const CONTROL_SOCKET: &str = "control.sock";
 
@@ -20,6 +22,7 @@ pub(crate) struct ControlWritten {
     enabled: Option<bool>,
     socket: Option<Spanned<PathBuf>>,
     group: Option<Spanned<String>>,
+    second_factor: Option<Spanned<Vec<String>>>,
 }
 
 /// The control socket.
@@ -31,11 +34,13 @@ pub struct Control {
     pub socket: Option<PathBuf>,
     /// A group whose members may ask, beside root and the user of the broker.
     pub group: Option<String>,
+    /// Accounts of the password file of which one gives a code where a request is of high risk; none: nobody is asked.
+    pub second_factor: Vec<String>,
 }
 
 impl Default for Control {
     fn default() -> Self {
-        Self { enabled: true, socket: None, group: None }
+        Self { enabled: true, socket: None, group: None, second_factor: Vec::new() }
     }
 }
 
@@ -62,10 +67,18 @@ impl Control {
                 "name a socket in a directory that the group may enter, such as /run/motte/control.sock";
             faults.add(group.span().start, what, remedy);
         }
+        if let Some(accounts) = &written.second_factor {
+            check_accounts(accounts, written.enabled.unwrap_or(true) && keys == KeyPlace::Process, faults);
+        }
         Self {
             enabled: written.enabled.unwrap_or(true),
             socket: written.socket.as_ref().map(|socket| socket.get_ref().clone()),
             group: written.group.as_ref().map(|group| group.get_ref().clone()),
+            second_factor: written
+                .second_factor
+                .as_ref()
+                .map(|names| names.get_ref().clone())
+                .unwrap_or_default(),
         }
     }
 
@@ -78,7 +91,36 @@ impl Control {
         if let Some(group) = &self.group {
             out.push_str(&format!("\ngroup = {}", quoted(group)));
         }
+        if !self.second_factor.is_empty() {
+            let names = self.second_factor.iter().map(|name| quoted(name)).collect::<Vec<_>>();
+            out.push_str(&format!("\nsecond_factor = [{}]", names.join(", ")));
+        }
         out
+    }
+}
+
+/// Accounts that are to give codes: a few, each once, and somewhere to give them.
+fn check_accounts(accounts: &Spanned<Vec<String>>, has_socket: bool, faults: &mut Faults<'_>) {
+    let (at, names) = (accounts.span().start, accounts.get_ref());
+    if !has_socket && !names.is_empty() {
+        let what = "there is no control socket on which a code could be given";
+        faults.add(at, what, "leave `enabled = false` and roles.keys = \"inside\" out, or this line");
+    }
+    if names.len() > SECOND_FACTORS_MAX {
+        let remedy = "name the few who change the policy, at most 64";
+        faults.add(at, format!("{} accounts are more than may be named", names.len()), remedy);
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for name in names {
+        if name.is_empty() || !seen.insert(name) {
+            let remedy =
+                "name accounts of the password file, each once: second_factor = [\"alice\", \"bob\"]";
+            faults.add(
+                at,
+                format!("the account `{}` is named twice, or is none", name.escape_debug()),
+                remedy,
+            );
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod remembered;
 mod remote;
 mod scram;
 mod second_factor;
+mod step_up;
 mod token;
 mod verdict;
 

@@ -194,7 +194,6 @@ fn serve(link: &Link, desk: &Desk) -> Result<(), LinkError> {
         desk.core.link().send_by(&AdminSays::TurnedAway { uid, cause }, Instant::now() + TAKEN_WITHIN)?;
         return refuse(link, ControlRefusal::NotPermitted { uid }, soon());
     }
-    let operator = Operator { uid };
     link.send_by(&Greeting::own(), soon())?;
     let greeting = link.receive_by::<Greeting>(soon())?;
     if greeting.version != crate::control::CONTROL_VERSION {
@@ -211,8 +210,10 @@ fn serve(link: &Link, desk: &Desk) -> Result<(), LinkError> {
         };
         desk.owed.fetch_add(1, Ordering::AcqRel);
         let answer = match request {
-            ControlRequest::Core { request } => ask_core(desk, &operator, request),
-            ControlRequest::Supervisor { request } => ask_supervisor(desk, &operator, request),
+            ControlRequest::Core { request, step_up } => ask_core(desk, Operator { uid, step_up }, request),
+            ControlRequest::Supervisor { request, step_up } => {
+                ask_supervisor(desk, Operator { uid, step_up }, request)
+            }
         };
         let stops = matches!(answer, ControlAnswer::Supervisor { answer: SupervisorAnswer::Stopping });
         let sent = link.send_by(&answer, soon());
@@ -227,16 +228,16 @@ fn serve(link: &Link, desk: &Desk) -> Result<(), LinkError> {
     }
 }
 
-fn ask_core(desk: &Desk, operator: &Operator, request: CoreRequest) -> ControlAnswer {
+fn ask_core(desk: &Desk, operator: Operator, request: CoreRequest) -> ControlAnswer {
     ask(desk, &desk.core, |link, id| {
-        let says = AdminSays::Request { id, operator: operator.clone(), request };
+        let says = AdminSays::Request { id, operator, request };
         link.send_by(&says, Instant::now() + TAKEN_WITHIN)
     })
 }
 
-fn ask_supervisor(desk: &Desk, operator: &Operator, request: SupervisorRequest) -> ControlAnswer {
+fn ask_supervisor(desk: &Desk, operator: Operator, request: SupervisorRequest) -> ControlAnswer {
     ask(desk, &desk.supervisor, |link, id| {
-        let asks = AdminAsks::Request { id, operator: operator.clone(), request };
+        let asks = AdminAsks::Request { id, operator, request };
         link.send_by(&asks, Instant::now() + TAKEN_WITHIN)
     })
 }

@@ -31,10 +31,10 @@ pub use admin::{ANSWERED_WITHIN, OPERATORS_MAX, serve_control};
 pub use client::{ANSWER_DEADLINE, KeyClient, KeyError};
 pub use control::{
     AdminAsks, AdminOrder, AdminSays, Admitted, BANS_PAGE_MAX, BanPage, BanStatus, CLIENTS_PAGE_MAX,
-    CONTROL_VERSION, CertificateStatus, ClientDetail, ClientPage, ClientSummary, ControlAnswer,
+    CONTROL_VERSION, CertificateStatus, ClientDetail, ClientPage, ClientSummary, Code, ControlAnswer,
     ControlRefusal, ControlRequest, CoreAnswer, CoreReply, CoreRequest, Greeting, ListenerStatus, Operator,
-    PolicyStatus, ProcessStatus, Processes, ReloadStatus, Status, SupervisorAnswer, SupervisorRequest,
-    VaultStatus, VaultWork,
+    PolicyStatus, ProcessStatus, Processes, ReloadStatus, Status, StepUp, SupervisorAnswer,
+    SupervisorRequest, VaultStatus, VaultWork, slots_said,
 };
 pub use cursor::Malformed;
 pub use directory::{DirectoryAnswer, DirectoryQuestion};

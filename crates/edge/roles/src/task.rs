@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::control::{Field, StepUp};
 use crate::cursor::{Cursor, Malformed, put_bytes, put_path, put_text_cut};
 use crate::key::FAULT_BYTES_MAX;
 use crate::message::Message;
@@ -85,6 +86,8 @@ pub enum Task {
         number: u64,
         /// Who wants it.
         by: Asker,
+        /// As whom, by his own word.
+        step_up: Option<StepUp>,
         /// What to go on with.
         configuration: Configuration,
     },
@@ -123,7 +126,7 @@ pub enum Asker {
 }
 
 impl Message for Task {
-    const BYTES_MAX: usize = CONFIGURATION_BYTES_MAX + 16 * 1_024;
+    const BYTES_MAX: usize = CONFIGURATION_BYTES_MAX + 96 * 1_024;
 
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
@@ -148,10 +151,11 @@ impl Message for Task {
                 put_text_cut(out, cause, FAULT_BYTES_MAX);
                 out.extend_from_slice(&again_ms.to_le_bytes());
             }
-            Self::Reload { number, by, configuration } => {
+            Self::Reload { number, by, step_up, configuration } => {
                 out.push(6);
                 out.extend_from_slice(&number.to_le_bytes());
                 put_asker(out, *by);
+                step_up.put(out);
                 put_configuration(out, configuration);
             }
             Self::ReloadFailed { number, by, cause } => {
@@ -207,6 +211,7 @@ impl Message for Task {
             6 => Self::Reload {
                 number: cursor.u64()?,
                 by: asker(&mut cursor)?,
+                step_up: Field::take(&mut cursor)?,
                 configuration: configuration(&mut cursor)?,
             },
             7 => Self::ReloadFailed {

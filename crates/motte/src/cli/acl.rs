@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::{SocketArgs, StepUpArgs};
+
 /// What stands below the options of `motte acl --help`.
 const EXAMPLES: &str = "\
 Examples:
@@ -15,9 +17,10 @@ Examples:
   motte acl diff policy.toml policy.new.toml
   motte acl test assertions.toml
   motte acl advise --from motte-state/store/usage.record --since 14d
+  motte acl apply policy.new.toml --as alice
 
-The policy is that of motte-state, or of --config, or the files of --policy. Nothing is asked of a running broker.
-Exit codes: 0 as wished, 1 not so (refuted, failed, findings, not permitted), 3 widened, 2 the question was not answered.";
+The policy is that of motte-state, or of --config, or the files of --policy. Only `apply` asks a running broker.
+Exit codes: 0 as wished, 1 not so (refuted, failed, findings, not permitted, not in force), 3 widened, 2 the question was not answered.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -42,6 +45,8 @@ pub(crate) enum AclAction {
     Test(AclTestArgs),
     /// Propose the least policy that would still have permitted what was used, as a diff with its evidence
     Advise(AclAdviseArgs),
+    /// Put a new policy in force on a running broker, once it is shown what it changes
+    Apply(AclApplyArgs),
 }
 
 /// Which policy.
@@ -210,6 +215,28 @@ pub(crate) struct AclAdviseArgs {
     /// The time before the record's end in which something must have been used to be kept: 12h, 14d, 6w
     #[arg(long, value_name = "TIME", default_value = "14d", value_parser = seconds)]
     pub(crate) since: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AclApplyArgs {
+    /// The new policy: a file
+    pub(crate) new: PathBuf,
+    #[command(flatten)]
+    pub(crate) socket: SocketArgs,
+    /// The policy file that it takes the place of, where the broker has several
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) step_up: StepUpArgs,
+    /// Do not ask whether that is meant
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Refuse a policy with a finding of `motte acl lint` of this severity or above
+    #[arg(long, value_enum, default_value = "error")]
+    pub(crate) fail_on: SeverityArg,
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Hours, days or weeks in seconds.

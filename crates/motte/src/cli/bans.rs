@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::SocketArgs;
+use super::{SocketArgs, StepUpArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct BansArgs {
@@ -38,6 +38,8 @@ pub(crate) enum BansAction {
     Remove {
         /// As it stands in the list
         subject: String,
+        #[command(flatten)]
+        step_up: StepUpArgs,
         /// Write JSON
         #[arg(long)]
         json: bool,

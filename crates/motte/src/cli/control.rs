@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::StepUpArgs;
+
 /// Where the broker's control socket is.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SocketArgs {
@@ -31,6 +33,8 @@ pub(crate) struct StatusArgs {
 pub(crate) struct ReloadArgs {
     #[command(flatten)]
     pub(crate) socket: SocketArgs,
+    #[command(flatten)]
+    pub(crate) step_up: StepUpArgs,
 }
 
 #[derive(Debug, Args)]

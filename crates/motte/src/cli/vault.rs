@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::KeptArgs;
+use super::{KeptArgs, StepUpArgs};
 
 /// What stands below the options of `motte vault --help`.
 const EXAMPLES: &str = "\
@@ -36,6 +36,8 @@ pub(crate) enum VaultAction {
     RotateKek {
         #[command(flatten)]
         kept: KeptArgs,
+        #[command(flatten)]
+        step_up: StepUpArgs,
         /// A configuration whose [store.key] names the new key, where that is not a new content of the same key file
         #[arg(long)]
         new_config: Option<PathBuf>,
@@ -44,6 +46,8 @@ pub(crate) enum VaultAction {
     RotateDek {
         #[command(flatten)]
         kept: KeptArgs,
+        #[command(flatten)]
+        step_up: StepUpArgs,
         /// Keep the old keys in the vault, so that it still opens backups made before
         #[arg(long)]
         keep_old: bool,
@@ -52,6 +56,8 @@ pub(crate) enum VaultAction {
     Shred {
         #[command(flatten)]
         kept: KeptArgs,
+        #[command(flatten)]
+        step_up: StepUpArgs,
         /// The device: its identity
         device: String,
         /// Do it; it cannot be taken back
@@ -65,6 +71,8 @@ pub(crate) enum VaultAction {
     Recovery {
         #[command(flatten)]
         kept: KeptArgs,
+        #[command(flatten)]
+        step_up: StepUpArgs,
         /// `new`: in place of the one there may be; `remove`: none any more
         action: RecoveryAction,
     },
@@ -72,6 +80,8 @@ pub(crate) enum VaultAction {
     Recover {
         #[command(flatten)]
         kept: KeptArgs,
+        #[command(flatten)]
+        step_up: StepUpArgs,
     },
     /// Replace a copy of the vault, such as the one beside backups
     Copy {

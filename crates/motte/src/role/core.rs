@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use motte_event::life;
 use motte_roles::{
     AdminSays, Asker, Configuration, CoreAnswer, CoreReply, KeyClient, Link, LinkError, OutwardClient, Place,
-    Report, Role, Task,
+    Report, Role, StepUp, Task,
 };
 use motte_server::{Control, Handle, Options, Sealed, SelfConfinement, Server};
 use signal_hook::consts::{SIGHUP, SIGINT};
@@ -205,12 +205,13 @@ impl Obedience {
                 Ok((Task::AdminEnded { cause, again_ms }, _)) => {
                     self.tell(life::admin_ended(&cause, again_ms));
                 }
-                Ok((Task::Reload { number, by, configuration }, _)) => {
+                Ok((Task::Reload { number, by, step_up, configuration }, _)) => {
                     let files = std::mem::take(&mut files);
-                    self.reload(Reload { number, by, next: Ok(configuration), files });
+                    self.reload(Reload { number, by, step_up, next: Ok(configuration), files });
                 }
                 Ok((Task::ReloadFailed { number, by, cause }, _)) => {
-                    self.reload(Reload { number, by, next: Err(cause), files: Given::default() });
+                    let files = Given::default();
+                    self.reload(Reload { number, by, step_up: None, next: Err(cause), files });
                 }
                 Ok((Task::Stop(by), _)) => {
                     // A reload under way may wait for keys, and the stop for the reload.
@@ -316,6 +317,7 @@ impl Obedience {
 struct Reload {
     number: u64,
     by: Asker,
+    step_up: Option<StepUp>,
     next: Result<Configuration, String>,
     files: Given,
 }
@@ -329,12 +331,12 @@ struct ReloadDesk {
 }
 
 impl ReloadDesk {
-    fn reload(&self, Reload { number, by, next, files }: Reload) {
+    fn reload(&self, Reload { number, by, step_up, next, files }: Reload) {
         let handle = self.serving.lock().unwrap_or_else(PoisonError::into_inner).handle.clone();
         let Some(handle) = handle else { return };
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = next;
-        let fault = handle.reload_by(named(by)).err().map(|error| error.to_string());
+        let fault = handle.reload_by(named(by), step_up).err().map(|error| error.to_string());
         // They were read, or are not wanted.
         self.files.lock().unwrap_or_else(PoisonError::into_inner).clear();
         if let Asker::Operator(uid) = by {

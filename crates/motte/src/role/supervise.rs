@@ -15,8 +15,8 @@ use motte_config::Config;
 use motte_confine::Role as Confined;
 use motte_event::life;
 use motte_roles::{
-    AdminAsks, AskPassphrase, Asker, Configuration, KEYS_MAX, Passphrases, Report, Source, SupervisorAnswer,
-    SupervisorRequest, Task,
+    AdminAsks, AskPassphrase, Asker, Configuration, KEYS_MAX, Passphrases, Report, Source, StepUp,
+    SupervisorAnswer, SupervisorRequest, Task,
 };
 use motte_server::{Bound, ControlSocket, Sockets};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
@@ -220,7 +220,7 @@ impl Supervisor {
             let wait = due.map_or(LOOK, |at| at.saturating_duration_since(now).min(LOOK));
             match hearing.recv_timeout(wait) {
                 Ok(Heard::Signal(signal @ SIGHUP)) => {
-                    self.reload(by_signal(signal));
+                    self.reload(by_signal(signal), None);
                 }
                 Ok(Heard::Signal(signal @ (SIGTERM | SIGINT))) => self.stop(by_signal(signal)),
                 Ok(Heard::Core(report)) => self.hear(report),
@@ -275,7 +275,7 @@ impl Supervisor {
                     return administration.reply(id, SupervisorAnswer::Refused { cause });
                 }
                 // The answer is what the core reports.
-                return self.reload(Asker::Operator(operator.uid));
+                return self.reload(Asker::Operator(operator.uid), operator.step_up);
             }
             SupervisorRequest::Stop => {
                 // Asked again it still is a clean stop; only a signal makes it one at once.
@@ -336,7 +336,7 @@ impl Supervisor {
         }
     }
 
-    fn reload(&mut self, by: Asker) {
+    fn reload(&mut self, by: Asker, step_up: Option<StepUp>) {
         self.reloads += 1;
         let number = self.reloads;
         let failed = |cause: String| Task::ReloadFailed { number, by, cause };
@@ -366,7 +366,7 @@ impl Supervisor {
             // A core that cannot be told is about to end, which is noticed next.
             let _ = given::send(&config, &self.core.link);
         }
-        self.core.say(&Task::Reload { number, by, configuration });
+        self.core.say(&Task::Reload { number, by, step_up, configuration });
     }
 
     /// Notices the end of the key process, and starts it again when it is time.

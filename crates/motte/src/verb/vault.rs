@@ -14,7 +14,7 @@ use motte_seal::keyring::{KekId, KeyEncryptionKey, KeySource, Keyring, Slot, Vau
 use motte_server::vault::{self, VAULT};
 use serde_json::json;
 
-use crate::cli::{KeptArgs, RecoveryAction, VaultAction, VaultArgs};
+use crate::cli::{KeptArgs, RecoveryAction, StepUpArgs, VaultAction, VaultArgs};
 use crate::verb::Fault;
 use crate::verb::connecting::prompt;
 use crate::verb::kept::{Kept, fault};
@@ -24,11 +24,15 @@ use running::Hold;
 pub(crate) fn run(args: &VaultArgs) -> Result<(), Fault> {
     match &args.action {
         VaultAction::Status { kept } => status(kept),
-        VaultAction::RotateKek { kept, new_config } => rotate_kek(kept, new_config.as_deref()),
-        VaultAction::RotateDek { kept, keep_old } => rotate_dek(kept, *keep_old),
-        VaultAction::Shred { kept, device, yes, copy } => shred::run(kept, device, *yes, copy),
-        VaultAction::Recovery { kept, action } => recovery(kept, *action),
-        VaultAction::Recover { kept } => recover(kept),
+        VaultAction::RotateKek { kept, step_up, new_config } => {
+            rotate_kek(kept, step_up, new_config.as_deref())
+        }
+        VaultAction::RotateDek { kept, step_up, keep_old } => rotate_dek(kept, step_up, *keep_old),
+        VaultAction::Shred { kept, step_up, device, yes, copy } => {
+            shred::run((kept, step_up), device, *yes, copy)
+        }
+        VaultAction::Recovery { kept, step_up, action } => recovery(kept, step_up, *action),
+        VaultAction::Recover { kept, step_up } => recover(kept, step_up),
         VaultAction::Copy { kept, to } => copy(kept, to),
     }
 }
@@ -79,9 +83,9 @@ fn keep_only(ring: &mut Keyring, is_kept: impl Fn(&Slot) -> bool) -> Result<(), 
     gone.into_iter().try_for_each(|id| ring.remove_slot(id)).map_err(fault)
 }
 
-fn rotate_kek(args: &KeptArgs, new_config: Option<&Path>) -> Result<(), Fault> {
+fn rotate_kek(args: &KeptArgs, step_up: &StepUpArgs, new_config: Option<&Path>) -> Result<(), Fault> {
     let kept = Kept::there(args)?;
-    let hold = Hold::of(&kept, args)?;
+    let hold = Hold::of(&kept, args, step_up)?;
     let mut ring = kept.keys()?;
     let file = kept.config.store_key_file();
     let (made, in_place) = match (new_config, &file) {
@@ -159,9 +163,9 @@ fn slot_of(key: &VaultKey, ring: &Keyring, path: Option<&Path>) -> Result<Slot, 
     Ok(slot)
 }
 
-fn rotate_dek(args: &KeptArgs, keep_old: bool) -> Result<(), Fault> {
+fn rotate_dek(args: &KeptArgs, step_up: &StepUpArgs, keep_old: bool) -> Result<(), Fault> {
     let kept = Kept::there(args)?;
-    let hold = Hold::of(&kept, args)?;
+    let hold = Hold::of(&kept, args, step_up)?;
     if let Hold::Running { broker, .. } = &hold {
         return running::rotate_dek(broker, keep_old, args.json);
     }
@@ -205,9 +209,9 @@ fn rotate_dek(args: &KeptArgs, keep_old: bool) -> Result<(), Fault> {
     Ok(())
 }
 
-fn recovery(args: &KeptArgs, action: RecoveryAction) -> Result<(), Fault> {
+fn recovery(args: &KeptArgs, step_up: &StepUpArgs, action: RecoveryAction) -> Result<(), Fault> {
     let kept = Kept::there(args)?;
-    let hold = Hold::of(&kept, args)?;
+    let hold = Hold::of(&kept, args, step_up)?;
     let mut ring = kept.keys()?;
     let is_new = matches!(action, RecoveryAction::New);
     let (key, text) = KeyEncryptionKey::recovery().map_err(fault)?;
@@ -230,9 +234,9 @@ fn recovery(args: &KeptArgs, action: RecoveryAction) -> Result<(), Fault> {
     Ok(())
 }
 
-fn recover(args: &KeptArgs) -> Result<(), Fault> {
+fn recover(args: &KeptArgs, step_up: &StepUpArgs) -> Result<(), Fault> {
     let kept = Kept::there(args)?;
-    let hold = Hold::of(&kept, args)?;
+    let hold = Hold::of(&kept, args, step_up)?;
     let path = kept.state.join(VAULT);
     let file = kept.vault_there()?;
     let ring = if args.recovery_file.is_some() {

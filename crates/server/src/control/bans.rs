@@ -3,7 +3,7 @@
 use motte_identity::bans::{BanError, BanSubject};
 use motte_roles::{BANS_PAGE_MAX, BanPage, BanStatus, CoreAnswer, Operator};
 
-use super::Control;
+use super::{Control, operator_name};
 use crate::logins::Logins;
 
 /// Characters of a cause.
@@ -31,7 +31,9 @@ impl Control {
     pub(super) fn ban(&self, operator: &Operator, subject: &str, cause: &str, for_s: u64) -> CoreAnswer {
         let Some(logins) = self.logins() else { return stopping() };
         let cause: String = cause.chars().take(CAUSE_MAX).collect();
-        let ban = |subject| logins.ban(subject, &cause, Some(&name(operator)), for_s.saturating_mul(1_000));
+        let ban = |subject| {
+            logins.ban(subject, &cause, Some(&operator_name(operator)), for_s.saturating_mul(1_000))
+        };
         match BanSubject::parse(subject).and_then(ban) {
             Ok(()) => CoreAnswer::Done,
             Err(error) => refused(error),
@@ -41,7 +43,7 @@ impl Control {
     pub(super) fn unban(&self, operator: &Operator, subject: &str) -> CoreAnswer {
         let Some(logins) = self.logins() else { return stopping() };
         match BanSubject::parse(subject) {
-            Ok(subject) if logins.unban(&subject, &name(operator)) => CoreAnswer::Done,
+            Ok(subject) if logins.unban(&subject, &operator_name(operator)) => CoreAnswer::Done,
             Ok(_) => CoreAnswer::Refused {
                 cause: "nothing of that name is banned or held\n  remedy: see `motte bans list`".to_owned(),
             },
@@ -52,10 +54,6 @@ impl Control {
     fn logins(&self) -> Option<Logins> {
         self.facts().logins.clone()
     }
-}
-
-fn name(operator: &Operator) -> String {
-    format!("user {}", operator.uid)
 }
 
 fn refused(error: BanError) -> CoreAnswer {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use motte_broker::Exchange;
 use motte_event::{Event, life};
+use motte_identity::Authenticator;
 use motte_roles::{
     CertificateStatus, CoreAnswer, CoreRequest, Operator, PolicyStatus, ReloadStatus, VaultWork,
 };
@@ -26,6 +27,7 @@ use crate::metrics::Reports;
 use crate::rules::Rules;
 use crate::server::Bound;
 use crate::starting::Makings;
+use crate::step_up::{Asked, grant};
 use crate::store::Store;
 use crate::worker::Worker;
 
@@ -62,6 +64,10 @@ struct Facts {
     store: Weak<Store>,
     /// The last work on them.
     work: Option<VaultWork>,
+    /// What slots are proved with in the exchange that is under way, and how many were taken.
+    challenge: Option<([u8; 32], u32)>,
+    /// Who gives a code where something is of high risk, and by what it is judged.
+    second_factor: Option<(Arc<[String]>, Authenticator)>,
     /// Monotonic milliseconds, PUBLISH packets received and sent until then.
     samples: VecDeque<(u64, u64, u64)>,
 }
@@ -104,6 +110,11 @@ impl Control {
     /// Answers a request. An act is an event, whatever came of it.
     pub fn answer(&self, operator: &Operator, request: CoreRequest) -> CoreAnswer {
         let act = request.act();
+        if request.is_high_risk()
+            && let Err(cause) = self.step_up(operator, act.as_deref().unwrap_or_default())
+        {
+            return CoreAnswer::Refused { cause };
+        }
         let answer = match request {
             CoreRequest::Status => self.status(),
             CoreRequest::Clients { after, connected, most } => self.clients(after, connected, most),
@@ -114,6 +125,8 @@ impl Control {
             CoreRequest::Vault => self.vault(),
             CoreRequest::RotateDataKeys { keep_old } => self.rotate_data_keys(keep_old),
             CoreRequest::Shred { device } => self.shred(device),
+            CoreRequest::BeginSlots => self.begin_slots(),
+            CoreRequest::SecondFactors => self.second_factors(),
             CoreRequest::VaultSlots { slots, proof } => self.vault_slots(&slots, &proof),
             CoreRequest::Unban { subject } => self.unban(operator, &subject),
         };
@@ -122,6 +135,25 @@ impl Control {
             self.tell(life::administered(u64::from(operator.uid), &act, result));
         }
         answer
+    }
+
+    /// Asks for a code, where accounts are named that give one.
+    fn step_up(&self, operator: &Operator, act: &str) -> Result<(), String> {
+        let (second_factor, logins) = {
+            let facts = self.facts();
+            (facts.second_factor.clone(), facts.logins.clone())
+        };
+        let (Some((accounts, authenticator)), Some(logins)) = (second_factor, logins) else {
+            return Err("the broker stops\n  remedy: ask when it runs again".to_owned());
+        };
+        let (by, remedy) = (operator_name(operator), "say --as ACCOUNT, and give its code");
+        let asked = Asked { by: &by, act, step_up: operator.step_up.as_ref(), remedy };
+        grant(&asked, &accounts, &authenticator, &logins)
+    }
+
+    fn second_factors(&self) -> CoreAnswer {
+        let accounts = self.facts().second_factor.as_ref().map(|(accounts, _)| accounts.to_vec());
+        CoreAnswer::SecondFactors { accounts: accounts.unwrap_or_default() }
     }
 
     /// Notes that somebody was turned away at the control socket.
@@ -158,6 +190,9 @@ impl Control {
         facts.policy = Some(PolicyStatus { generation, loaded_unix_ms: unix_ms(), by: by.to_owned() });
         facts.certificates = certificates;
         facts.memory_max = rules.memory_max;
+        let listener = rules.listeners.first();
+        facts.second_factor =
+            listener.map(|listener| (Arc::clone(&rules.second_factor), listener.authenticator.clone()));
         let kind = |rules: &Arc<crate::rules::ListenerRules>| {
             (rules.name.to_string(), rules.written.kind.name().to_owned())
         };
@@ -208,6 +243,11 @@ impl Control {
             .map_while(|_| receiver.recv_timeout(until.saturating_duration_since(Instant::now())).ok());
         Some(answers.collect::<Vec<T>>()).filter(|answers| answers.len() == inboxes.len())
     }
+}
+
+/// An operator in the log and in what is kept.
+fn operator_name(operator: &Operator) -> String {
+    format!("user {}", operator.uid)
 }
 
 /// Said when workers do not answer.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use motte_event::{Event, vault};
-use motte_roles::{CoreAnswer, VaultStatus, VaultWork};
+use motte_roles::{CoreAnswer, VaultStatus, VaultWork, slots_said};
 
 use super::Control;
 use crate::store::Store;
@@ -14,6 +14,8 @@ use crate::store::Store;
 const KEPT_WITHIN: Duration = Duration::from_secs(20);
 /// Rest between two looks, and between two segments, in which others get at the journal.
 const REST: Duration = Duration::from_millis(5);
+/// Slots that are taken in one exchange: with the new key beside the old one, and without it.
+const STEPS_MAX: u32 = 4;
 /// Said while the broker ends, and where nothing is kept.
 const NOTHING: &str = "nothing is kept here, or the broker stops";
 
@@ -47,10 +49,29 @@ impl Control {
         let (Some(slots), Some(proof)) = (bytes(slots), bytes(proof)) else {
             return refused("these are no slots of a vault");
         };
-        match store.set_slots(&slots, &proof) {
-            Ok(()) => CoreAnswer::Done,
+        // Whatever comes of it, nothing that was said of this number holds again.
+        let Some((challenge, step)) = self.facts().challenge.take() else {
+            return refused("no exchange of slots has begun, or it is over\n  remedy: run the verb again");
+        };
+        match store.set_slots(&slots, &slots_said(&challenge, step, &slots), &proof) {
+            Ok(()) => {
+                let next = step + 1;
+                self.facts().challenge = Some((challenge, next)).filter(|_| next < STEPS_MAX);
+                CoreAnswer::Done
+            }
             Err(cause) => CoreAnswer::Refused { cause },
         }
+    }
+
+    /// Begins an exchange of slots, in place of one that may be under way.
+    pub(super) fn begin_slots(&self) -> CoreAnswer {
+        let mut challenge = [0; 32];
+        if let Err(error) = getrandom::fill(&mut challenge) {
+            return refused(&format!("the system has no random bytes: {error}"));
+        }
+        self.facts().challenge = Some((challenge, 0));
+        let challenge = challenge.iter().map(|byte| format!("{byte:02x}")).collect();
+        CoreAnswer::VaultChallenge { challenge }
     }
 
     /// Begins a piece of work in a thread of its own, unless there is one under way.

@@ -100,7 +100,7 @@ fn recording() -> (tempfile::TempDir, motte_config::Config) {
 }
 
 /// What opens the files of a broker's state directory.
-fn keys(config: &motte_config::Config) -> motte_seal::keyring::Keyring {
+pub fn keys(config: &motte_config::Config) -> motte_seal::keyring::Keyring {
     let access = VaultAccess::there(config, &mut Passphrases::new(None)).unwrap().unwrap();
     vault::open(config.state_dir.as_deref().unwrap(), &access).unwrap().keyring
 }

@@ -261,6 +261,44 @@ fn a_login_is_bound_to_its_tls_connection_and_a_downgrade_is_refused() {
     running.stop();
 }
 
+/// PRACTICES.md, table (a), row 16.
+#[test]
+fn where_certificate_and_password_are_wanted_a_proof_by_scram_alone_is_not_enough_nor_the_certificate() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = site(directory.path());
+    let (mut config, authority) = crate::secured::secured(directory.path());
+    config.password_file = Some(path);
+    config.attempts.free = 1_000;
+    let listener = &mut config.listeners[0];
+    listener.methods = vec![motte_config::AuthMethod::Certificate, motte_config::AuthMethod::Password];
+    listener.all_of = listener.methods.clone();
+    // So that TLS lets in who shows none, and the broker has to say no.
+    listener.tls.as_mut().unwrap().client_certificates = motte_config::ClientCertificates::Optional;
+    let own = |name: &str| {
+        let issued = authority.client(name, "", crate::secured::now_s()).unwrap();
+        crate::secured::write_pair(directory.path(), "device", &issued);
+    };
+    let running = start_with(config, Options::default());
+    let dial = || crate::secured::dial(&running, directory.path());
+    let by_scram =
+        |name: &str, password: &'static str| Scram::new(name, password).enter(&mut dial(), name, SCRAM);
+    own("user");
+    assert!(matches!(by_scram("user", "pencil"), Said::ConnAck(0, _)), "both, of one identity");
+    assert!(matches!(by_scram("user", "wrong"), Said::ConnAck(0x86, _)), "a wrong password");
+    let differ = by_scram("other", "eraser");
+    assert!(matches!(differ, Said::ConnAck(reason, _) if reason >= 0x80), "of two identities: {differ:?}");
+    let mut stream = dial();
+    stream.write_all(&hello("user")).unwrap();
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).unwrap();
+    assert!(answer[0] == 0x20 && answer[3] != 0, "the certificate alone: {answer:?}");
+    std::fs::remove_file(directory.path().join("device.pem")).unwrap();
+    let alone = by_scram("user", "pencil");
+    assert!(matches!(alone, Said::ConnAck(reason, _) if reason >= 0x80), "SCRAM alone: {alone:?}");
+    running.lines.expect("no client certificate was presented");
+    running.stop();
+}
+
 // MQTT-4.12.1-1@5.0 MQTT-4.12.1-2@5.0
 #[test]
 fn a_live_client_proves_itself_again_while_messages_go_on_and_as_nobody_else() {

@@ -21,6 +21,7 @@ mod reload;
 mod restart;
 mod secured;
 mod status;
+mod step_up;
 mod token_keys;
 mod tokens;
 mod ways;

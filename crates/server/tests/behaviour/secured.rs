@@ -20,7 +20,7 @@ pub fn now_s() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn write_pair(directory: &Path, name: &str, issued: &Issued) {
+pub fn write_pair(directory: &Path, name: &str, issued: &Issued) {
     std::fs::write(directory.join(format!("{name}.pem")), &issued.certificate_pem).unwrap();
     let key = directory.join(format!("{name}.key"));
     std::fs::write(&key, issued.key_pem.expose()).unwrap();

@@ -88,6 +88,15 @@ events! { "life":
     operator_refused "MOTTE-L-0020" Warning (uid: u64 = "user that asked, by its number", cause: &str = "why it may not")
         "Somebody of this machine reached the control socket who may not ask anything there, and was turned away."
         "See who runs as this user. To admit operators, write control.group; to keep others away, put the socket into a directory that they cannot enter.";
+    step_up_wanted "MOTTE-L-0100" Warning (by: &str = "who asked: the user of an operator, or a signal", act: &str = "what was asked", accounts: &str = "accounts of which one has to give its code")
+        "Something of high risk was asked without a code, where [control] second_factor names accounts. Nothing was changed."
+        "If you know who it was: `motte acl apply NEW --as ACCOUNT` for a policy, `motte reload --as ACCOUNT` for other changes, --as ACCOUNT with the verb that was refused. If not, find out who changed the files.";
+    step_up_refused "MOTTE-L-0101" Warning (by: &str = "who asked: the user of an operator", act: &str = "what was asked", account: &str = "as whom", cause: &str = "why the code was not taken")
+        "Something of high risk was asked with a code that was not taken. Nothing was changed."
+        "Wait for the next code if it was used or mistyped. Several of these that nobody knows of are somebody who has a user of this machine but not the second factor.";
+    step_up_granted "MOTTE-L-0102" Notice (by: &str = "who asked: the user of an operator", act: &str = "what was asked", account: &str = "whose code it was")
+        "Something of high risk was asked with a valid code. What became of it is told by the next events."
+        "Nothing, if the owner of the account knows of it. If not, close the account and enrol its second factor anew: `motte user disable`, `motte user totp enrol --replace`.";
     admin_ended "MOTTE-L-0021" Error (cause: &str = "how it ended", again_ms: u64 = "milliseconds until it is started again")
         "The admin process ended and is started again. Until then operators wait; clients are not touched."
         "Nothing, if it happens once. Again and again is a defect of motte or of its surroundings, such as too little memory: see how it ended.";

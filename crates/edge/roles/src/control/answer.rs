@@ -79,6 +79,16 @@ choice! {
             /// All of it; `None`: nothing is kept.
             vault: Option<VaultStatus>,
         },
+        /// An exchange of slots has begun.
+        61 => VaultChallenge {
+            /// What its proofs are said of, in hexadecimal digits.
+            challenge: String,
+        },
+        /// Who is asked for a code at requests of high risk.
+        80 => SecondFactors {
+            /// Accounts of the password file; none: nobody is asked.
+            accounts: Vec<String>,
+        },
     }
 }
 

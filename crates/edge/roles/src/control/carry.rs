@@ -4,6 +4,7 @@
 use super::answer::{ANSWER_BYTES_MAX, CoreAnswer, SupervisorAnswer};
 use super::field::{Exactly, Field, choice, message, record};
 use super::request::{CoreRequest, REQUEST_BYTES_MAX, SupervisorRequest};
+use super::step_up::StepUp;
 use crate::cursor::{Cursor, Malformed};
 use crate::message::Message;
 
@@ -47,10 +48,12 @@ impl Message for Greeting {
 }
 
 record! {
-    /// Who asks, as the kernel says.
+    /// Who asks.
     pub struct Operator {
-        /// The user.
+        /// The user, as the kernel says.
         uid: u32,
+        /// As whom, by his own word until the core has looked at the code.
+        step_up: Option<StepUp>,
     }
 }
 

@@ -9,7 +9,7 @@ pub(super) const TEXT_BYTES_MAX: usize = 65_535;
 pub(super) const LIST_MAX: usize = 4_096;
 
 /// Something that has one form as bytes.
-pub(super) trait Field: Sized {
+pub(crate) trait Field: Sized {
     fn put(&self, out: &mut Vec<u8>);
     fn take(cursor: &mut Cursor<'_>) -> Result<Self, Malformed>;
 }

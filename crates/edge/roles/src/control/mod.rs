@@ -9,6 +9,9 @@ mod answer;
 mod carry;
 mod field;
 mod request;
+mod step_up;
+
+pub(crate) use field::Field;
 
 pub use answer::{
     BanPage, BanStatus, CertificateStatus, ClientDetail, ClientPage, ClientSummary, ControlAnswer,
@@ -16,8 +19,11 @@ pub use answer::{
     SupervisorAnswer, VaultStatus, VaultWork,
 };
 pub use carry::{AdminAsks, AdminOrder, AdminSays, Admitted, CoreReply, Greeting, Operator};
-pub use request::{BANS_PAGE_MAX, CLIENTS_PAGE_MAX, ControlRequest, CoreRequest, SupervisorRequest};
+pub use request::{
+    BANS_PAGE_MAX, CLIENTS_PAGE_MAX, ControlRequest, CoreRequest, SupervisorRequest, slots_said,
+};
+pub use step_up::{Code, StepUp};
 
 /// The version of what is spoken on the control socket. A command of another version is told so; it goes up when a request
 /// or an answer changes, not when one is added.
-pub const CONTROL_VERSION: u16 = 1;
+pub const CONTROL_VERSION: u16 = 2;

@@ -1,6 +1,7 @@
 //! What can be asked. A request has a number that is never used for another one.
 
 use super::field::{choice, message};
+use super::step_up::StepUp;
 
 /// Clients on one page, at most.
 pub const CLIENTS_PAGE_MAX: u16 = 500;
@@ -16,11 +17,15 @@ choice! {
         1 => Core {
             /// What.
             request: CoreRequest,
+            /// As whom, where a second factor is asked for.
+            step_up: Option<StepUp>,
         },
         /// Something that the supervisor answers.
         2 => Supervisor {
             /// What.
             request: SupervisorRequest,
+            /// As whom, where a second factor is asked for.
+            step_up: Option<StepUp>,
         },
     }
 }
@@ -84,9 +89,15 @@ choice! {
         63 => VaultSlots {
             /// The slots, in hexadecimal digits.
             slots: String,
-            /// That whoever made them has opened this vault, in hexadecimal digits.
+            /// That whoever made them has opened this vault, in hexadecimal digits: its proof of [`slots_said`].
             proof: String,
         },
+        /// Begins an exchange of slots: what [`Self::VaultSlots`] proves from now on is said of a fresh number, so that nothing
+        /// that was said before holds. Answered by [`CoreAnswer::VaultChallenge`](super::CoreAnswer::VaultChallenge).
+        64 => BeginSlots,
+        /// Which accounts are asked for a code at requests of high risk. Answered by
+        /// [`CoreAnswer::SecondFactors`](super::CoreAnswer::SecondFactors).
+        80 => SecondFactors,
         /// Lifts a ban, and the hold of an address. Answered by [`CoreAnswer::Done`](super::CoreAnswer::Done).
         22 => Unban {
             /// As for a ban.
@@ -112,15 +123,42 @@ impl CoreRequest {
     /// What it is called in the log, with whom it is about; `None` for a request that changes nothing.
     pub fn act(&self) -> Option<String> {
         match self {
-            Self::Status | Self::Clients { .. } | Self::Client { .. } | Self::Bans { .. } | Self::Vault => {
-                None
-            }
+            Self::Status
+            | Self::Clients { .. }
+            | Self::Client { .. }
+            | Self::Bans { .. }
+            | Self::Vault
+            | Self::SecondFactors => None,
             Self::RotateDataKeys { .. } => Some("exchange the data keys".to_owned()),
             Self::Shred { device } => Some(format!("shred {device}")),
+            Self::BeginSlots => Some("begin to exchange the keys that open the vault".to_owned()),
             Self::VaultSlots { .. } => Some("exchange the keys that open the vault".to_owned()),
             Self::Ban { subject, for_s, .. } => Some(format!("ban {subject} for {for_s} s")),
             Self::Unban { subject } => Some(format!("lift the ban of {subject}")),
             Self::Disconnect { client_id } => Some(format!("disconnect client {client_id}")),
         }
     }
+
+    /// Whether it destroys what cannot be had again, opens the vault to another, or lets somebody in who was turned away: then a
+    /// second factor is asked for where the configuration names accounts. [`Self::VaultSlots`] is within an exchange that
+    /// [`Self::BeginSlots`] began.
+    pub fn is_high_risk(&self) -> bool {
+        match self {
+            Self::RotateDataKeys { .. } | Self::Shred { .. } | Self::BeginSlots | Self::Unban { .. } => true,
+            Self::Status
+            | Self::Clients { .. }
+            | Self::Client { .. }
+            | Self::Disconnect { .. }
+            | Self::Bans { .. }
+            | Self::Ban { .. }
+            | Self::Vault
+            | Self::VaultSlots { .. }
+            | Self::SecondFactors => false,
+        }
+    }
+}
+
+/// What is proved of slots: which exchange they belong to, the how manieth of it they are, counted from 0, and themselves.
+pub fn slots_said(challenge: &[u8; 32], step: u32, slots: &[u8]) -> Vec<u8> {
+    [&challenge[..], &step.to_le_bytes(), slots].concat()
 }

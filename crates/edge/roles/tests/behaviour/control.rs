@@ -6,13 +6,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use motte_roles::{
-    AdminAsks, AdminOrder, AdminSays, Admitted, CONTROL_VERSION, ClientPage, ClientSummary, ControlAnswer,
-    ControlRefusal, ControlRequest, CoreAnswer, CoreReply, CoreRequest, Greeting, Link, LinkError, Malformed,
-    Message, OPERATORS_MAX, Operator, Report, Role, SupervisorAnswer, SupervisorRequest, serve_control,
+    AdminAsks, AdminOrder, AdminSays, Admitted, CONTROL_VERSION, ClientPage, ClientSummary, Code,
+    ControlAnswer, ControlRefusal, ControlRequest, CoreAnswer, CoreReply, CoreRequest, Greeting, Link,
+    LinkError, Malformed, Message, OPERATORS_MAX, Operator, Report, Role, StepUp, SupervisorAnswer,
+    SupervisorRequest, serve_control,
 };
 use proptest::prelude::*;
 
-use crate::messages::survives;
+use crate::messages::{step_up, survives};
 
 fn core_request() -> impl Strategy<Value = CoreRequest> {
     prop_oneof![
@@ -21,6 +22,8 @@ fn core_request() -> impl Strategy<Value = CoreRequest> {
             .prop_map(|(after, connected, most)| CoreRequest::Clients { after, connected, most }),
         ".{0,40}".prop_map(|client_id| CoreRequest::Client { client_id }),
         ".{0,40}".prop_map(|client_id| CoreRequest::Disconnect { client_id }),
+        Just(CoreRequest::BeginSlots),
+        Just(CoreRequest::SecondFactors),
     ]
 }
 
@@ -42,6 +45,9 @@ fn client() -> impl Strategy<Value = ClientSummary> {
 fn core_answer() -> impl Strategy<Value = CoreAnswer> {
     prop_oneof![
         Just(CoreAnswer::Done),
+        "[0-9a-f]{64}".prop_map(|challenge| CoreAnswer::VaultChallenge { challenge }),
+        proptest::collection::vec(".{0,20}", 0..5)
+            .prop_map(|accounts| CoreAnswer::SecondFactors { accounts }),
         ".{0,90}".prop_map(|cause| CoreAnswer::Refused { cause }),
         (proptest::collection::vec(client(), 0..5), any::<bool>())
             .prop_map(|(clients, more)| CoreAnswer::Clients { page: ClientPage { clients, more } }),
@@ -52,16 +58,16 @@ proptest! {
     #[test]
     fn every_request_and_answer_survives_its_way(
         id in any::<u64>(), uid in any::<u32>(), request in core_request(), answer in core_answer(),
-        text in proptest::option::of(".{0,90}"), members in proptest::collection::vec(any::<u32>(), 0..5)
+        text in proptest::option::of(".{0,90}"), step_up in proptest::option::of(step_up()), members in proptest::collection::vec(any::<u32>(), 0..5)
     ) {
-        survives(&ControlRequest::Core { request: request.clone() });
-        survives(&AdminSays::Request { id, operator: Operator { uid }, request });
+        survives(&ControlRequest::Core { request: request.clone(), step_up: step_up.clone() });
+        survives(&AdminSays::Request { id, operator: Operator { uid, step_up: step_up.clone() }, request });
         survives(&AdminSays::TurnedAway { uid, cause: text.clone().unwrap_or_default() });
         survives(&ControlAnswer::Core { answer: answer.clone() });
         survives(&CoreReply { id, answer });
         for request in [SupervisorRequest::Processes, SupervisorRequest::Reload, SupervisorRequest::Stop] {
-            survives(&ControlRequest::Supervisor { request: request.clone() });
-            survives(&AdminAsks::Request { id, operator: Operator { uid }, request });
+            survives(&ControlRequest::Supervisor { request: request.clone(), step_up: step_up.clone() });
+            survives(&AdminAsks::Request { id, operator: Operator { uid, step_up: step_up.clone() }, request });
         }
         survives(&AdminOrder::Reply { id, answer: SupervisorAnswer::Reloaded { fault: text } });
         survives(&AdminOrder::Listen { admitted: Admitted { uid, gid: Some(uid), members } });
@@ -90,9 +96,9 @@ fn a_length_is_believed_only_as_far_as_bytes_are_there() {
     // A longer text is cut by whoever writes it, at a character's end.
     let client_id = "\u{e9}".repeat(40_000);
     let mut bytes = Vec::new();
-    ControlRequest::Core { request: CoreRequest::Client { client_id } }.encode(&mut bytes);
+    ControlRequest::Core { request: CoreRequest::Client { client_id }, step_up: None }.encode(&mut bytes);
     let request = ControlRequest::decode(&bytes).unwrap();
-    let ControlRequest::Core { request: CoreRequest::Client { client_id } } = request else { panic!() };
+    let ControlRequest::Core { request: CoreRequest::Client { client_id }, .. } = request else { panic!() };
     assert_eq!(client_id.len(), 65_534);
 }
 
@@ -197,7 +203,7 @@ impl Admin {
 fn a_request_reaches_who_can_answer_it_with_the_name_of_who_asks() {
     let admin = Admin::start();
     let operator = admin.operator();
-    operator.send(&ControlRequest::Core { request: CoreRequest::Status }).unwrap();
+    operator.send(&ControlRequest::Core { request: CoreRequest::Status, step_up: None }).unwrap();
     let (says, _) = admin.core.receive::<AdminSays>().unwrap();
     let AdminSays::Request { id, operator: who, request } = says else { panic!("{says:?}") };
     assert_eq!((who.uid, request), (rustix::process::getuid().as_raw(), CoreRequest::Status));
@@ -208,7 +214,7 @@ fn a_request_reaches_who_can_answer_it_with_the_name_of_who_asks() {
     let (answer, _) = operator.receive::<ControlAnswer>().unwrap();
     assert_eq!(answer, ControlAnswer::Core { answer: CoreAnswer::Refused { cause } });
 
-    operator.send(&ControlRequest::Supervisor { request: SupervisorRequest::Reload }).unwrap();
+    operator.send(&ControlRequest::Supervisor { request: SupervisorRequest::Reload, step_up: None }).unwrap();
     let (AdminAsks::Request { id, request, .. }, _) = admin.supervisor.receive().unwrap();
     assert_eq!(request, SupervisorRequest::Reload);
     let answer = SupervisorAnswer::Reloaded { fault: None };
@@ -241,4 +247,12 @@ fn nonsense_of_an_operator_ends_its_conversation_and_of_the_core_the_process() {
     admin.core.send(&Report::Ready).unwrap();
     assert!(admin.process.join().unwrap().is_ok());
     assert!(UnixStream::connect(&admin.socket).is_ok(), "the socket is the supervisor's, and the next one's");
+}
+
+#[test]
+fn a_code_is_shown_to_nobody_who_prints_a_request() {
+    let step_up = Some(StepUp { account: "alice".to_owned(), code: Code::new("492039".to_owned()) });
+    let request = ControlRequest::Core { request: CoreRequest::BeginSlots, step_up };
+    let printed = format!("{request:?}");
+    assert!(printed.contains("alice") && !printed.contains("492039"), "{printed}");
 }

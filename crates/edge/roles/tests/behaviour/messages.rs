@@ -7,15 +7,19 @@ use std::sync::Arc;
 use motte_config::{Described, Purpose, Url};
 use motte_ldap::{Denial, PlanText};
 use motte_roles::{
-    Answer, Ask, Asker, Configuration, DirectoryAnswer, DirectoryQuestion, Header, Hello, KeyEntry, KeyId,
-    Link, LinkError, Malformed, MasterKey, Message, Order, Outcome, OutwardOrder, OutwardOutcome,
+    Answer, Ask, Asker, Code, Configuration, DirectoryAnswer, DirectoryQuestion, Header, Hello, KeyEntry,
+    KeyId, Link, LinkError, Malformed, MasterKey, Message, Order, Outcome, OutwardOrder, OutwardOutcome,
     OutwardSource, Passphrase, Place, PublicKey, Refusal, Report, Request, Role, SIGNED_BYTES_MAX, SetId,
-    Source, SourceDirectory, SourceFacts, Task, Told, Unanswered, VERSION, VaultKind, VaultSource,
+    Source, SourceDirectory, SourceFacts, StepUp, Task, Told, Unanswered, VERSION, VaultKind, VaultSource,
 };
 use motte_seal::envelope::DataKey;
 use motte_seal::keyring::{KeyEncryptionKey, SLOTS_MAX, Slot};
 use motte_seal::{SecretBytes, SecretString};
 use proptest::prelude::*;
+
+pub fn step_up() -> impl Strategy<Value = StepUp> {
+    (".{0,40}", "[0-9a-z-]{0,20}").prop_map(|(account, code)| StepUp { account, code: Code::new(code) })
+}
 
 fn path() -> impl Strategy<Value = PathBuf> + Clone {
     "[ -~]{0,40}".prop_map(PathBuf::from)
@@ -141,11 +145,9 @@ fn task() -> impl Strategy<Value = Task> {
         ".{0,90}".prop_map(|faults| Task::Keys { faults }),
         Just(Task::Run),
         (".{0,90}", any::<u64>()).prop_map(|(cause, again_ms)| Task::KeysEnded { cause, again_ms }),
-        (any::<u64>(), asker(), configuration).prop_map(|(number, by, configuration)| Task::Reload {
-            number,
-            by,
-            configuration
-        }),
+        (any::<u64>(), asker(), proptest::option::of(step_up()), configuration).prop_map(
+            |(number, by, step_up, configuration)| Task::Reload { number, by, step_up, configuration }
+        ),
         (any::<u64>(), asker(), ".{0,90}").prop_map(|(number, by, cause)| Task::ReloadFailed {
             number,
             by,

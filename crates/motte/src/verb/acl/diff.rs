@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use motte_access::analysis::{Change, World, diff};
+use motte_access::analysis::{Change, Difference, World, diff};
 use serde_json::{Value, json};
 
 use super::{Answer, WIDENED, plural, source};
@@ -17,11 +17,19 @@ pub(super) fn run(args: &AclDiffArgs) -> Result<Answer, Fault> {
     let (old, new) = (world(args, &args.old)?, world(args, &args.new)?);
     let difference = diff(&old, &new).map_err(|error| Fault::new(error.to_string()))?;
     let code = if difference.widened.is_empty() { 0 } else { WIDENED };
-    let text = if args.json {
-        let all = |changes: &[Change]| changes.iter().map(change_json).collect::<Vec<_>>();
-        let value = json!({ "widened": all(&difference.widened), "narrowed": all(&difference.narrowed) });
-        format!("{value}\n")
-    } else if difference.widened.is_empty() && difference.narrowed.is_empty() {
+    let text = if args.json { format!("{}\n", value(&difference)) } else { text(&difference) };
+    Ok(Answer { text, code })
+}
+
+/// What changes, for programs.
+pub(super) fn value(difference: &Difference) -> Value {
+    let all = |changes: &[Change]| changes.iter().map(change_json).collect::<Vec<_>>();
+    json!({ "widened": all(&difference.widened), "narrowed": all(&difference.narrowed) })
+}
+
+/// What changes, for people.
+pub(super) fn text(difference: &Difference) -> String {
+    if difference.widened.is_empty() && difference.narrowed.is_empty() {
         "the same is permitted\n".to_owned()
     } else {
         let mut text = list("becomes permitted", '+', &difference.widened);
@@ -32,8 +40,7 @@ pub(super) fn run(args: &AclDiffArgs) -> Result<Answer, Fault> {
             difference.narrowed.len()
         ));
         text
-    };
-    Ok(Answer { text, code })
+    }
 }
 
 fn world(args: &AclDiffArgs, path: &Path) -> Result<World, Fault> {

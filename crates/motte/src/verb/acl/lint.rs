@@ -28,7 +28,7 @@ pub(super) fn run(args: &AclLintArgs) -> Result<Answer, Fault> {
     })
 }
 
-fn reported(finding: Finding) -> Reported {
+pub(super) fn reported(finding: Finding) -> Reported {
     Reported {
         check: finding.check.id(),
         severity: finding.severity,

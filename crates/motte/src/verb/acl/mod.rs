@@ -1,11 +1,13 @@
-//! `motte acl`: why a policy permits what it does, and what it permits at all. Nothing here asks a running broker.
+//! `motte acl`: why a policy permits what it does, and what it permits at all. Only `apply` asks a running broker.
 
 mod advise;
+mod apply;
 mod blast;
 mod diff;
 mod explain;
 mod lint;
 mod prove;
+mod replaced;
 mod source;
 mod test;
 mod unified;
@@ -31,6 +33,7 @@ pub(crate) fn run(args: &AclArgs) -> ExitCode {
         AclAction::Diff(args) => diff::run(args),
         AclAction::Test(args) => test::run(args),
         AclAction::Advise(args) => advise::run(args),
+        AclAction::Apply(args) => apply::run(args),
     };
     finish(answered)
 }

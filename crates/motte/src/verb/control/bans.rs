@@ -4,12 +4,16 @@ use motte_event::escaped;
 use motte_roles::{BanStatus, CoreAnswer, CoreRequest};
 use serde_json::{Value, json};
 
-use super::{Broker, time};
+use super::{Broker, step_up, time};
 use crate::cli::{BansAction, BansArgs};
 use crate::verb::Fault;
 
 pub(crate) fn run(args: &BansArgs) -> Result<(), Fault> {
-    let broker = Broker::find(&args.socket)?;
+    let step_up = match &args.action {
+        BansAction::Remove { step_up: args, .. } => step_up(args)?,
+        BansAction::List { .. } | BansAction::Add { .. } | BansAction::Export { .. } => None,
+    };
+    let broker = Broker::find(&args.socket)?.stepping_up(step_up);
     match &args.action {
         BansAction::List { json } => list(&all(&broker)?, *json),
         BansAction::Add { subject, for_s, cause, json } => {
@@ -18,7 +22,7 @@ pub(crate) fn run(args: &BansArgs) -> Result<(), Fault> {
             let text = format!("banned {} for {for_s} s", escaped(&subject));
             done(&broker, CoreRequest::Ban { subject, cause, for_s }, *json, &told, &text)?;
         }
-        BansAction::Remove { subject, json } => {
+        BansAction::Remove { subject, json, .. } => {
             let (told, text) = (json!({ "lifted": subject }), format!("lifted {}", escaped(subject)));
             done(&broker, CoreRequest::Unban { subject: subject.clone() }, *json, &told, &text)?;
         }

@@ -37,6 +37,8 @@ pub(crate) fn run(args: &ClientsArgs) -> Result<(), Fault> {
                 | CoreAnswer::Done
                 | CoreAnswer::Bans { .. }
                 | CoreAnswer::Vault { .. }
+                | CoreAnswer::VaultChallenge { .. }
+                | CoreAnswer::SecondFactors { .. }
                 | CoreAnswer::Refused { .. } => return Err(broker.nonsense()),
             }
             Ok(())
@@ -49,6 +51,8 @@ pub(crate) fn run(args: &ClientsArgs) -> Result<(), Fault> {
                 | CoreAnswer::Client { .. }
                 | CoreAnswer::Bans { .. }
                 | CoreAnswer::Vault { .. }
+                | CoreAnswer::VaultChallenge { .. }
+                | CoreAnswer::SecondFactors { .. }
                 | CoreAnswer::Refused { .. } => return Err(broker.nonsense()),
             }
             Ok(())
@@ -64,6 +68,8 @@ fn page(broker: &Broker, after: Option<String>, connected: bool, most: u16) -> R
         | CoreAnswer::Done
         | CoreAnswer::Bans { .. }
         | CoreAnswer::Vault { .. }
+        | CoreAnswer::VaultChallenge { .. }
+        | CoreAnswer::SecondFactors { .. }
         | CoreAnswer::Refused { .. } => Err(broker.nonsense()),
     }
 }

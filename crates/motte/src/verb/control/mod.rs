@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 
 use motte_config::CONTROL_SOCKET;
 use motte_roles::{
-    ANSWERED_WITHIN, CONTROL_VERSION, ControlAnswer, ControlRefusal, ControlRequest, CoreAnswer, CoreRequest,
-    Greeting, Link, LinkError, SupervisorAnswer, SupervisorRequest,
+    ANSWERED_WITHIN, CONTROL_VERSION, Code, ControlAnswer, ControlRefusal, ControlRequest, CoreAnswer,
+    CoreRequest, Greeting, Link, LinkError, StepUp, SupervisorAnswer, SupervisorRequest,
 };
 
-use crate::cli::SocketArgs;
+use crate::cli::{SocketArgs, StepUpArgs};
 use crate::verb::Fault;
+use crate::verb::connecting::{prompt, read_secret};
 use crate::verb::serve::load;
 
 /// Where the packaged service has its socket.
@@ -34,6 +35,8 @@ const ANSWERS: Duration = ANSWERED_WITHIN.saturating_add(Duration::from_secs(15)
 pub(crate) struct Broker {
     link: Link,
     path: PathBuf,
+    /// As whom is asked what is of high risk.
+    step_up: Option<StepUp>,
 }
 
 impl Broker {
@@ -44,7 +47,7 @@ impl Broker {
 
     fn at(path: &Path) -> Result<Self, Fault> {
         let stream = UnixStream::connect(path).map_err(|error| unreachable_at(path, &error))?;
-        let broker = Self { link: Link::new(stream), path: path.to_owned() };
+        let broker = Self { link: Link::new(stream), path: path.to_owned(), step_up: None };
         let until = Instant::now() + GREETS;
         let greeting = broker.link.receive_by::<Greeting>(until).map_err(|error| broker.fault(&error))?;
         if greeting.version != CONTROL_VERSION {
@@ -63,9 +66,22 @@ impl Broker {
         Ok(broker)
     }
 
+    /// The same, asked as somebody with a second factor.
+    pub(crate) fn stepping_up(self, step_up: Option<StepUp>) -> Self {
+        Self { step_up, ..self }
+    }
+
+    /// Which accounts are asked for codes where something is of high risk.
+    pub(crate) fn second_factors(&self) -> Result<Vec<String>, Fault> {
+        let CoreAnswer::SecondFactors { accounts } = self.core(CoreRequest::SecondFactors)? else {
+            return Err(self.nonsense());
+        };
+        Ok(accounts)
+    }
+
     /// Asks the core.
     pub(crate) fn core(&self, request: CoreRequest) -> Result<CoreAnswer, Fault> {
-        match self.ask(&ControlRequest::Core { request })? {
+        match self.ask(&ControlRequest::Core { request, step_up: self.step_up.clone() })? {
             ControlAnswer::Core { answer: CoreAnswer::Refused { cause } } => Err(Fault::new(lines(&cause))),
             ControlAnswer::Core { answer } => Ok(answer),
             ControlAnswer::Supervisor { .. } | ControlAnswer::Refused { .. } => Err(self.nonsense()),
@@ -74,7 +90,7 @@ impl Broker {
 
     /// Asks the supervisor.
     pub(crate) fn supervisor(&self, request: SupervisorRequest) -> Result<SupervisorAnswer, Fault> {
-        match self.ask(&ControlRequest::Supervisor { request })? {
+        match self.ask(&ControlRequest::Supervisor { request, step_up: self.step_up.clone() })? {
             ControlAnswer::Supervisor { answer: SupervisorAnswer::Refused { cause } } => {
                 Err(Fault::new(lines(&cause)))
             }
@@ -200,6 +216,17 @@ fn unreachable_at(path: &Path, error: &std::io::Error) -> Fault {
             "see what the system says",
         ),
     }
+}
+
+/// As whom something of high risk is asked, with the code: of a file or asked for, never from the command line, where others see
+/// it. Read before a broker is asked, for it does not wait for people.
+pub(crate) fn step_up(args: &StepUpArgs) -> Result<Option<StepUp>, Fault> {
+    let Some(account) = &args.account else { return Ok(None) };
+    let code = match &args.code_file {
+        Some(path) => read_secret(path)?,
+        None => prompt(&format!("code of {account}: "), "--code-file")?,
+    };
+    Ok(Some(StepUp { account: account.clone(), code: Code::new(code.expose().trim().to_owned()) }))
 }
 
 /// Text of the broker for a terminal: its lines, and nothing that a terminal obeys.

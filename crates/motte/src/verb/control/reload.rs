@@ -2,12 +2,13 @@
 
 use motte_roles::{SupervisorAnswer, SupervisorRequest};
 
-use super::{Broker, lines};
+use super::{Broker, lines, step_up};
 use crate::cli::ReloadArgs;
 use crate::verb::Fault;
 
 pub(crate) fn run(args: &ReloadArgs) -> Result<(), Fault> {
-    let broker = Broker::find(&args.socket)?;
+    let step_up = step_up(&args.step_up)?;
+    let broker = Broker::find(&args.socket)?.stepping_up(step_up);
     match broker.supervisor(SupervisorRequest::Reload)? {
         SupervisorAnswer::Reloaded { fault: None } => {
             println!("reloaded: what was read is in force");

@@ -1,12 +1,13 @@
 //! Keys of a broker that runs: asked for on its control socket, and waited for.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use motte_disk::backup::copy_vault;
 use motte_event::escaped;
-use motte_roles::{CoreAnswer, CoreRequest, VaultStatus, VaultWork};
+use motte_roles::{CoreAnswer, CoreRequest, VaultStatus, VaultWork, slots_said};
 use motte_seal::keyring::Keyring;
 use motte_server::StateDirectory;
 use motte_server::vault::VAULT;
@@ -14,9 +15,9 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde_json::json;
 
-use crate::cli::{KeptArgs, SocketArgs};
+use crate::cli::{KeptArgs, SocketArgs, StepUpArgs};
 use crate::verb::Fault;
-use crate::verb::control::{Broker, lines};
+use crate::verb::control::{self, Broker, lines};
 use crate::verb::kept::{Kept, Progress, fault};
 
 /// Between two looks at work that goes on.
@@ -28,20 +29,22 @@ pub(super) enum Hold {
     Own { _lock: StateDirectory },
     /// The broker that runs, asked by no other such command meanwhile: two that exchange the key at once would each take the
     /// other's way to open the vault away.
-    Running { broker: Box<Broker>, _lock: File },
+    Running { broker: Box<Broker>, exchange: RefCell<Option<([u8; 32], u32)>>, _lock: File },
 }
 
 impl Hold {
     /// Takes the state directory, or finds the broker that has it.
-    pub(super) fn of(kept: &Kept, args: &KeptArgs) -> Result<Self, Fault> {
+    pub(super) fn of(kept: &Kept, args: &KeptArgs, step_up: &StepUpArgs) -> Result<Self, Fault> {
         let busy = match kept.lock() {
             Ok(lock) => return Ok(Self::Own { _lock: lock }),
             Err(fault) => fault,
         };
+        let step_up = control::step_up(step_up)?;
         for socket in sockets(kept, args) {
             if let Ok(broker) = Broker::find(&socket) {
                 let lock = alone(&kept.state)?;
-                return Ok(Self::Running { broker: Box::new(broker), _lock: lock });
+                let broker = Box::new(broker.stepping_up(step_up));
+                return Ok(Self::Running { broker, exchange: RefCell::default(), _lock: lock });
             }
         }
         Err(busy)
@@ -54,14 +57,33 @@ impl Hold {
                 let file = ring.encode().map_err(fault)?;
                 copy_vault(&file, &kept.state.join(VAULT)).map_err(fault)
             }
-            Self::Running { broker, .. } => {
+            Self::Running { broker, exchange, .. } => {
+                let mut exchange = exchange.borrow_mut();
+                let (challenge, step) = match *exchange {
+                    Some(under_way) => under_way,
+                    None => (begin(broker)?, 0),
+                };
+                *exchange = Some((challenge, step + 1));
                 let mut slots = Vec::new();
                 ring.slots().iter().for_each(|slot| slot.encode(&mut slots));
-                let proof = ring.proof(&slots).map_err(fault)?;
+                let proof = ring.proof(&slots_said(&challenge, step, &slots)).map_err(fault)?;
                 done(broker, CoreRequest::VaultSlots { slots: hex(&slots), proof: hex(&proof) })
             }
         }
     }
+}
+
+/// Begins an exchange of slots; gives what they are proved with, so that nobody proves anything with what was said before.
+fn begin(broker: &Broker) -> Result<[u8; 32], Fault> {
+    let CoreAnswer::VaultChallenge { challenge } = broker.core(CoreRequest::BeginSlots)? else {
+        return Err(broker.nonsense());
+    };
+    let digits = challenge.as_bytes().chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair).ok()?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    let bytes: Option<Vec<u8>> = digits.collect();
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| broker.nonsense())
 }
 
 /// Keeps other commands from the vault of a broker that runs; that one has the lock of its state directory itself.

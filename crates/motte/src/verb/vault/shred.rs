@@ -10,7 +10,7 @@ use motte_store::journal::Content;
 use motte_store::{Batch, BlockCache, Journal, JournalError};
 use serde_json::json;
 
-use crate::cli::KeptArgs;
+use crate::cli::{KeptArgs, StepUpArgs};
 use crate::verb::Fault;
 use crate::verb::kept::{Kept, fault};
 use crate::verb::vault::running::{self, Hold};
@@ -23,9 +23,14 @@ struct Found {
     retained: u64,
 }
 
-pub(super) fn run(args: &KeptArgs, device: &str, yes: bool, copies: &[PathBuf]) -> Result<(), Fault> {
+pub(super) fn run(
+    (args, step_up): (&KeptArgs, &StepUpArgs),
+    device: &str,
+    yes: bool,
+    copies: &[PathBuf],
+) -> Result<(), Fault> {
     let kept = Kept::there(args)?;
-    let hold = Hold::of(&kept, args)?;
+    let hold = Hold::of(&kept, args, step_up)?;
     if let Hold::Running { broker, .. } = &hold {
         return running::shred(broker, &kept, (device, yes), copies, args.json);
     }
