@@ -106,6 +106,7 @@ pub(crate) fn assemble(
         Err(generation) => read_policy(config, generation, &mut events, &mut faults, &mut policy_text),
     };
     let passwords = read_passwords(config, &mut events, &mut faults);
+    let is_read = passwords.is_some() || config.password_file.is_none();
     let passwords = passwords.unwrap_or_default();
     let exposed = passwords.accounts().filter(|(_, account)| account.is_exposed());
     events.extend(exposed.map(|(identity, _)| motte_event::device::password_exposed(identity)));
@@ -115,7 +116,9 @@ pub(crate) fn assemble(
     let tokens = crate::tokens::read(config, policy.as_deref(), fetched, &mut faults);
     let authenticator =
         Authenticator::new(Arc::new(passwords), learned).with_ageing(ageing(config)).with_tokens(tokens);
-    crate::step_up::check_accounts(config, &authenticator, &mut faults);
+    if is_read {
+        crate::step_up::check_accounts(config, &authenticator, &mut faults);
+    }
     let services = RemoteServices::new(config, fetched.client()).unwrap_or_else(|error| {
         faults.push(format!("the system has no random bytes: {error}"));
         RemoteServices::default()

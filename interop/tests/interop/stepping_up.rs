@@ -37,7 +37,8 @@ fn asking() -> Asking {
 impl Asking {
     /// The code that an authenticator shows next, by another program: those of before the start are not taken.
     fn next_code(&self) -> String {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
+        let now =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
         let mut oathtool = Command::new("oathtool");
         let next = format!("@{}", now.as_secs() + 30);
         let (good, code) = finish(oathtool.args(["--totp", "--base32", "--now", &next, &self.secret]));
@@ -68,7 +69,8 @@ impl Asking {
         let more = format!(
             "\n[role.more-{topic}]\nrules = [{{ allow = [\"subscribe\"], topics = [\"{topic}/x\"] }}]\n[identity.more-{topic}]\nroles = [\"more-{topic}\"]\n"
         );
-        std::fs::write(self.site.dir.path().join("new.toml"), self.policy() + &more).expect("it can be written");
+        std::fs::write(self.site.dir.path().join("new.toml"), self.policy() + &more)
+            .expect("it can be written");
     }
 
     fn generation(&self) -> u64 {
@@ -96,12 +98,18 @@ fn a_policy_is_put_in_force_with_a_code_and_not_without() {
     assert!(code == Some(1) && error.contains("the code is wrong"), "{error}");
     assert_eq!((asking.policy(), asking.generation()), (before.clone(), 1), "the old policy stays");
     let refused = asking.site.broker.event("life.step_up_refused");
-    assert_eq!((refused.field("account"), refused.field("by")), ("alice".into(), "an operator (user 0)".into()));
+    assert_eq!(
+        (refused.field("account"), refused.field("by")),
+        ("alice".into(), "an operator (user 0)".into())
+    );
 
     let one = asking.next_code();
     let (code, told, error) = asking.motte(APPLY, Some(&one));
     assert_eq!(code, Some(0), "{error}");
-    assert!(told.contains("in force; the former policy is in") && told.contains("policy.toml.before"), "{told}");
+    assert!(
+        told.contains("in force; the former policy is in") && told.contains("policy.toml.before"),
+        "{told}"
+    );
     assert_eq!(asking.generation(), 2);
     assert_eq!(std::fs::read_to_string(asking.site.path("policy.toml.before")).expect("kept"), before);
     asking.site.broker.event("life.step_up_granted");
@@ -159,7 +167,8 @@ fn bans_and_keys_ask_for_a_code_too() {
     let (code, _, error) = asking.motte(&["bans", "remove", "192.0.2.1"], None);
     assert!(code == Some(1) && error.contains("--as ACCOUNT"), "{error}");
     assert_eq!(asking.motte(&["bans", "remove", "192.0.2.1"], Some(&asking.recovery[0])).0, Some(0));
-    for verb in [&["rotate-kek"][..], &["rotate-dek"], &["recovery", "new"], &["shred", "device-1", "--yes"]] {
+    for verb in [&["rotate-kek"][..], &["rotate-dek"], &["recovery", "new"], &["shred", "device-1", "--yes"]]
+    {
         let arguments = [&["vault"][..], verb].concat();
         let (code, _, error) = asking.motte(&arguments, None);
         assert!(code == Some(1) && error.contains("--as ACCOUNT"), "{arguments:?}: {error}");

@@ -3,15 +3,20 @@
 use std::path::PathBuf;
 
 use motte_config::Config;
-use motte_identity::{Account, PasswordFile, SecondFactor};
+use motte_identity::{Account, Origin, Password, PasswordFile, SecondFactor};
 use motte_roles::{Code, CoreAnswer, CoreRequest, Operator, StepUp, slots_said};
-use motte_seal::SecretString;
 use motte_seal::keyring::{KeyEncryptionKey, Keyring, Slot};
+use motte_seal::{SecretString, SiteKey, StoredHash};
 use motte_server::Options;
 
 use crate::harness::*;
 
 const ONE: &str = "version = 1\n[role.all]\nrules = [{ allow = [\"subscribe\"], topics = [\"one\"] }]\n[anonymous]\nroles = [\"all\"]\nclient_ids = [\"*\"]\n";
+
+fn account(key: &SiteKey, second: Option<SecondFactor>) -> Account {
+    let hash = StoredHash::Keyed(key.keyed(b"right"));
+    Account { passwords: vec![Password::new(hash, Origin::Generated, 0)], second, ..Account::default() }
+}
 
 /// A site that asks alice for a code.
 struct Asking {
@@ -27,8 +32,9 @@ impl Asking {
         let mut file = PasswordFile::default();
         let key = file.key_or_new().unwrap().clone();
         let (second, recovery) = SecondFactor::generate(&key, 0).unwrap();
-        file.insert("alice", Account { second: Some(second.clone()), ..Account::default() });
-        file.insert("other", Account { second: Some(second.clone()), ..Account::default() });
+        for name in ["alice", "other"] {
+            assert!(file.insert(name, account(&key, Some(second.clone()))));
+        }
         let asking = Self { directory, second, recovery, file };
         asking.write("passwords", &asking.file.to_string());
         asking.write("policy.toml", ONE);
@@ -140,11 +146,11 @@ fn what_would_end_the_asking_is_asked_for_too_and_other_files_are_not() {
     let mut asking = Asking::new();
     let running = asking.start();
     let handle = running.server.handle();
-    asking.file.insert("device", Account::default());
+    let key = asking.file.key_or_new().unwrap().clone();
+    asking.file.insert("device", account(&key, None));
     asking.write("passwords", &asking.file.to_string());
     handle.reload().unwrap();
 
-    let key = asking.file.key_or_new().unwrap().clone();
     let (other, _) = SecondFactor::generate(&key, 0).unwrap();
     asking.file.account_mut("alice").unwrap().second = Some(other);
     asking.write("passwords", &asking.file.to_string());
