@@ -72,6 +72,25 @@ fn step_up() -> StepUp {
     StepUp { account: "alice".to_owned(), code: Code::new("492039".to_owned()) }
 }
 
+/// What has to do with codes, and with exchanges of slots.
+fn step_ups() -> Vec<Input> {
+    let core = |request| ControlRequest::Core { request, step_up: None };
+    let answer = |answer| ControlAnswer::Core { answer };
+    let unban = CoreRequest::Unban { subject: "192.0.2.1".to_owned() };
+    let as_alice = ControlRequest::Core { request: unban, step_up: Some(step_up()) };
+    let reload = ControlRequest::Supervisor { request: SupervisorRequest::Reload, step_up: Some(step_up()) };
+    let challenge = CoreAnswer::VaultChallenge { challenge: "0f".repeat(32) };
+    let accounts = CoreAnswer::SecondFactors { accounts: vec!["alice".to_owned()] };
+    vec![
+        ("control_request_as_somebody", written(12, &as_alice)),
+        ("control_request_reload_as_somebody", written(12, &reload)),
+        ("control_request_begin_slots", written(12, &core(CoreRequest::BeginSlots))),
+        ("control_request_second_factors", written(12, &core(CoreRequest::SecondFactors))),
+        ("control_answer_challenge", written(13, &answer(challenge))),
+        ("control_answer_second_factors", written(13, &answer(accounts))),
+    ]
+}
+
 /// Every kind of message.
 pub(super) fn messages() -> Vec<Input> {
     let operator = Operator { uid: 0, step_up: Some(step_up()) };
@@ -111,18 +130,8 @@ pub(super) fn messages() -> Vec<Input> {
     let ask_ban =
         CoreRequest::Ban { subject: "identity:a".to_owned(), cause: "stolen".to_owned(), for_s: 3_600 };
     let slots = CoreRequest::VaultSlots { slots: "00ff".to_owned(), proof: "11".repeat(32) };
-    let unban = CoreRequest::Unban { subject: "192.0.2.1".to_owned() };
-    let as_alice = ControlRequest::Core { request: unban, step_up: Some(step_up()) };
-    let reload = ControlRequest::Supervisor { request: SupervisorRequest::Reload, step_up: Some(step_up()) };
-    let challenge = CoreAnswer::VaultChallenge { challenge: "0f".repeat(32) };
-    let accounts = CoreAnswer::SecondFactors { accounts: vec!["alice".to_owned()] };
-    vec![
-        ("control_request_as_somebody", written(12, &as_alice)),
-        ("control_request_reload_as_somebody", written(12, &reload)),
-        ("control_request_begin_slots", written(12, &core(CoreRequest::BeginSlots))),
-        ("control_request_second_factors", written(12, &core(CoreRequest::SecondFactors))),
-        ("control_answer_challenge", written(13, &answer(challenge))),
-        ("control_answer_second_factors", written(13, &answer(accounts))),
+    let mut all = step_ups();
+    all.extend([
         ("control_answer_bans", written(13, &answer(bans))),
         ("control_request_ban", written(12, &core(ask_ban))),
         ("control_request_bans", written(12, &core(CoreRequest::Bans { from: 0 }))),
@@ -149,5 +158,6 @@ pub(super) fn messages() -> Vec<Input> {
         ("control_request_vault", written(12, &core(CoreRequest::Vault))),
         ("control_says", written(16, &says)),
         ("control_turned_away", written(16, &AdminSays::TurnedAway { uid: 65_534, cause: "x".to_owned() })),
-    ]
+    ]);
+    all
 }

@@ -74,8 +74,8 @@ impl Asking {
     }
 }
 
-fn shown(account: &str, code: &str) -> Option<StepUp> {
-    Some(StepUp { account: account.to_owned(), code: Code::new(code.to_owned()) })
+fn shown(account: &str, code: &str) -> StepUp {
+    StepUp { account: account.to_owned(), code: Code::new(code.to_owned()) }
 }
 
 fn operator(step_up: Option<StepUp>) -> Operator {
@@ -109,7 +109,7 @@ fn another_policy_needs_a_code_that_was_not_used() {
         ("other", code.as_str(), "second_factor does not name this account"),
         ("nobody", code.as_str(), "second_factor does not name this account"),
     ] {
-        let refused = handle.reload_by("user 1", shown(account, code)).unwrap_err().to_string();
+        let refused = handle.reload_by("user 1", Some(shown(account, code))).unwrap_err().to_string();
         assert!(refused.contains(cause), "{refused}");
         running.lines.expect(cause);
     }
@@ -117,7 +117,7 @@ fn another_policy_needs_a_code_that_was_not_used() {
     assert_eq!(client.connect("client", true), (false, 0));
     assert_eq!(client.subscribe("one", 0), 0, "what was in force stays in force");
 
-    handle.reload_by("user 1", shown("alice", &code)).unwrap();
+    handle.reload_by("user 1", Some(shown("alice", &code))).unwrap();
     running
         .lines
         .expect("life.step_up_granted by=\"user 1\" act=\"reload with another policy\" account=alice");
@@ -125,19 +125,19 @@ fn another_policy_needs_a_code_that_was_not_used() {
     handle.reload().unwrap();
 
     asking.permit("three");
-    let again = handle.reload_by("user 1", shown("alice", &code)).unwrap_err().to_string();
+    let again = handle.reload_by("user 1", Some(shown("alice", &code))).unwrap_err().to_string();
     assert!(again.contains("the code was used already"), "{again}");
     let spare = asking.recovery[0].expose();
-    handle.reload_by("user 1", shown("alice", spare)).unwrap();
+    handle.reload_by("user 1", Some(shown("alice", spare))).unwrap();
     running.stop();
 
     let running = asking.start();
     asking.permit("four");
     for used in [code.as_str(), spare] {
-        running.server.handle().reload_by("user 1", shown("alice", used)).unwrap_err();
+        running.server.handle().reload_by("user 1", Some(shown("alice", used))).unwrap_err();
     }
     running.lines.expect("the recovery code was used already");
-    running.server.handle().reload_by("user 1", shown("alice", asking.recovery[1].expose())).unwrap();
+    running.server.handle().reload_by("user 1", Some(shown("alice", asking.recovery[1].expose()))).unwrap();
     running.stop();
 }
 
@@ -185,7 +185,11 @@ fn guesses_are_counted_as_those_of_a_login_and_nobody_from_afar_counts_against_o
     let running = start_with(config, Options::default());
     asking.permit("two");
     let reload = |code: &str| {
-        running.server.handle().reload_by("user 1", shown("alice", code)).map_err(|error| error.to_string())
+        running
+            .server
+            .handle()
+            .reload_by("user 1", Some(shown("alice", code)))
+            .map_err(|error| error.to_string())
     };
     let refused: Vec<String> = (0..4).map(|_| reload("000").unwrap_err()).collect();
     assert!(refused[0].contains("the code is wrong") && refused[3].contains("is held"), "{refused:?}");
@@ -216,10 +220,10 @@ fn operators_give_a_code_for_what_cannot_be_taken_back_and_not_for_the_rest() {
         assert!(cause.contains("second factor") && cause.contains("--as ACCOUNT"), "{cause}");
     }
     let code = asking.code();
-    assert_eq!(ask(unban(), shown("alice", &code)), CoreAnswer::Done);
+    assert_eq!(ask(unban(), Some(shown("alice", &code))), CoreAnswer::Done);
     running.lines.expect("act=\"lift the ban of 192.0.2.1\" account=alice");
-    assert!(refusal(ask(CoreRequest::BeginSlots, shown("alice", &code))).contains("used already"));
-    let begun = ask(CoreRequest::BeginSlots, shown("alice", asking.recovery[0].expose()));
+    assert!(refusal(ask(CoreRequest::BeginSlots, Some(shown("alice", &code)))).contains("used already"));
+    let begun = ask(CoreRequest::BeginSlots, Some(shown("alice", asking.recovery[0].expose())));
     assert!(matches!(begun, CoreAnswer::VaultChallenge { .. }), "{begun:?}");
     running.stop();
 }

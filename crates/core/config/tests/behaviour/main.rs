@@ -78,6 +78,29 @@ fn each_fault_is_named_with_its_place_and_remedy() {
             "[roles]\nkeys = \"inside\"\n[control]\nsocket = \"/run/s\"".into(),
             &["motte.toml:4:10: roles.keys = \"inside\" makes one process", "write keys = \"process\""],
         ),
+        (
+            "[control]\nenabled = false\nsecond_factor = [\"alice\"]".into(),
+            &[
+                "motte.toml:3:17: there is no control socket on which a code could be given",
+                "leave `enabled = false`",
+            ],
+        ),
+        (
+            "[roles]\nkeys = \"inside\"\n[control]\nsecond_factor = [\"alice\"]".into(),
+            &["motte.toml:4:17: there is no control socket"],
+        ),
+        (
+            "[control]\nsecond_factor = [\"a\", \"a\", \"\"]".into(),
+            &[
+                "motte.toml:2:17: the account `a` is named twice",
+                "the account `` is named twice, or is none",
+                "each once",
+            ],
+        ),
+        (
+            format!("[control]\nsecond_factor = {:?}", (0..65).map(|n| n.to_string()).collect::<Vec<_>>()),
+            &["motte.toml:2:17: 65 accounts are more than may be named", "at most 64"],
+        ),
         ("workers = \"x\"".into(), &["motte.toml:1:11: invalid type"]),
         (
             format!("[policy]\nrecord = true\n{}", listener(tcp)),

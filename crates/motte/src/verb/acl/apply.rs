@@ -89,7 +89,7 @@ fn judged(args: &AclApplyArgs, target: &Path, text: &str, difference: &Differenc
     }
     let told = |is_in_force: bool, code: u8| {
         let mut value = diff::value(difference);
-        value["in_force"] = json!(is_in_force);
+        value.as_object_mut().map(|fields| fields.insert("in_force".to_owned(), json!(is_in_force)));
         Answer { text: if args.json { format!("{value}\n") } else { String::new() }, code }
     };
     if !args.yes && !confirmed()? {
@@ -140,7 +140,7 @@ fn put(args: &AclApplyArgs, target: &Path, text: &str) -> Result<PathBuf, Fault>
     let broker = Broker::find(&args.socket)?.stepping_up(step_up);
     let replaced = Replaced::with(target, text)?;
     let fault = match broker.supervisor(SupervisorRequest::Reload) {
-        Ok(SupervisorAnswer::Reloaded { fault: None }) => return replaced.keep(),
+        Ok(SupervisorAnswer::Reloaded { fault: None }) => return Ok(replaced.keep()),
         Ok(SupervisorAnswer::Reloaded { fault: Some(fault) }) => Fault::new(format!(
             "the broker refuses it; what was in force stays in force, and {} is as it was\n{}",
             target.display(),

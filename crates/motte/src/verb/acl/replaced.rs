@@ -48,12 +48,12 @@ impl Replaced {
     }
 
     /// The new content stays; gives the name of the former one.
-    pub(super) fn keep(self) -> Result<PathBuf, Fault> {
+    pub(super) fn keep(self) -> PathBuf {
         let before = named(&self.file, ".before");
         match std::fs::rename(&self.former, &before).and_then(|()| self.sync()) {
-            Ok(()) => Ok(before),
+            Ok(()) => before,
             // It is there all the same, under its other name.
-            Err(_) => Ok(self.former),
+            Err(_) => self.former,
         }
     }
 
@@ -100,7 +100,7 @@ mod tests {
 
         Replaced::with(&link, "refused").unwrap().put_back().unwrap();
         assert_eq!(read("policy.toml"), "old");
-        let before = Replaced::with(&link, "new").unwrap().keep().unwrap();
+        let before = Replaced::with(&link, "new").unwrap().keep();
         assert_eq!(
             (read("policy.toml"), std::fs::read_to_string(before).unwrap()),
             ("new".into(), "old".into())
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o7777, 0o640);
         assert!(link.is_symlink(), "what it names was replaced");
         drop(Replaced::with(&file, "newer").unwrap());
-        Replaced::with(&file, "newest").unwrap().keep().unwrap();
+        Replaced::with(&file, "newest").unwrap().keep();
         assert_eq!((read("policy.toml"), read("policy.toml.before")), ("newest".into(), "newer".into()));
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 3, "nothing else is left");
         assert!(Replaced::with(&directory.path().join("none"), "x").is_err());
