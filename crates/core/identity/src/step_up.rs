@@ -37,8 +37,10 @@ impl Authenticator {
 mod tests {
     use std::sync::Arc;
 
+    use motte_seal::StoredHash;
+
     use super::*;
-    use crate::account::Account;
+    use crate::account::{Account, Origin, Password};
     use crate::learned::Learned;
     use crate::password_file::PasswordFile;
 
@@ -48,9 +50,11 @@ mod tests {
         let key = file.key_or_new().expect("randomness").clone();
         let (second, recovery) = SecondFactor::generate(&key, 0).expect("randomness");
         let secret = second.secret.clone();
-        let account = Account { second: Some(second), ..Account::default() };
+        let password = Password::new(StoredHash::Keyed(key.keyed(b"right")), Origin::Generated, 0);
+        let without = Account { passwords: vec![password], ..Account::default() };
+        let account = Account { second: Some(second), ..without.clone() };
         file.insert("closed", Account { disabled: true, ..account.clone() });
-        file.insert("without", Account::default());
+        file.insert("without", without);
         file.insert("alice", account);
         let authenticator = Authenticator::new(Arc::new(file), Arc::new(Learned::nothing(0)));
         let now_s = 3_000;
