@@ -45,6 +45,16 @@ pub enum Denial {
         /// A topic of it that is outside.
         witness: String,
     },
+    /// The topic registry knows no such topic, whatever the rules say.
+    #[error("`{witness}` is no topic of the topic registry; {action} on `{target}` is denied to everybody")]
+    Unregistered {
+        /// The right.
+        action: &'static str,
+        /// The topic or filter.
+        target: String,
+        /// A topic of it that no shape of the registry matches.
+        witness: String,
+    },
     /// The topic belongs to the broker.
     #[error("`{target}` belongs to the broker")]
     SystemSpace {

@@ -346,6 +346,7 @@ impl Gate {
             return Err(Denial::SystemSpace { target: target.as_str().to_owned() });
         }
         crate::token::bound(who.principal(), action, &target)?;
+        crate::registry::bound(&self.policy, who.principal(), action, &target)?;
         if self.policy.development {
             return Ok(RuleId::BUILT_IN);
         }

@@ -17,6 +17,7 @@ mod permissive;
 mod policy;
 mod principal;
 mod reader;
+mod registry;
 mod standing;
 mod template;
 mod token;

@@ -74,6 +74,7 @@ pub(crate) fn is_lack(denial: &Denial) -> bool {
         Denial::NoRule { .. } | Denial::Reaches { .. } | Denial::Wildcards { .. } => true,
         Denial::Rule { .. }
         | Denial::Token { .. }
+        | Denial::Unregistered { .. }
         | Denial::SystemSpace { .. }
         | Denial::Kind { .. }
         | Denial::ClientId { .. } => false,

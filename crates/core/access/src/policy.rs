@@ -15,6 +15,7 @@ use crate::index::RuleIndex;
 use crate::permissive::{PermissiveRole, PermissiveUntil};
 use crate::principal::{CertificateFacts, Methods, Security};
 use crate::reader::{Reader, syntax_error};
+use crate::registry::{Registry, Shape};
 use crate::template::Template;
 use crate::written::{CertificateWritten, PolicyFile};
 
@@ -130,6 +131,8 @@ pub struct Policy {
     certificates: Vec<CertificateMatch>,
     bridges: BTreeMap<String, Vec<String>>,
     operators: BTreeMap<String, Vec<String>>,
+    /// `None`: every topic may be published to that a rule allows.
+    registry: Option<Vec<Shape>>,
 }
 
 impl Policy {
@@ -148,6 +151,7 @@ impl Policy {
             let what = format!("version {} is not known", written.version.get_ref());
             return Err(reader.fault(written.version.span().start, what, "write `version = 1`"));
         }
+        reader.registry(written.topic_registry.as_deref(), &mut self.registry)?;
         for (key, role) in &written.role {
             let name = key.get_ref();
             if self.roles.contains_key(name) {
@@ -296,6 +300,8 @@ pub(crate) struct Assignments {
     pub(crate) certificates: Vec<CompiledCertificate>,
     /// All roles by name: tokens name theirs.
     pub(crate) roles: FxHashMap<String, u32>,
+    /// The topics that there are, if the policy says.
+    pub(crate) registry: Option<Registry>,
 }
 
 /// A policy in force.
@@ -470,6 +476,7 @@ fn assignments(policy: &Policy, numbers: &FxHashMap<&str, u32>) -> Assignments {
         anonymous: holder(&policy.anonymous),
         certificates: certificates.collect(),
         roles: numbers.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect(),
+        registry: policy.registry.as_deref().map(Registry::new),
     }
 }
 

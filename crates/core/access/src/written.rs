@@ -10,6 +10,8 @@ use toml::Spanned;
 #[serde(deny_unknown_fields)]
 pub(crate) struct PolicyFile {
     pub(crate) version: Spanned<u32>,
+    /// The shapes of all topics that there are.
+    pub(crate) topic_registry: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     pub(crate) role: BTreeMap<Spanned<String>, RoleWritten>,
     #[serde(default)]

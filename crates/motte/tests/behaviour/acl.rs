@@ -149,6 +149,29 @@ fn explain_and_lint_know_tokens_and_services() {
 }
 
 #[test]
+fn explain_tells_a_wrong_topic_from_a_missing_right() {
+    let desk = Desk::new();
+    let policy = PLAIN.replace("version = 1\n", "version = 1\ntopic_registry = [\"devices/+/state\"]\n");
+    desk.write("registry.toml", &policy);
+    let ask = |topic: &'static str| {
+        ["explain", "--policy", "registry.toml", "--as", "boiler-7", "--publish", topic]
+    };
+    desk.expect(&ask("devices/boiler-7/state"), 0, &["PERMITTED"]);
+    let told = [
+        "DENIED",
+        "is no topic of the topic registry",
+        "registry.toml:2\n",
+        "topic_registry has devices/+/state",
+    ];
+    desk.expect(&ask("devices/boiler-7/stat"), 1, &told);
+    desk.expect(&ask("devices/boiler-8/state"), 1, &["DENIED  no rule allows publish"]);
+    let found = ["acl-unregistered", "registry.toml:10"];
+    desk.expect(&["lint", "--policy", "registry.toml", "--fail-on", "warning"], 1, &found);
+    let widened = ["becomes permitted", "devices/boiler-7/#"];
+    desk.expect(&["diff", "registry.toml", "plain.toml"], 3, &widened);
+}
+
+#[test]
 fn explain_names_the_rule_and_the_nearest_other_one() {
     let desk = Desk::new();
     let ask =

@@ -1,5 +1,5 @@
 //! Every way by which a message reaches a subscriber, through the whole server: it arrives while both may, and does not once the
-//! writer or the reader may no longer, whether that was so from the start or came with a reload or a restart in between.
+//! writer or the reader may no longer or the topic is not registered, whether that was so from the start or came with a reload or a restart in between.
 
 use motte_config::{AuthMethod, Config};
 use motte_server::Options;
@@ -13,6 +13,8 @@ enum Without {
     Nobody,
     Writer,
     Reader,
+    /// The topic is not in the topic registry, whatever rights there are.
+    Topic,
 }
 
 /// How the message comes.
@@ -52,8 +54,9 @@ const WAYS: [Way; 10] = [
 fn policy(without: Without) -> String {
     let writer = if without == Without::Writer { "elsewhere" } else { "w/#" };
     let reader = if without == Without::Reader { "elsewhere" } else { "w/#" };
+    let registry = if without == Without::Topic { "topic_registry = [\"end/#\"]\n" } else { "" };
     format!(
-        "version = 1\n[role.writer]\nrules = [{{ allow = [\"publish\", \"retain\"], topics = [\"{writer}\", \"end/#\"] }}]\n[role.reader]\nrules = [{{ allow = [\"subscribe\", \"share\"], topics = [\"{reader}\", \"end/#\"] }}]\n[identity.a]\nroles = [\"writer\"]\n[identity.b]\nroles = [\"reader\"]\n"
+        "version = 1\n{registry}[role.writer]\nrules = [{{ allow = [\"publish\", \"retain\"], topics = [\"{writer}\", \"end/#\"] }}]\n[role.reader]\nrules = [{{ allow = [\"subscribe\", \"share\"], topics = [\"{reader}\", \"end/#\"] }}]\n[identity.a]\nroles = [\"writer\"]\n[identity.b]\nroles = [\"reader\"]\n"
     )
 }
 
@@ -249,13 +252,13 @@ fn is_expected(way: Way, without: Without) -> bool {
         Without::Nobody => true,
         // It was delivered when it came.
         Without::Reader => way == Way::Second,
-        Without::Writer => matches!(way, Way::Queued | Way::Takeover | Way::Second),
+        Without::Writer | Without::Topic => matches!(way, Way::Queued | Way::Takeover | Way::Second),
     }
 }
 
 #[test]
 fn each_way_is_decided_by_the_policy_that_a_reload_brought() {
-    for without in [Without::Nobody, Without::Writer, Without::Reader] {
+    for without in [Without::Nobody, Without::Writer, Without::Reader, Without::Topic] {
         for way in WAYS {
             let place = Place::new();
             place.write(Without::Nobody);
@@ -272,7 +275,7 @@ fn each_way_is_decided_by_the_policy_that_a_reload_brought() {
 
 #[test]
 fn each_way_is_decided_by_the_policy_that_is_there_from_the_start() {
-    for without in [Without::Writer, Without::Reader] {
+    for without in [Without::Writer, Without::Reader, Without::Topic] {
         for way in [Way::Publish(0), Way::Publish(1), Way::Publish(2), Way::Shared, Way::Retained] {
             let place = Place::new();
             place.write(without);
@@ -281,7 +284,7 @@ fn each_way_is_decided_by_the_policy_that_is_there_from_the_start() {
             let (mut reader, _) = enter(&running, "b", None);
             let filter = if way == Way::Shared { "$share/g/w/#" } else { "w/#" };
             let is_taken = subscribe(&mut reader, filter) < 0x80;
-            assert_eq!(is_taken, without == Without::Writer, "{way:?}");
+            assert_eq!(is_taken, without != Without::Reader, "{way:?}");
             match way {
                 Way::Publish(qos) => {
                     publish(&mut writer, "w/x", qos, false);
@@ -296,6 +299,9 @@ fn each_way_is_decided_by_the_policy_that_is_there_from_the_start() {
                 release(&mut writer);
             }
             assert!(!arrives(&running, &mut reader), "{way:?} {without:?}");
+            if without == Without::Topic {
+                running.lines.expect("`w/x` is no topic of the topic registry");
+            }
             running.stop();
         }
         // A Will that may not be is refused at CONNECT.
@@ -303,6 +309,10 @@ fn each_way_is_decided_by_the_policy_that_is_there_from_the_start() {
         place.write(without);
         let running = place.start();
         assert_eq!(enter(&running, "a", Some(0)).1 == 0, without == Without::Reader);
+        if without == Without::Topic {
+            running.lines.expect("rule.will_denied");
+            running.lines.expect("`w/x` is no topic of the topic registry; will on `w/x` is denied");
+        }
         running.stop();
     }
 }
@@ -310,7 +320,7 @@ fn each_way_is_decided_by_the_policy_that_is_there_from_the_start() {
 /// What is kept over a restart, by a policy that changed while nobody ran.
 #[test]
 fn each_way_is_decided_by_the_policy_that_a_restart_brought() {
-    for without in [Without::Nobody, Without::Writer, Without::Reader] {
+    for without in [Without::Nobody, Without::Writer, Without::Reader, Without::Topic] {
         for way in [Way::Queued, Way::Retained, Way::Shared, Way::Takeover] {
             let place = Place::new();
             place.write(Without::Nobody);

@@ -3,16 +3,16 @@
 events! { "rule":
     publish_denied "MOTTE-R-0001" Warning (identity: &str = "the identity", client_id: &str = "Client Identifier", topic: &str = "Topic Name", cause: &str = "rule or lack of one")
         "A client published to a topic that its policy does not grant. The message reached nobody."
-        "If the client needs the topic, grant `publish` on it to its role; for RETAIN grant `retain` too.";
+        "If the client needs the topic, grant `publish` on it to its role; for RETAIN grant `retain` too. If it is no topic of the topic registry, correct the client, or add its shape to `topic_registry`.";
     subscribe_denied "MOTTE-R-0002" Warning (identity: &str = "the identity", client_id: &str = "Client Identifier", filter: &str = "Topic Filter", cause: &str = "rule, lack of one, or a topic that the filter reaches")
         "A client asked for a subscription that reaches topics its policy does not grant."
         "Let the client subscribe to what it is granted, widen the grant, or use `narrow = true` to deliver the granted part only.";
     will_denied "MOTTE-R-0003" Warning (identity: &str = "the identity", client_id: &str = "Client Identifier", topic: &str = "Topic Name of the Will", cause: &str = "rule or lack of one")
         "A client wanted to leave a Will for a topic that its policy does not grant; its CONNECT was refused."
-        "Grant `publish` (and `retain`, if the Will is retained) on the Will's topic, or configure the client without it.";
+        "Grant `publish` (and `retain`, if the Will is retained) on the Will's topic, or configure the client without it. If it is no topic of the topic registry, correct it, or add its shape to `topic_registry`.";
     injection_denied "MOTTE-R-0004" Warning (origin: &str = "the way in", principal: &str = "who was responsible", topic: &str = "Topic Name", cause: &str = "rule or lack of one")
         "A message that came in another way than PUBLISH was denied when it was to be published: a Will that fired after its rights were taken back, an operator, a bridge, a record from before a restart."
-        "Nothing, if rights were taken back on purpose. Otherwise grant `publish` on the topic to that principal.";
+        "Nothing, if rights were taken back on purpose. Otherwise grant `publish` on the topic to that principal, or add its shape to `topic_registry` if the cause names that.";
     revoked "MOTTE-R-0005" Notice (identity: &str = "the identity", client_id: &str = "Client Identifier", cause: &str = "why it may no longer connect")
         "A reload found that a client may no longer connect: its credential or its right to its Client Identifier is gone. It was disconnected and its Session removed."
         "Nothing, if you took the right back. Otherwise correct the policy or the password file and reload.";

@@ -18,6 +18,10 @@ pub(crate) struct Effect {
     pub(crate) holds: bool,
     /// Without it somebody may more or less.
     pub(crate) decides: bool,
+    /// It was looked at as one that permits publishing.
+    pub(crate) publishes: bool,
+    /// Some topic that it permits to publish to is in the topic registry.
+    pub(crate) is_registered: bool,
     /// All that it permits is denied by others.
     pub(crate) denied: bool,
     /// The one rule that takes the decision from it, when there is one.
@@ -47,7 +51,7 @@ pub(crate) fn effects(world: &World, population: &Population) -> Vec<Effect> {
             }
             let publish = rights.topics(Way::Publish, *message);
             for (action, sides) in &all {
-                judge(world, *action, sides, &publish, &mut effects);
+                judge(&rights, *action, sides, &publish, &mut effects);
             }
         }
     }
@@ -67,21 +71,29 @@ fn key(holding: &Holding) -> Vec<(u8, String, u32)> {
 }
 
 /// Notes for each rule that bears on an action whether it decides something here.
-fn judge(world: &World, action: Action, sides: &Sides<'_>, publish: &TopicSet, effects: &mut [Effect]) {
-    let number = |rule: &Rule| world.rules().iter().position(|one| std::ptr::eq(one, rule));
+fn judge(rights: &Rights<'_>, action: Action, sides: &Sides<'_>, publish: &TopicSet, effects: &mut [Effect]) {
+    let number = |rule: &Rule| rights.world.rules().iter().position(|one| std::ptr::eq(one, rule));
+    let publishes = matches!(action, Action::Publish | Action::Retain | Action::SetWill);
+    // What lies outside of the topic registry is denied to all, by no rule.
+    let there = |topics: TopicSet| if publishes { rights.publishable(&topics) } else { topics };
     let mut denied: Vec<TopicFilter> = sides.deny.iter().map(|(filter, _)| (*filter).clone()).collect();
-    if matches!(action, Action::Publish | Action::Retain | Action::SetWill) {
+    if publishes {
         denied.extend(TopicFilter::parse("$SYS/#"));
     }
     for (at, (filter, rule)) in sides.allow.iter().enumerate() {
         let Some(effect) = number(rule).and_then(|number| effects.get_mut(number)) else { continue };
         effect.holds = true;
+        if publishes && !effect.is_registered {
+            effect.publishes = true;
+            effect.is_registered = !there(TopicSet::of([filter], &[])).is_empty();
+        }
         if effect.decides {
             continue;
         }
         let others = || sides.allow.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, one)| one);
         let left = TopicSet::of([filter], &denied.iter().collect::<Vec<_>>());
         effect.denied &= left.is_empty();
+        let left = there(left);
         let asks_for_filters = matches!(action, Action::Subscribe | Action::Share);
         let counts = |other: &Rule| !asks_for_filters || other.wildcards >= wildcards_needed(rule, filter);
         let covering: Vec<&TopicFilter> =
@@ -115,7 +127,7 @@ fn judge(world: &World, action: Action, sides: &Sides<'_>, publish: &TopicSet, e
         let others: Vec<&TopicFilter> =
             denied.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, filter)| filter).collect();
         let taken = sides.allow.iter().filter_map(|(allowed, _)| meet(allowed, filter));
-        let mut delta = TopicSet::of(&taken.collect::<Vec<_>>(), &others);
+        let mut delta = there(TopicSet::of(&taken.collect::<Vec<_>>(), &others));
         if action == Action::Retain {
             delta = delta.meet(publish);
         }

@@ -57,11 +57,13 @@ pub enum Check {
     RoleUnused,
     /// A role permits what no rule grants, for the time being.
     Permissive,
+    /// A rule permits publishing only to topics that the topic registry does not know.
+    Unregistered,
 }
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Invalid,
         Self::Everything,
         Self::LeadingWildcard,
@@ -72,6 +74,7 @@ impl Check {
         Self::NeverHolds,
         Self::RoleUnused,
         Self::Permissive,
+        Self::Unregistered,
     ];
 
     /// Its identifier.
@@ -87,6 +90,7 @@ impl Check {
             Self::NeverHolds => "acl-never-holds",
             Self::RoleUnused => "acl-role-unused",
             Self::Permissive => "acl-permissive",
+            Self::Unregistered => "acl-unregistered",
         }
     }
 
@@ -105,6 +109,9 @@ impl Check {
             Self::NeverHolds => "No client can fulfil the conditions of a rule.",
             Self::RoleUnused => "Nobody has a role.",
             Self::Permissive => "A role permits what no rule grants, until a day has passed.",
+            Self::Unregistered => {
+                "A rule permits publishing only to topics that the topic registry does not know."
+            }
         }
     }
 }
@@ -307,6 +314,14 @@ impl World {
             Some(Finding::at(place, check, severity, what, remedy))
         };
         match (rule.allows, effect) {
+            (true, Effect { publishes: true, is_registered: false, .. }) => finding(
+                Check::Unregistered,
+                Severity::Warning,
+                format!(
+                    "`{words}` lets nobody publish anything: the topic registry knows none of its topics"
+                ),
+                "correct its topics, add their shape to topic_registry, or take publishing out of the rule",
+            ),
             (_, Effect { decides: true, .. }) => None,
             (_, Effect { holds: false, .. }) => finding(
                 Check::NeverHolds,

@@ -15,6 +15,7 @@ mod effect;
 mod lint;
 mod population;
 mod prove;
+mod registered;
 mod rights;
 mod statement;
 mod topic_set;

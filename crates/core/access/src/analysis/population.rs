@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::analysis::registered::shapes;
 use crate::analysis::values::Values;
 use crate::analysis::world::{ListenerFacts, World, addresses};
 use crate::principal::{CertificateFacts, ClientPrincipal, DirectoryFacts, Methods, Principal, Security};
@@ -178,7 +179,9 @@ impl<'a> Builder<'a> {
     fn new(worlds: &'a [&'a World], question: &[&Template], names: &[&str]) -> Self {
         let widened = widened_by_narrowing(worlds);
         let rules = worlds.iter().flat_map(|world| world.rules()).map(|rule| &rule.topic);
-        let templates: Vec<&Template> = rules.chain(&widened).chain(question.iter().copied()).collect();
+        let shapes: Vec<Template> = worlds.iter().flat_map(|world| shapes(world.policy())).collect();
+        let rules = rules.chain(&widened).chain(&shapes);
+        let templates: Vec<&Template> = rules.chain(question.iter().copied()).collect();
         let used: BTreeSet<Placeholder> = templates.iter().flat_map(|one| one.placeholders()).collect();
         let mut listed: BTreeSet<String> = BTreeSet::new();
         let mut further: BTreeMap<Placeholder, BTreeSet<String>> = BTreeMap::new();

@@ -122,8 +122,8 @@ impl<'a> Rights<'a> {
     /// The topics that are permitted by a way.
     pub(crate) fn topics(&self, way: Way, message: Message) -> TopicSet {
         match way {
-            Way::Publish => outside_system(&self.sides(Action::Publish, message).topics()),
-            Way::Will => outside_system(&self.sides(Action::SetWill, message).topics()),
+            Way::Publish => self.publishable(&self.sides(Action::Publish, message).topics()),
+            Way::Will => self.publishable(&self.sides(Action::SetWill, message).topics()),
             Way::Retain => {
                 let publish = self.topics(Way::Publish, message);
                 publish.meet(&self.sides(Action::Retain, message).topics())
@@ -135,6 +135,15 @@ impl<'a> Rights<'a> {
                 all.extend(&self.obtained(Action::Share, message));
                 all
             }
+        }
+    }
+
+    /// What of these topics may be published to at all: none below `$SYS`, and none that the topic registry does not know.
+    pub(crate) fn publishable(&self, topics: &TopicSet) -> TopicSet {
+        let topics = outside_system(topics);
+        match self.world.registered.topics(self.standing.principal()) {
+            Some(registered) => topics.meet(registered),
+            None => topics,
         }
     }
 
@@ -168,7 +177,7 @@ impl<'a> Rights<'a> {
 }
 
 /// Nobody but the broker publishes below `$SYS`.
-pub(crate) fn outside_system(topics: &TopicSet) -> TopicSet {
+fn outside_system(topics: &TopicSet) -> TopicSet {
     let system: Vec<TopicFilter> = TopicFilter::parse("$SYS/#").into_iter().collect();
     topics.without(&TopicSet::of(&system, &[]))
 }

@@ -55,9 +55,11 @@ pub struct Explained {
     pub roles: Vec<String>,
     /// Whether the token denies it, whatever the rules say.
     pub by_token: bool,
+    /// Whether the topic registry denies it, whatever the rules say.
+    pub by_registry: bool,
     /// The rule that decides, when one does.
     pub decides: Option<Cited>,
-    /// The rule that comes nearest to another answer.
+    /// The rule that comes nearest to another answer; the nearest shape, where the topic registry denies.
     pub nearest: Option<Cited>,
 }
 
@@ -74,6 +76,7 @@ impl World {
                 answer: denial.to_string(),
                 roles: Vec::new(),
                 by_token: false,
+                by_registry: false,
                 decides: None,
                 nearest: None,
             });
@@ -99,36 +102,36 @@ impl World {
             Tracer { world: self, standing: &standing, filter, message, action: inquiry.way.action() };
         let roles = standing.roles().iter().filter_map(|number| self.policy().roles.get(*number as usize));
         let roles = roles.map(|role| role.name.clone()).collect();
-        Ok(match asked {
+        let denied = |denial: &Denial| Explained {
+            permitted: false,
+            answer: denial.to_string(),
+            roles: Vec::new(),
+            by_token: matches!(denial, Denial::Token { .. }),
+            by_registry: matches!(denial, Denial::Unregistered { .. }),
+            decides: None,
+            nearest: None,
+        };
+        let explained = match asked {
             Ok(rule) => Explained {
                 permitted: true,
                 answer: format!("{} `{}` is permitted", inquiry.way.name(), inquiry.target),
-                roles,
+                roles: Vec::new(),
                 by_token: false,
+                by_registry: false,
                 decides: tracer.by_id(rule, "permits it"),
                 nearest: tracer.nearest_to_denial(rule),
             },
-            Err(denial @ Denial::Token { .. }) => Explained {
-                permitted: false,
-                answer: denial.to_string(),
-                roles,
-                by_token: true,
-                decides: None,
-                nearest: None,
-            },
+            Err(denial @ Denial::Token { .. }) => denied(&denial),
+            Err(denial @ Denial::Unregistered { .. }) => {
+                Explained { nearest: tracer.nearest_shape(), ..denied(&denial) }
+            }
             Err(denial) => {
                 let decides = tracer.denying();
                 let nearest = tracer.nearest_to_permission(decides.is_some());
-                Explained {
-                    permitted: false,
-                    answer: denial.to_string(),
-                    roles,
-                    by_token: false,
-                    decides,
-                    nearest,
-                }
+                Explained { decides, nearest, ..denied(&denial) }
             }
-        })
+        };
+        Ok(Explained { roles, ..explained })
     }
 }
 
@@ -198,6 +201,19 @@ impl Tracer<'_> {
             }
             None => self.cite(deciding, "is the only one: without it no rule would permit it"),
         }
+    }
+
+    /// The shape of a topic registry that is most like the topic.
+    fn nearest_shape(&self) -> Option<Cited> {
+        let mut registries = self.world.policy().registries(self.standing.principal());
+        let shape = registries.find_map(|registry| registry.nearest(&self.filter))?;
+        Some(Cited {
+            file: shape.file.to_string(),
+            line: shape.line,
+            role: String::new(),
+            rule: format!("topic_registry has {}", shape.filter),
+            why: "is the shape that is most like it".to_owned(),
+        })
     }
 
     fn nearest_to_permission(&self, is_denied: bool) -> Option<Cited> {

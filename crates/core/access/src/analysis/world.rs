@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::analysis::registered::Registered;
 use crate::gate::Gate;
 use crate::policy::{CompiledPolicy, Rule};
 use crate::principal::{CertificateFacts, ClientPrincipal, Methods, Security};
@@ -60,12 +61,14 @@ pub struct World {
     pub(crate) listeners: Vec<ListenerFacts>,
     pub(crate) certificates: BTreeMap<String, CertificateFacts>,
     pub(crate) any_certificate: bool,
+    pub(crate) registered: Registered,
 }
 
 impl World {
     /// A policy behind listeners that are known.
     pub fn new(policy: CompiledPolicy, listeners: Vec<ListenerFacts>) -> Self {
         Self {
+            registered: Registered::of(&policy),
             gate: Gate::new(Arc::new(policy)),
             listeners,
             certificates: BTreeMap::new(),

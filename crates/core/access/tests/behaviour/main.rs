@@ -6,6 +6,7 @@ mod bypass;
 mod origins;
 mod permissive;
 mod policies;
+mod registry;
 mod subject;
 
 #[test]

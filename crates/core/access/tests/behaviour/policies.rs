@@ -15,6 +15,9 @@ fn the_examples_do_what_they_say() {
     assert!(!may(&building, &sensor, Action::Publish, "building/floor-2/sensor/thermometer-17/temperature"));
     assert!(may(&building, &valve, Action::Subscribe, "building/floor-2/actuator/valve-3/set"));
     assert!(!may(&building, &valve, Action::Publish, "building/floor-2/actuator/valve-3/set"));
+    let registry = gate(include_str!("../../../../../examples/policies/registry.toml"));
+    assert!(may(&registry, &sensor, Action::Publish, "building/floor-1/sensor/thermometer-17/temperature"));
+    assert!(!may(&registry, &sensor, Action::Publish, "building/floor-1/sensor/thermometer-17/temprature"));
 }
 
 #[test]
@@ -35,6 +38,12 @@ fn each_fault_is_named_with_its_place_and_remedy() {
             "is not an address range",
         ),
         ("version = 1\n[identity.x]\nroles = [\"nobody\"]\n".into(), "there is no role `nobody`"),
+        (
+            "version = 1\ntopic_registry = [\"a\", \"a/#/b\"]\n".into(),
+            "policy.toml:2:24: `a/#/b` of the topic registry",
+        ),
+        ("version = 1\ntopic_registry = [\"a/{identity}\"]\n".into(), "has a placeholder"),
+        ("version = 1\ntopic_registry = \"a\"\n".into(), "policy.toml:2:18: invalid type"),
     ];
     for (text, expected) in cases {
         let told = Policy::parse(text, "policy.toml").unwrap_err().to_string();

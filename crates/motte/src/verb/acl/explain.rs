@@ -195,12 +195,16 @@ fn text(inquiry: &Inquiry, explained: &Explained) -> String {
     text.push_str(&line("roles", roles));
     if explained.by_token {
         text.push_str(&line("decides", "the token: what lies outside of its topics no rule permits"));
+    } else if explained.by_registry {
+        text.push_str(&line("decides", "the topic registry: to what it does not know nobody publishes"));
     } else if explained.decides.is_none() && !explained.permitted {
         text.push_str(&line("decides", "no rule: what no rule permits is denied"));
     }
     for (key, cited) in [("decides", &explained.decides), ("nearest", &explained.nearest)] {
         let Some(cited) = cited else { continue };
-        text.push_str(&line(key, format!("{}:{} (role {})", cited.file, cited.line, cited.role)));
+        // A shape of the topic registry belongs to no role.
+        let role = if cited.role.is_empty() { String::new() } else { format!(" (role {})", cited.role) };
+        text.push_str(&line(key, format!("{}:{}{role}", cited.file, cited.line)));
         text.push_str(&line("", &cited.rule));
         text.push_str(&line("", &cited.why));
     }
@@ -224,6 +228,7 @@ fn value(args: &AclExplainArgs, inquiry: &Inquiry, explained: &Explained) -> Val
         "target": inquiry.target,
         "roles": explained.roles,
         "by_token": explained.by_token,
+        "by_registry": explained.by_registry,
         "decides": cited(&explained.decides),
         "nearest": cited(&explained.nearest),
     })

@@ -73,9 +73,20 @@ fn holders() -> impl Strategy<Value = &'static str> {
     ])
 }
 
+/// No topic registry, or one of some shapes.
+fn registry() -> impl Strategy<Value = String> {
+    let shape = select(vec![
+        "a", "b", "a/#", "b/a", "+/a", "+/+", "$x/#", "a/z", "z/#", "/#", "#", "a-b/+", "+/b/#", "a/a", "u",
+    ]);
+    let shapes = proptest::collection::vec(shape, 0..4);
+    proptest::option::weighted(0.4, shapes)
+        .prop_map(|shapes| shapes.map_or_else(String::new, |shapes| format!("topic_registry = {shapes:?}\n")))
+}
+
 /// A whole policy with the roles `r` and `s`.
 pub(super) fn policy() -> impl Strategy<Value = String> {
-    (role("r"), role("s"), holders()).prop_map(|(r, s, holders)| format!("version = 1\n{r}{s}{holders}"))
+    (registry(), role("r"), role("s"), holders())
+        .prop_map(|(registry, r, s, holders)| format!("version = 1\n{registry}{r}{s}{holders}"))
 }
 
 /// A policy in which everybody with the role `r` has a right that nobody else has, and the same policy in which every
@@ -99,9 +110,12 @@ pub(super) fn policy_with_a_role_given() -> impl Strategy<Value = (String, Strin
 /// The right that tells who has the role `r`.
 const MARK: &str = "{ allow = [\"administer\"], topics = [\"mark\"] }";
 
-/// Two policies that differ in one role.
+/// Two policies that differ in one role and perhaps in what topics there are.
 pub(super) fn policy_pair() -> impl Strategy<Value = (String, String)> {
-    (role("r"), role("r"), role("s"), holders()).prop_map(|(old, new, s, holders)| {
-        (format!("version = 1\n{old}{s}{holders}"), format!("version = 1\n{new}{s}{holders}"))
+    let registries = (registry(), registry());
+    (registries, role("r"), role("r"), role("s"), holders()).prop_map(|(registries, old, new, s, holders)| {
+        let (before, after) = registries;
+        let old = format!("version = 1\n{before}{old}{s}{holders}");
+        (old, format!("version = 1\n{after}{new}{s}{holders}"))
     })
 }
