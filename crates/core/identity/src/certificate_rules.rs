@@ -94,6 +94,9 @@ impl CertificateRules {
         let Some(name) = self.name.of(facts).filter(|name| is_name(name)) else {
             return Err(("the certificate has no usable name", String::new()));
         };
+        if name.contains('*') {
+            return Err(("the name of the certificate has a wildcard", name));
+        }
         let vouches = |rule: &&SpeaksFor| facts.authorities.contains(&rule.authority);
         let mut speakers = self.authorities.iter().filter(vouches);
         if !self.authorities.is_empty() && !speakers.any(|rule| rule.permits(&name)) {

@@ -3,6 +3,7 @@
 //! Never here: sockets, files, clocks. `now` comes as unix seconds.
 
 mod authority;
+mod faults;
 mod fetched;
 mod inspect;
 mod key;
@@ -11,6 +12,7 @@ mod pem;
 mod revocation;
 
 pub use authority::{Authority, Issued, PkiError};
+pub use faults::{CertificateFault, check_authorities, check_form, check_signing, is_self_issued};
 pub use fetched::{ListFacts, is_signed_by_one, list_facts, revocation_lists};
 pub use inspect::{Facts, fingerprint, inspect};
 pub use key::{encrypted, new_key};

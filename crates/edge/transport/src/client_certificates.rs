@@ -10,6 +10,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 
+use crate::certificate_faults::{check_by_itself, check_usage, explained};
 use crate::tls::{ClientAuth, Makings, TlsError};
 
 /// What decides whether an authority vouches for a certificate, by the authority's name.
@@ -62,7 +63,8 @@ fn trusting(
     Ok(Arc::new(Strict { verifier, is_blind }))
 }
 
-/// What is wanted beyond a chain and its purpose: a key that may sign a handshake, and a status that can be known.
+/// What is wanted beyond a chain and its purpose: certificates that are sound by themselves, a key that may sign a handshake,
+/// authorities that may sign certificates, and a status that can be known.
 #[derive(Debug)]
 struct Strict {
     verifier: Arc<dyn ClientCertVerifier>,
@@ -89,10 +91,10 @@ impl ClientCertVerifier for Strict {
         rest: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.verifier.verify_client_cert(leaf, rest, now)?;
-        if !motte_pki::inspect(leaf).is_some_and(|facts| facts.signs) {
-            return Err(CertificateError::InvalidPurpose.into());
-        }
+        check_by_itself(leaf, rest)?;
+        let verified = self.verifier.verify_client_cert(leaf, rest, now);
+        let verified = verified.map_err(|error| explained(error, leaf))?;
+        check_usage(leaf, rest)?;
         if self.is_blind {
             return Err(CertificateError::UnknownRevocationStatus.into());
         }

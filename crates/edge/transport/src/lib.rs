@@ -2,6 +2,7 @@
 //!
 //! A [`Stream`] carries bytes of MQTT, whatever is below; it knows nothing of MQTT. Nothing here blocks, but the client end.
 
+mod certificate_faults;
 mod channel_binding;
 mod client;
 mod client_certificates;

@@ -61,7 +61,8 @@ impl Refusal {
     pub(crate) fn from_tls(error: &io::Error) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(rustls::Error::Other(cause)) => Self::Unsigned(cause.to_string()),
-            _ => Self::Tls(error.to_string()),
+            Some(cause) => Self::Tls(crate::certificate_faults::words(cause)),
+            None => Self::Tls(error.to_string()),
         }
     }
 }

@@ -10,6 +10,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 
+use crate::certificate_faults::words;
 use crate::channel_binding::Bindings;
 use crate::client_certificates::{Authorities, authorities, verifier};
 
@@ -223,7 +224,7 @@ impl ServerTls {
         let Some(verifier) = &self.verifier else { return Ok(()) };
         let Some((leaf, rest)) = chain.split_first() else { return Ok(()) };
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now_s));
-        verifier.verify_client_cert(leaf, rest, now).map(|_| ()).map_err(|error| error.to_string())
+        verifier.verify_client_cert(leaf, rest, now).map(|_| ()).map_err(|error| words(&error))
     }
 }
 

@@ -62,7 +62,7 @@ openssl ca -config ca.cnf -gencrl -keyfile line.key -cert line.pem -crldays 9 -o
 cat a.crl b.crl limited.crl last.crl below.crl line.crl > all.crl
 "#;
 
-const POLICY: &str = "version = 1\n[role.all]\nrules = [{ allow = [\"publish\"], topics = [\"#\"] }]\n[authenticated]\nroles = [\"all\"]\nclient_ids = [\"*\"]\n";
+pub const POLICY: &str = "version = 1\n[role.all]\nrules = [{ allow = [\"publish\"], topics = [\"#\"] }]\n[authenticated]\nroles = [\"all\"]\nclient_ids = [\"*\"]\n";
 
 fn chains(directory: &Path) {
     std::fs::write(directory.join("policy.toml"), POLICY).unwrap();
@@ -128,7 +128,7 @@ fn each_fault_of_a_chain_is_refused_and_said() {
         ("expired", "ertificate expired"),
         ("early", "not valid yet"),
         ("forserver", "does not allow extended key usage for client authentication"),
-        ("unsigning", "InvalidPurpose"),
+        ("unsigning", "no digitalSignature"),
         ("outside", "NameConstraintViolation"),
         ("deep", "PathLenConstraintViolated"),
         ("revoked", "Revoked"),

@@ -31,6 +31,18 @@ impl Lines {
         String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
     }
 
+    /// How much there is, to look from here on later.
+    pub fn length(&self) -> usize {
+        self.text().len()
+    }
+
+    /// Waits for a line with both texts behind a place.
+    pub fn expect_since(&self, place: usize, event: &str, part: &str) {
+        let lines = || self.text().get(place..).unwrap_or_default().to_owned();
+        let is_there = || lines().lines().any(|line| line.contains(event) && line.contains(part));
+        wait_for(is_there, || format!("no {event} with `{part}` in the log:\n{}", lines()));
+    }
+
     /// Waits for a line with this text.
     pub fn expect(&self, part: &str) {
         wait_for(|| self.text().contains(part), || format!("no `{part}` in the log:\n{}", self.text()));

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod authorization;
+mod bad_certificates;
 mod bypass;
 mod certificates;
 mod client_ids;

@@ -21,7 +21,7 @@ events! { "gate":
         "Slow networks may need a longer limit. Many of these from one address are a slow-connection attack: restrict that address.";
     tls_failed "MOTTE-G-0007" Warning (address: &str = "peer address", listener: &str = "listener", cause: &str = "alert or error")
         "A TLS handshake failed: no common version or suite, a certificate that was not accepted, or a peer that speaks no TLS."
-        "Read the cause. 'UnknownIssuer' means a certificate of another authority, 'CertificateRequired' that the client showed none.";
+        "Read the cause. 'UnknownIssuer' means a certificate of another authority, 'peer sent no certificates' that the client showed none; docs/tls.md lists what else is wrong with certificates and what to do.";
     websocket_refused "MOTTE-G-0008" Warning (address: &str = "peer address", listener: &str = "listener", cause: &str = "what was wrong")
         "A WebSocket handshake was refused: wrong path, origin or subprotocol, or no WebSocket at all."
         "Let the client ask for subprotocol `mqtt` and the listener's path, and list its origin in websocket.origins.";
