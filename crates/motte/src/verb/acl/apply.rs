@@ -4,7 +4,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use motte_access::Policy;
-use motte_access::analysis::{Difference, Finding};
+use motte_access::analysis::Difference;
 use motte_event::escaped;
 use motte_roles::{SupervisorAnswer, SupervisorRequest};
 use serde_json::json;
@@ -15,6 +15,7 @@ use super::{Answer, NOT_SO, WIDENED, diff, lint};
 use crate::cli::{AclApplyArgs, PolicyArgs};
 use crate::verb::Fault;
 use crate::verb::connecting::read;
+use crate::verb::findings::{self, Reported};
 use crate::verb::control::{Broker, lines, step_up};
 
 pub(super) fn run(args: &AclApplyArgs) -> Result<Answer, Fault> {
@@ -22,7 +23,7 @@ pub(super) fn run(args: &AclApplyArgs) -> Result<Answer, Fault> {
     let config = args.socket.config.clone();
     let source = PolicyArgs { config, policy: Vec::new(), state, any_certificate: false, json: args.json };
     let (target, text) = (target(args, &source)?, read(&args.new)?);
-    let faults = match findings(args, &source, &target, &text)? {
+    let faults = match compared(args, &source, &target, &text)? {
         Ok(difference) => return judged(args, &target, &text, &difference),
         Err(faults) => faults,
     };
@@ -54,7 +55,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 /// What changes, or the faults of the new policy.
-fn findings(
+fn compared(
     args: &AclApplyArgs,
     source: &PolicyArgs,
     target: &Path,
