@@ -102,10 +102,8 @@ impl World {
         let due: Vec<_> = self.pending_wills.extract_if(.., |pending| pending.due_ms.1 <= now).collect();
         for pending in due {
             self.will_fires(pending.number);
-            // After a start its delay counts anew until that is kept: if the broker ends again, its client may be back in time.
-            if pending.due_ms.0 != pending.due_ms.1
-                && let Some(client) = self.clients.get_mut(pending.client)
-            {
+            // Until it is kept since when its delay counts, the end of the broker makes it count anew: its client may be back in time.
+            if let Some(client) = self.clients.get_mut(pending.client) {
                 client.acknowledged.remove(&pending.number);
             }
         }
