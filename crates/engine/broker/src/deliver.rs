@@ -279,7 +279,7 @@ impl Core {
         shapes.begin_for(1);
         let pressure = exchange.memory().pressure();
         let (number, transit) = (letter.number, letter.transit.take());
-        let mut post = Post { pressure, number, transit, ..Post::new(shapes, counters, durable, now) };
+        let mut post = Post { number, transit, pressure, ..Post::new(shapes, counters, durable, now) };
         let taken = if qos == QoS::AtMostOnce {
             send_unacknowledged(session, &delivery, &mut post, fx)
         } else {

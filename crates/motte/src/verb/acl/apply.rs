@@ -11,12 +11,13 @@ use serde_json::json;
 
 use super::replaced::Replaced;
 use super::source::{self, Texts, Unreadable};
-use super::{Answer, NOT_SO, WIDENED, diff, lint};
+use super::{WIDENED, diff, lint};
 use crate::cli::{AclApplyArgs, PolicyArgs};
 use crate::verb::Fault;
+use crate::verb::answer::{Answer, NOT_SO};
 use crate::verb::connecting::read;
-use crate::verb::findings::{self, Reported};
 use crate::verb::control::{Broker, lines, step_up};
+use crate::verb::findings::{self, Reported};
 
 pub(super) fn run(args: &AclApplyArgs) -> Result<Answer, Fault> {
     let state = args.socket.state.clone().unwrap_or_else(|| PathBuf::from("motte-state"));
