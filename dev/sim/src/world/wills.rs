@@ -134,7 +134,14 @@ impl World {
             self.pending_wills.push(PendingWill { client: index, number, due_ms: (now, due) });
         }
         if !is_exact {
+            // By another clock one that was due may not be, so that its client is back in time.
             self.pending_wills.clear();
+            let is_will = |number: &u64| {
+                usize::try_from(*number).ok().and_then(|n| self.sent.get(n)).is_some_and(|sent| sent.is_will)
+            };
+            for client in &mut self.clients {
+                client.acknowledged.retain(|number| !is_will(number));
+            }
         }
     }
 }
