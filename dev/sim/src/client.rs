@@ -53,6 +53,8 @@ pub(crate) struct Client {
     pub(crate) said_ms: u64,
     /// It is gone and the broker does not know: it sends nothing and reads nothing.
     pub(crate) is_half_open: bool,
+    /// Since when, in monotonic milliseconds.
+    pub(crate) silent_ms: u64,
     /// Messages published while it was away, by their numbers, and how many of them came.
     pub(crate) absence: (u64, u64, usize),
 }
@@ -96,6 +98,7 @@ impl Client {
             said_ms: 0,
             is_refused: false,
             is_half_open: false,
+            silent_ms: 0,
             absence: (0, 0, 0),
         }
     }

@@ -184,12 +184,14 @@ impl World {
         let Some(client) = self.clients.get_mut(index) else { return };
         let was_there = client.conn.take().is_some();
         client.accepted = false;
+        // The broker may have ended it before, unheard.
+        let from_ms = if client.is_half_open { client.silent_ms } else { self.now.mono_ms };
         client.is_half_open = false;
         client.will = None;
         client.sends_again = false;
         self.asked.remove(&index);
         if was_there && client.outlives {
-            client.away = Some((self.now.mono_ms, self.now.mono_ms));
+            client.away = Some((from_ms, self.now.mono_ms));
             client.absence = (number, number, 0);
         }
         if !client.outlives {

@@ -13,7 +13,7 @@ impl World {
     pub(super) fn goes_silent(&mut self, index: usize) -> Result<(), String> {
         self.read(index)?;
         if let Some(client) = self.clients.get_mut(index).filter(|client| client.accepted) {
-            client.is_half_open = true;
+            (client.is_half_open, client.silent_ms) = (true, self.now.mono_ms);
             self.tell(|_| format!("c{index} is half open"));
         }
         Ok(())
