@@ -34,6 +34,7 @@ cargo xtask VERB
   statements [--write]   the normative statements of MQTT against code and tests
                          --write renews docs/reference/statements.md
   bench [--rounds N]     figures beside mosquitto and rumqttd (RUMQTTD=PATH), into docs/benchmarks.md
+  bench --beside         what others make a client wait, alone; printed
   bench --kept [--rounds N]
                          what is kept on disk alone, beside mosquitto with persistence and a bare fdatasync; printed
   fuzz [--seconds N]     each fuzz target for N seconds (60)
@@ -73,6 +74,9 @@ fn run(words: &[&str]) -> Outcome<bool> {
         ["statements", "--write"] => statements::run(&Workspace::load()?, true),
         ["bench"] => bench::run(&Workspace::load()?, bench::ROUNDS_DEFAULT),
         ["bench", "--rounds", rounds] => bench::run(&Workspace::load()?, rounds.parse()?),
+        ["bench", "--beside"] => bench::run_beside(&Workspace::load()?),
+        // Started by the above, as a process of its own that gives way.
+        ["bench", "--storm", port] => bench::storm(port.parse()?),
         ["bench", "--kept"] => bench::run_kept(&Workspace::load()?, bench::ROUNDS_DEFAULT),
         ["bench", "--kept", "--rounds", rounds] => bench::run_kept(&Workspace::load()?, rounds.parse()?),
         ["fuzz"] => fuzz::run(&Workspace::load()?, fuzz::SECONDS_DEFAULT),

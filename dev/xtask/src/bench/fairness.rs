@@ -19,6 +19,9 @@ const STORM: (u32, u32) = (100, 1_000);
 /// Messages that are kept, at once, and the time until the next ones.
 const KEPT: (u16, Duration) = (10, Duration::from_millis(10));
 
+/// How long subscriptions are held, if nobody ends them.
+const HELD: Duration = Duration::from_secs(20);
+
 /// How often everything is read again.
 const RELOAD_EVERY: Duration = Duration::from_millis(100);
 
@@ -88,7 +91,10 @@ impl Drop for Load {
 
 fn load(site: &Site, broker: &Running, way: Way, words: &str) -> Outcome<Load> {
     let words: Vec<&str> = words.split_whitespace().collect();
-    let load = command(site.motte(), site, broker, way, &words)?;
+    giving_way(&command(site.motte(), site, broker, way, &words)?)
+}
+
+fn giving_way(load: &Command) -> Outcome<Load> {
     // It stands for clients on other machines: what it computes itself must not be what the pair waits for.
     let mut idle = Command::new("chrt");
     idle.args(["--idle", "0"]).arg(load.get_program()).args(load.get_args());
@@ -112,15 +118,12 @@ fn with(trouble: Trouble, site: &Site, broker: &Running, words: &[&str]) -> Outc
             )?;
             run(site, broker, Way::Plain, words)
         }
-        Trouble::Subscriptions => std::thread::scope(|scope| {
-            let storm = scope.spawn(|| storm(port).map_err(|error| error.to_string()));
-            let figures = run(site, broker, Way::Plain, words);
-            match storm.join() {
-                Ok(Ok(())) => figures,
-                Ok(Err(error)) => Err(error.into()),
-                Err(_) => Err("the storm of subscriptions panicked".into()),
-            }
-        }),
+        Trouble::Subscriptions => {
+            let mut own = Command::new(std::env::current_exe()?);
+            own.args(["bench", "--storm", &port.to_string()]);
+            let _load = giving_way(&own)?;
+            run(site, broker, Way::Plain, words)
+        }
         Trouble::Reload => beside(RELOAD_EVERY, || broker.reload(), || run(site, broker, Way::Plain, words)),
         Trouble::Commits => {
             offline::leave(port)?;
@@ -173,7 +176,8 @@ fn beside(
     })
 }
 
-fn storm(port: u16) -> Outcome<()> {
+/// A hundred thousand subscriptions, which stay for as long as the longest run.
+pub(crate) fn storm(port: u16) -> Outcome<()> {
     let (clients, each) = STORM;
     let mut connected = Vec::new();
     for client in 0..clients {
@@ -185,5 +189,6 @@ fn storm(port: u16) -> Outcome<()> {
         }
         connected.push(one);
     }
+    std::thread::sleep(HELD);
     Ok(())
 }

@@ -48,6 +48,20 @@ pub(crate) fn run_kept(workspace: &Workspace, rounds: usize) -> Outcome<bool> {
     Ok(true)
 }
 
+/// Measures what others make a client wait, and prints its section of the page.
+pub(crate) fn run_beside(workspace: &Workspace) -> Outcome<bool> {
+    build(workspace, &["motte"])?;
+    let site = brokers::Site::new(&workspace.root)?;
+    print!("{}", page::beside(&fairness::measure(&site, FAIRNESS_ROUNDS)?)?);
+    Ok(true)
+}
+
+/// Makes many subscriptions, and holds them until it is ended.
+pub(crate) fn storm(port: u16) -> Outcome<bool> {
+    fairness::storm(port)?;
+    Ok(true)
+}
+
 fn build(workspace: &Workspace, packages: &[&str]) -> Outcome<()> {
     for package in packages {
         let built = cargo()

@@ -118,6 +118,13 @@ fn cell(method: Method, figures: &Figures) -> String {
     }
 }
 
+/// What others make a client wait.
+pub(crate) fn beside(all: &[Beside]) -> Outcome<String> {
+    let mut page = String::new();
+    fairness(&mut page, all)?;
+    Ok(page)
+}
+
 fn fairness(page: &mut String, all: &[Beside]) -> Outcome<()> {
     page.push_str("## What others make a client wait\n\nTwo pairs at 1,000 messages a second in all, on a broker with one worker: alone, and beside trouble. Broker, pair and what makes\nthe trouble share the cores; the latter stands for clients elsewhere and runs when a core is idle.\n\n| beside | p50 alone | p50 | p99 alone | p99 | p99 ratio |\n|---|---|---|---|---|---|\n");
     for Beside { trouble, alone, disturbed } in all {
