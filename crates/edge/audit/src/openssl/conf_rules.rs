@@ -29,6 +29,8 @@ const FILES: [&str; 9] = [
 const DEPTH_MAX: usize = 8;
 /// Files that one configuration is read from.
 const FILES_MAX: usize = 256;
+/// Lines of all of them that say something; Debian's file has some two hundred.
+const STATEMENTS_MAX: usize = 10_000;
 /// Where values stand before the first section.
 const DEFAULT: &str = "default";
 
@@ -47,6 +49,7 @@ struct Configuration {
     sections: BTreeMap<String, Vec<(String, Value)>>,
     section: String,
     files: usize,
+    statements: usize,
     findings: Vec<Finding>,
 }
 
@@ -95,6 +98,10 @@ fn unread(file: &Path, line: usize, path: &Path, why: &Unread) -> Finding {
 impl Configuration {
     fn read(&mut self, tree: &Tree, path: &Path, from: Option<(&Path, usize)>, depth: usize) {
         let (file, line) = from.unwrap_or((path, 0));
+        if self.files > FILES_MAX {
+            // That was told when it came to be.
+            return;
+        }
         self.files += 1;
         if depth > DEPTH_MAX || self.files > FILES_MAX {
             return self.findings.push(unread(file, line, path, &Unread::Spent));
@@ -105,6 +112,13 @@ impl Configuration {
         };
         for statement in parse(&bytes) {
             let line = statement.line;
+            if self.statements > STATEMENTS_MAX {
+                return;
+            }
+            self.statements += 1;
+            if self.statements > STATEMENTS_MAX {
+                return self.findings.push(unread(path, line, path, &Unread::Spent));
+            }
             match statement.says {
                 Says::Section(name) => self.section = name,
                 Says::Value { section, name, value } => {

@@ -34,6 +34,25 @@ fn loops_of_links_and_of_includes_end() {
 }
 
 #[test]
+fn a_configuration_without_end_is_read_up_to_a_bound_and_told_of() {
+    let many = |line: fn(usize) -> String| (0..15_000).map(line).collect::<String>();
+    for text in [
+        many(|_| "x\n".to_owned()),
+        many(|at| format!("{at}=\n")),
+        many(|_| ".include /etc/ssl/more\n".to_owned()),
+        many(|_| ".include /etc/ssl/openssl.cnf\n".to_owned()),
+    ] {
+        let root = Root::new();
+        root.file("etc/ssl/openssl.cnf", &text).file("etc/ssl/more", "");
+        let told = root.findings(Check::Incomplete);
+        let of_bounds = told.iter().filter(|one| one.what.contains("bounds of the audit")).count();
+        // Each file that is too deep is told of, and there are at most so many files.
+        assert!((1..=257).contains(&of_bounds), "{of_bounds} for {:?}", text.lines().next());
+        assert!(root.audit().findings.len() <= 10_001, "{:?}", text.lines().next());
+    }
+}
+
+#[test]
 fn pipes_folders_and_files_of_other_kinds_are_not_waited_for() {
     let root = Root::new();
     root.file("usr/lib/libssl.so.9/x", "")
