@@ -56,6 +56,11 @@ impl Registry {
         }
     }
 
+    /// Whether all topics of a filter are in it.
+    pub(crate) fn knows(&self, filter: &TopicFilter) -> bool {
+        self.outside(&Target::Filter(filter)).is_none()
+    }
+
     /// The shape that shares most levels with a topic, if any shares one.
     pub(crate) fn nearest(&self, topic: &TopicFilter) -> Option<&Shape> {
         let shared = |shape: &Shape| {

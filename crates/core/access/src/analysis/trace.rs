@@ -205,8 +205,10 @@ impl Tracer<'_> {
 
     /// The shape of a topic registry that is most like the topic.
     fn nearest_shape(&self) -> Option<Cited> {
-        let mut registries = self.world.policy().registries(self.standing.principal());
-        let shape = registries.find_map(|registry| registry.nearest(&self.filter))?;
+        let registries = self.world.policy().registries(self.standing.principal());
+        // One that knows the topic is not what denies it.
+        let mut denying = registries.filter(|registry| !registry.knows(&self.filter));
+        let shape = denying.find_map(|registry| registry.nearest(&self.filter))?;
         Some(Cited {
             file: shape.file.to_string(),
             line: shape.line,

@@ -192,6 +192,22 @@ fn dead_rules_are_told_and_explanations_name_the_nearest_shape() {
 }
 
 #[test]
+fn of_two_registries_the_one_that_denies_names_the_nearest_shape() {
+    let general = Policy::parse(&with("topic_registry = [\"a/+\"]"), "one.toml").unwrap();
+    let own = Policy::parse(&with("\ntopic_registry = [\"a/x\"]"), "side.toml").unwrap();
+    let own = [("side".to_owned(), own)];
+    let world = World::of_policy(CompiledPolicy::compile_all(&general, &own, PolicyGeneration(1)));
+    let mut who = client("d", "d");
+    who.listener = Arc::from("side");
+    let inquiry =
+        Inquiry { client: who, way: Way::Publish, target: "a/y".to_owned(), qos: 0, payload_bytes: 0 };
+    let told = world.explain(&inquiry).unwrap();
+    assert!(told.by_registry, "{told:?}");
+    let nearest = told.nearest.unwrap();
+    assert_eq!((nearest.file.as_str(), nearest.rule.as_str()), ("side.toml", "topic_registry has a/x"));
+}
+
+#[test]
 fn a_name_that_makes_a_rule_meet_a_shape_is_looked_at() {
     // Nobody but the identity 7 can publish, and the policy does not name it.
     let policy = "version = 1\ntopic_registry = [\"dev-7/x\"]\n[role.r]\nrules = [{ allow = [\"publish\"], topics = [\"dev-{identity}/#\"] }]\n[authenticated]\nroles = [\"r\"]\n";
