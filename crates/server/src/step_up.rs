@@ -84,9 +84,11 @@ pub(crate) fn changes(old: (&Config, &Rules), new: (&Config, &Rules)) -> Vec<Str
     }
     let (former, next) = (old.1.listeners.first(), new.1.listeners.first());
     if let (Some(former), Some(next)) = (former, next) {
-        let is_other = |name: &&String| !former.authenticator.has_same_factor(&next.authenticator, name);
+        let now_s = unix_ms() / 1_000;
+        let is_other =
+            |name: &&String| former.authenticator.would_give_other_codes(&next.authenticator, name, now_s);
         let others = old.0.control.second_factor.iter().filter(is_other);
-        changed.extend(others.map(|name| format!("another second factor of {name}")));
+        changed.extend(others.map(|name| format!("other codes of {name}")));
     }
     changed
 }

@@ -1,6 +1,7 @@
 //! Asking again before something of high risk: an account and the code of its second factor, without the password. Who asks has
 //! come by a way of its own, such as a user of this machine; this is the second thing that he shows.
 
+use crate::account::Closed;
 use crate::second_factor::SecondFactor;
 use crate::verdict::Authenticator;
 
@@ -20,10 +21,17 @@ impl Authenticator {
         self.file().account(account).is_some_and(|account| account.second.is_some())
     }
 
-    /// Whether an account has the same second factor by the password file of another one.
-    pub fn has_same_factor(&self, other: &Self, account: &str) -> bool {
-        let factor = |of: &Self| of.file().account(account).and_then(|account| account.second.clone());
-        factor(self) == factor(other)
+    /// Whether an account would give codes by the password file of `next`, at `now_s` in Unix seconds, that it does not give by
+    /// this one: those of another second factor, or of an account that was disabled or had expired. A new password opens an
+    /// exposed one again and changes nothing about its codes.
+    pub fn would_give_other_codes(&self, next: &Self, account: &str, now_s: u64) -> bool {
+        let factor = |of: &Self| {
+            let account = of.file().account(account)?;
+            let is_closed = matches!(account.open(now_s), Err(Closed::Disabled | Closed::Expired));
+            account.second.clone().filter(|_| !is_closed)
+        };
+        let given = factor(next);
+        given.is_some() && given != factor(self)
     }
 
     fn second_factor(&self, account: &str, now_s: u64) -> Result<&SecondFactor, &'static str> {
@@ -43,6 +51,40 @@ mod tests {
     use crate::account::{Account, Origin, Password};
     use crate::learned::Learned;
     use crate::password_file::PasswordFile;
+
+    #[test]
+    fn other_codes_are_those_of_another_factor_and_of_an_account_that_was_closed() {
+        let mut file = PasswordFile::default();
+        let key = file.key_or_new().expect("randomness").clone();
+        let password = Password::new(StoredHash::Keyed(key.keyed(b"right")), Origin::Generated, 0);
+        let factor = || Some(SecondFactor::generate(&key, 0).expect("randomness").0);
+        let open = Account { passwords: vec![password], second: factor(), ..Account::default() };
+        let disabled = Account { disabled: true, ..open.clone() };
+        let expired = Account { expires_s: Some(50), ..open.clone() };
+        let ending = Account { expires_s: Some(500), ..open.clone() };
+        let exposed = Account { passwords: Vec::new(), ..open.clone() };
+        let other = Account { second: factor(), ..open.clone() };
+        let of = |account: &Account| {
+            let mut file = PasswordFile::default();
+            file.insert("alice", account.clone());
+            Authenticator::new(Arc::new(file), Arc::new(Learned::nothing(0)))
+        };
+        for (old, new, expected) in [
+            (&open, &open, false),
+            (&open, &other, true),
+            (&disabled, &open, true),
+            (&expired, &open, true),
+            (&expired, &ending, true),
+            (&disabled, &other, true),
+            (&exposed, &open, false),
+            (&open, &ending, false),
+            (&open, &disabled, false),
+            (&disabled, &expired, false),
+        ] {
+            let told = of(old).would_give_other_codes(&of(new), "alice", 100);
+            assert_eq!(told, expected, "{old:?} {new:?}");
+        }
+    }
 
     #[test]
     fn a_code_of_an_open_account_is_taken_once_and_nothing_else_is() {
