@@ -30,6 +30,8 @@ pub(crate) enum BansAction {
         /// Why, for the list and the log
         #[arg(long, default_value = "by hand")]
         cause: String,
+        #[command(flatten)]
+        step_up: StepUpArgs,
         /// Write JSON
         #[arg(long)]
         json: bool,

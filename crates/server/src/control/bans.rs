@@ -4,6 +4,7 @@ use motte_identity::bans::{BanError, BanSubject};
 use motte_roles::{BANS_PAGE_MAX, BanPage, BanStatus, CoreAnswer, Operator};
 
 use super::{Control, operator_name};
+use crate::clock::unix_ms;
 use crate::logins::Logins;
 
 /// Characters of a cause.
@@ -38,6 +39,13 @@ impl Control {
             Ok(()) => CoreAnswer::Done,
             Err(error) => refused(error),
         }
+    }
+
+    /// Whether a ban takes the place of one of the same subject that lasts longer: that lifts what is left of the longer one.
+    pub(super) fn shortens(&self, subject: &str, for_s: u64) -> bool {
+        let (Some(logins), Ok(subject)) = (self.logins(), BanSubject::parse(subject)) else { return false };
+        let until_ms = unix_ms().saturating_add(for_s.saturating_mul(1_000));
+        logins.bans().iter().any(|ban| ban.subject == subject && ban.until_ms > until_ms)
     }
 
     pub(super) fn unban(&self, operator: &Operator, subject: &str) -> CoreAnswer {

@@ -110,9 +110,11 @@ impl Control {
     /// Answers a request. An act is an event, whatever came of it.
     pub fn answer(&self, operator: &Operator, request: CoreRequest) -> CoreAnswer {
         let act = request.act();
-        if request.is_high_risk()
-            && let Err(cause) = self.step_up(operator, act.as_deref().unwrap_or_default())
-        {
+        let is_high_risk = match &request {
+            CoreRequest::Ban { subject, for_s, .. } => self.shortens(subject, *for_s),
+            other => other.is_high_risk(),
+        };
+        if is_high_risk && let Err(cause) = self.step_up(operator, act.as_deref().unwrap_or_default()) {
             return CoreAnswer::Refused { cause };
         }
         let answer = match request {

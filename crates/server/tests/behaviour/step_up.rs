@@ -155,11 +155,23 @@ fn what_would_end_the_asking_is_asked_for_too_and_other_files_are_not() {
     asking.file.account_mut("alice").unwrap().second = Some(other);
     asking.write("passwords", &asking.file.to_string());
     let refused = handle.reload().unwrap_err().to_string();
-    assert!(refused.contains("another second factor of alice"), "{refused}");
+    assert!(refused.contains("other codes of alice"), "{refused}");
     asking.file.account_mut("alice").unwrap().second = None;
     asking.write("passwords", &asking.file.to_string());
     let refused = handle.reload().unwrap_err().to_string();
     assert!(refused.contains("`alice`, which has no second factor") && refused.contains("totp enrol"));
+    running.stop();
+
+    // Who is closed gives codes again with a code only; closing somebody needs none.
+    let mut asking = Asking::new();
+    let running = asking.start();
+    for (disabled, is_asked) in [(true, false), (false, true)] {
+        asking.file.account_mut("alice").unwrap().disabled = disabled;
+        asking.write("passwords", &asking.file.to_string());
+        let refused = running.server.handle().reload().map_err(|error| error.to_string());
+        let is_refused = refused.as_ref().is_err_and(|cause| cause.contains("other codes of alice"));
+        assert!(is_refused == is_asked && refused.is_err() == is_asked, "{refused:?}");
+    }
     running.stop();
 
     let asking = Asking::new();
@@ -209,6 +221,10 @@ fn operators_give_a_code_for_what_cannot_be_taken_back_and_not_for_the_rest() {
     );
     let ban = CoreRequest::Ban { subject: "192.0.2.1".into(), cause: "x".into(), for_s: 60 };
     assert_eq!(ask(ban, None), CoreAnswer::Done);
+    let ban = |for_s| CoreRequest::Ban { subject: "192.0.2.1/32".into(), cause: "x".into(), for_s };
+    assert_eq!(ask(ban(3_600), None), CoreAnswer::Done, "a longer one");
+    let cause = refusal(ask(ban(1), None));
+    assert!(cause.contains("second factor"), "a shorter one in its place lifts it: {cause}");
     let unban = || CoreRequest::Unban { subject: "192.0.2.1".into() };
     for request in [
         unban(),

@@ -141,7 +141,7 @@ impl CoreRequest {
 
     /// Whether it destroys what cannot be had again, opens the vault to another, or lets somebody in who was turned away: then a
     /// second factor is asked for where the configuration names accounts. [`Self::VaultSlots`] is within an exchange that
-    /// [`Self::BeginSlots`] began.
+    /// [`Self::BeginSlots`] began. A [`Self::Ban`] in place of a longer one lets in as well, which only who knows the bans can tell.
     pub fn is_high_risk(&self) -> bool {
         match self {
             Self::RotateDataKeys { .. } | Self::Shred { .. } | Self::BeginSlots | Self::Unban { .. } => true,

@@ -10,13 +10,13 @@ use crate::verb::Fault;
 
 pub(crate) fn run(args: &BansArgs) -> Result<(), Fault> {
     let step_up = match &args.action {
-        BansAction::Remove { step_up: args, .. } => step_up(args)?,
-        BansAction::List { .. } | BansAction::Add { .. } | BansAction::Export { .. } => None,
+        BansAction::Add { step_up: args, .. } | BansAction::Remove { step_up: args, .. } => step_up(args)?,
+        BansAction::List { .. } | BansAction::Export { .. } => None,
     };
     let broker = Broker::find(&args.socket)?.stepping_up(step_up);
     match &args.action {
         BansAction::List { json } => list(&all(&broker)?, *json),
-        BansAction::Add { subject, for_s, cause, json } => {
+        BansAction::Add { subject, for_s, cause, json, .. } => {
             let (subject, cause, for_s) = (subject.clone(), cause.clone(), *for_s);
             let told = json!({ "banned": subject, "for_s": for_s });
             let text = format!("banned {} for {for_s} s", escaped(&subject));
