@@ -27,8 +27,12 @@ pub const BANS: &str = "bans.state";
 pub const USAGE: &str = "usage.record";
 /// What logins taught; lines are put at its end.
 pub const LEARNED: &str = "credentials.learned";
+/// Keys of token issuers that were fetched.
+pub const ISSUER_KEYS: &str = "issuers.keys";
 /// All of them.
-pub const SEALED_FILES: [&str; 4] = [ATTEMPTS, BANS, USAGE, LEARNED];
+pub const SEALED_FILES: [&str; 5] = [ATTEMPTS, BANS, USAGE, LEARNED, ISSUER_KEYS];
+/// Those that no version ever left in the clear.
+const NEVER_CLEAR: [&str; 1] = [ISSUER_KEYS];
 /// Longer than any of them can be within its bounds.
 const BYTES_MAX: u64 = 128 * 1024 * 1024;
 
@@ -83,7 +87,7 @@ fn judged(seal: &FileSeal, name: &str, bytes: Option<Vec<u8>>, known: u64) -> Re
     let Some(bytes) = bytes else {
         return if known == 0 { Ok(None) } else { Err("it is missing".to_owned()) };
     };
-    if !state_file::is_sealed(&bytes) && known == 0 {
+    if !state_file::is_sealed(&bytes) && known == 0 && !NEVER_CLEAR.contains(&name) {
         return Ok(Some(Found { number: 0, plain: bytes, is_sealed: false, damage: None }));
     }
     let (number, plain, damage) = whole_lines(seal, name, &bytes).map_err(|fault| fault.to_string())?;
@@ -352,6 +356,19 @@ mod tests {
         assert_eq!(read(&files, BANS), (None, 1), "missing");
         std::fs::write(path(BANS), newer).unwrap();
         assert_eq!(read(&files, BANS), (Some(b"two".to_vec()), 0));
+    }
+
+    #[test]
+    fn keys_of_issuers_are_never_believed_in_the_clear() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = files(directory.path());
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path(ISSUER_KEYS), "somebody's keys").unwrap();
+        assert_eq!(read(&files, ISSUER_KEYS), (None, 1));
+        assert!(state_file::is_sealed(&std::fs::read(path("issuers.keys.damaged")).unwrap()));
+        assert!(!path(ISSUER_KEYS).exists());
+        files.write(ISSUER_KEYS, b"ours").unwrap();
+        assert_eq!(read(&files, ISSUER_KEYS), (Some(b"ours".to_vec()), 0));
     }
 
     #[test]

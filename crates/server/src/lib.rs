@@ -23,6 +23,7 @@ mod holding;
 mod hole;
 mod inbox;
 pub mod kept_file;
+mod kept_keys;
 mod kept_lists;
 mod keyring;
 mod lane;

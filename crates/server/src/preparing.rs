@@ -156,7 +156,7 @@ impl Supervisor {
         options.before.into_iter().chain(found.events).for_each(|event| log.event(event));
         let scrape = serve_scrape(found.scrape, page(reports.clone(), exchange.clone(), clock))?;
         let logins = LoginsKept::start(logins, &inboxes).map_err(StartError::system("a thread"))?;
-        let fetching = fetch_keys(&token_keys, &config, (&handle, &log))?;
+        let fetching = fetch_keys(&token_keys, &config, found.files.as_ref(), (&handle, &log))?;
         let outward = (options.outward, handle.clone());
         let (revocation, rules) = revocation::begin(outward, &config, found.rules, (&inboxes, &log))?;
         ocsp::begin(&rules, &inboxes, &log);
@@ -239,12 +239,16 @@ fn open_store(
     Ok((Some(store), Some(files)))
 }
 
-/// Fetches the keys of tokens from now on, and says which are missing.
+/// Fetches the keys of tokens from now on, beginning with those that were kept, and says which are missing.
 fn fetch_keys(
     keys: &TokenKeys,
     config: &Config,
+    files: Option<&KeptFiles>,
     (handle, log): (&Handle, &Log),
 ) -> Result<Fetching, StartError> {
+    if let Some(files) = files {
+        keys.keep_in(files, config).into_iter().for_each(|event| log.event(event));
+    }
     let fetching = keys.start(handle.clone()).map_err(StartError::system("a thread"))?;
     keys.plan(config);
     keys.missing().into_iter().for_each(|event| log.event(event));

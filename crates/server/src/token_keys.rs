@@ -13,6 +13,8 @@ use motte_identity::{HeldKeys, KeySet};
 use motte_roles::{OutwardClient, SetId};
 
 use crate::clock::unix_ms;
+use crate::kept_file::KeptFiles;
+use crate::kept_keys::IssuerKeysFile;
 use crate::lane::Lane;
 use crate::server::Handle;
 
@@ -69,6 +71,10 @@ struct State {
     cells: Vec<(Source, Arc<HeldKeys>)>,
     handle: Option<Handle>,
     over: bool,
+    /// Where what is fetched is kept for the next start.
+    kept: Option<Arc<IssuerKeysFile>>,
+    /// Those whose keys are of an earlier run, and were not fetched in this one.
+    earlier: Vec<Source>,
 }
 
 struct Shared {
@@ -138,6 +144,22 @@ impl TokenKeys {
         keys
     }
 
+    /// Holds what an earlier run fetched from where keys come from now, as far as it is not too old; and keeps what is fetched
+    /// from now on. Gives what is to be told.
+    pub(crate) fn keep_in(&self, files: &KeptFiles, config: &Config) -> Vec<Event> {
+        let mut events = Vec::new();
+        let kept = IssuerKeysFile::open(files.clone(), &mut events);
+        let now_s = unix_ms() / 1_000;
+        for issuer in config.tokens.iter().filter(|issuer| issuer.keys_file().is_none()) {
+            if let Some((set, until_s)) = kept.of(issuer, now_s, &mut events) {
+                self.of(issuer).put(set, until_s);
+                self.0.lock().earlier.push((issuer.issuer.clone(), issuer.keys.clone()));
+            }
+        }
+        self.0.lock().kept = Some(Arc::new(kept));
+        events
+    }
+
     /// Starts the thread, if there is somebody who fetches.
     ///
     /// # Errors
@@ -185,14 +207,18 @@ impl TokenKeys {
                 state.places.push(place);
             }
             state.set = SetId::of(&outward);
-            let State { places, cells, .. } = &mut *state;
+            let State { places, cells, kept, .. } = &mut *state;
             cells.retain(|(source, _)| places.iter().any(|place| place.source == *source));
+            if let Some(kept) = kept {
+                kept.retain(places.iter().map(|place| &place.source));
+            }
         }
         self.0.changed.notify_all();
         self.wait_first_round();
     }
 
-    /// Until each issuer's keys are held or were tried to fetch, within bounds.
+    /// Until each issuer's keys are held or were tried to fetch, within bounds. Those of an earlier run may be taken back by
+    /// now: they are waited for as well.
     fn wait_first_round(&self) {
         if self.0.client.is_none() {
             return;
@@ -200,7 +226,10 @@ impl TokenKeys {
         let until = Instant::now() + FIRST_ROUND;
         let mut state = self.0.lock();
         loop {
-            let is_open = |place: &Place| place.at.is_none() && place.keys.good_until_s().is_none();
+            let is_open = |place: &Place| {
+                let is_fresh = place.keys.good_until_s().is_some() && !state.earlier.contains(&place.source);
+                place.at.is_none() && !is_fresh
+            };
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || !state.places.iter().any(is_open) {
                 return;
@@ -210,11 +239,17 @@ impl TokenKeys {
         }
     }
 
-    /// Issuers of which no keys are held.
+    /// Issuers of which no keys are held, or only those of an earlier run.
     pub(crate) fn missing(&self) -> Vec<Event> {
         let state = self.0.lock();
-        let open = state.places.iter().filter(|place| place.keys.good_until_s().is_none());
-        open.map(|place| life::token_keys_missing(&place.source.0, &place.url)).collect()
+        let told = state.places.iter().filter_map(|place| match place.keys.good_until_s() {
+            None => Some(life::token_keys_missing(&place.source.0, &place.url)),
+            Some(until_s) if state.earlier.contains(&place.source) => {
+                Some(life::token_keys_kept(&place.source.0, &place.url, &moment(until_s)))
+            }
+            Some(_) => None,
+        });
+        told.collect()
     }
 
     /// Where to wait for keys that are asked for anew because one is missing; `None` if they may not be. Whoever gets there
@@ -294,9 +329,10 @@ impl TokenKeys {
             std::panic::catch_unwind(fetched).unwrap_or_else(|_| Err("a defect of motte".to_owned()));
         let mut told = Vec::new();
         let mut is_gone = false;
+        let now_s = unix_ms() / 1_000;
         match &fetched {
-            Ok(set) => {
-                let until_s = (unix_ms() / 1_000).saturating_add(attempt.stale_s);
+            Ok((set, _)) => {
+                let until_s = now_s.saturating_add(attempt.stale_s);
                 let change = attempt.keys.put(set.clone(), until_s);
                 is_gone = change.gone > 0;
                 if change.new > 0 || is_gone {
@@ -308,37 +344,44 @@ impl TokenKeys {
                 told.push(life::token_keys_unfetched(&attempt.source.0, &attempt.url, cause));
             }
         }
-        let handle = {
+        let (handle, kept) = {
             let mut state = self.0.lock();
-            if let Some(place) = state.places.iter_mut().find(|place| place.source == attempt.source) {
+            let mut kept = None;
+            let State { places, earlier, handle, kept: file, .. } = &mut *state;
+            if let Some(place) = places.iter_mut().find(|place| place.source == attempt.source) {
                 place.is_under_way = false;
                 place.ended += 1;
                 place.failed = if fetched.is_ok() { 0 } else { place.failed.saturating_add(1) };
                 place.told_stale &= fetched.is_err();
                 place.at = Some(Instant::now() + delay(place.refresh, place.failed));
+                if fetched.is_ok() {
+                    earlier.retain(|source| *source != attempt.source);
+                    kept = file.clone();
+                }
             }
-            state.handle.clone()
+            (handle.clone(), kept)
         };
         self.0.changed.notify_all();
-        if let Some(handle) = handle {
-            for event in told {
-                handle.tell(event);
-            }
-            if is_gone {
-                handle.keys_went();
-            }
+        let Some(handle) = handle else { return };
+        told.into_iter().for_each(|event| handle.tell(event));
+        if is_gone {
+            handle.keys_went();
+        }
+        if let (Some(kept), Ok((_, text))) = (kept, fetched) {
+            kept.put(&attempt.source, text, now_s).into_iter().for_each(|event| handle.tell(event));
         }
     }
 
-    fn ask(&self, attempt: &Attempt) -> Result<KeySet, String> {
+    /// The keys, and their set as it was published.
+    fn ask(&self, attempt: &Attempt) -> Result<(KeySet, String), String> {
         let client = self.0.client.as_ref().ok_or("no process connects out")?;
         let answer = client.ask(attempt.set, attempt.number, &[], attempt.time);
         let answer = answer.map_err(|error| error.to_string())?;
         if answer.status != 200 {
             return Err(format!("the server answered with status {}", answer.status));
         }
-        let text = std::str::from_utf8(&answer.body).map_err(|_| "what came is no text".to_owned())?;
-        KeySet::parse(text).map_err(|error| error.what)
+        let text = String::from_utf8(answer.body).map_err(|_| "what came is no text".to_owned())?;
+        KeySet::parse(&text).map(|set| (set, text)).map_err(|error| error.what)
     }
 }
 
@@ -373,6 +416,12 @@ fn tell_stale(state: &mut State) {
     }
 }
 
+/// A time as it is told.
+fn moment(at_s: u64) -> String {
+    let at = i64::try_from(at_s).ok().and_then(|at_s| jiff::Timestamp::from_second(at_s).ok());
+    at.map_or_else(|| "for ever".to_owned(), |at| at.to_string())
+}
+
 /// How long until the next attempt, with a tenth more or less so that not all brokers come at once.
 fn delay(refresh: Duration, failed: u32) -> Duration {
     let usual = match failed {
@@ -386,79 +435,4 @@ fn delay(refresh: Duration, failed: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SET: &str = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k1\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}";
-
-    /// A listener for tokens of these issuers, whose keys are fetched.
-    fn config(issuers: &[&str]) -> Config {
-        let mut text = "[[listener]]\nname = \"main\"\nkind = \"tcp\"\nbind = [\"127.0.0.1:0\"]\n\
-            [listener.auth]\nmethods = [\"jwt\"]\n[policy]\nfiles = [\"policy.toml\"]\n"
-            .to_owned();
-        for issuer in issuers {
-            text.push_str(&format!(
-                "[[auth.jwt]]\nissuer = \"{issuer}\"\naudience = [\"motte\"]\nkeys_url = \"https://localhost:9/{issuer}\"\n"
-            ));
-        }
-        motte_config::parse(&text, "test.toml", jiff::civil::date(2026, 1, 1)).unwrap()
-    }
-
-    #[test]
-    fn keys_are_fetched_as_often_as_is_said_and_sooner_after_failures() {
-        let about = |failed: u32, refresh_s: u64, wanted_s: u64| {
-            let delay = delay(Duration::from_secs(refresh_s), failed).as_secs_f64();
-            let wanted = Duration::from_secs(wanted_s).as_secs_f64();
-            assert!(delay >= wanted * 0.89 && delay <= wanted * 1.11, "{delay} is not about {wanted}");
-        };
-        about(0, 600, 600);
-        about(1, 600, 10);
-        about(3, 600, 40);
-        about(99, 600, 300);
-        about(99, 20, 20);
-    }
-
-    #[test]
-    fn all_who_name_a_new_key_before_it_is_fetched_wait_for_it_and_nobody_fetches_twice() {
-        let config = config(&["test"]);
-        // Nobody is at the other end, so every attempt ends at once.
-        let own = TokenKeys::new(Some(OutwardClient::new(Box::new(|| {}))));
-        let keys = own.of(&config.tokens[0]);
-        keys.put(KeySet::parse(SET).unwrap(), u64::MAX);
-        own.plan(&config);
-        let ended = || own.0.lock().places[0].ended;
-        let may_ask = || own.way_to(&keys).is_some();
-        assert!(may_ask(), "the first, who goes away before his turn");
-        assert!(may_ask() && may_ask(), "and all who come at once");
-        own.renew(&keys);
-        assert_eq!(ended(), 1);
-        own.renew(&keys);
-        assert_eq!(ended(), 1, "it was fetched meanwhile");
-        assert!(!may_ask(), "not again for a while");
-    }
-
-    #[test]
-    fn who_waits_for_one_issuer_holds_up_nobody_who_waits_for_another() {
-        let config = config(&["one", "two"]);
-        let own = TokenKeys::new(Some(OutwardClient::new(Box::new(|| {}))));
-        let [one, two] = [0, 1].map(|at| own.of(&config.tokens[at]));
-        for keys in [&one, &two] {
-            keys.put(KeySet::parse(SET).unwrap(), u64::MAX);
-        }
-        own.plan(&config);
-        let (slow, quick) = (own.way_to(&one).unwrap(), own.way_to(&two).unwrap());
-        let (held, release) = std::sync::mpsc::channel::<()>();
-        let release = Arc::new(Mutex::new(release));
-        for _ in 0..ASKING.0 {
-            let release = Arc::clone(&release);
-            slow.run(Box::new(move || assert!(release.lock().unwrap().recv().is_err(), "nothing is sent")));
-        }
-        let (done, told) = std::sync::mpsc::channel();
-        quick.run(Box::new(move || done.send(()).unwrap()));
-        told.recv_timeout(Duration::from_secs(20)).expect("it does not wait for the other issuer");
-        // Whoever waited goes on.
-        drop(held);
-        own.plan(&config);
-        assert!(own.way_to(&one).is_some(), "after a reload, too");
-    }
-}
+mod tests;

@@ -40,7 +40,7 @@ pub use remote::{Answerer, RemoteAnswer, RemoteQuestion, answerer};
 pub use scram::{SCRAM_MESSAGE_BYTES_MAX, ScramEnd, ScramExchange, ScramOffer, ScramRotation};
 pub use second_factor::{RECOVERY_CODES, SecondFactor, TotpSecret};
 pub use token::{
-    HeldKeys, KeyChange, KeySet, KeySetError, TOKEN_BYTES_MAX, TokenFault, TokenGroups, TokenIdentity,
-    TokenIssuers, TokenRules, revoked_tokens,
+    HeldKeys, KeptKeys, KeyChange, KeySet, KeySetError, TOKEN_BYTES_MAX, TokenFault, TokenGroups,
+    TokenIdentity, TokenIssuers, TokenRules, revoked_tokens,
 };
 pub use verdict::{Authenticator, Credentials, KeyQuestion, Refusal, Requirements, Step, Verdict};

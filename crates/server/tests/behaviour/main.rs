@@ -12,6 +12,7 @@ mod exchanges;
 mod harness;
 mod hook;
 mod hostile;
+mod kept_keys;
 mod limits;
 mod listeners;
 mod lists;

@@ -14,23 +14,23 @@ use crate::tokens::{Issuer, connect_5, set};
 
 const POLICY: &str =
     "version = 1\n[role.reader]\nrules = [{ allow = [\"publish\", \"subscribe\"], topics = [\"news/#\"] }]\n";
-const UNAVAILABLE: u8 = 0x88;
-const REFUSED: u8 = 0x86;
+pub(crate) const UNAVAILABLE: u8 = 0x88;
+pub(crate) const REFUSED: u8 = 0x86;
 
 /// A server of TLS at `localhost`, and its authority in PEM.
-fn https() -> (Http, String) {
+pub(crate) fn https() -> (Http, String) {
     let (authority, root) = Authority::create("test", now_s()).unwrap();
     let issued = authority.server(&["localhost".to_owned()], &[], now_s()).unwrap();
     (Http::start_tls(&issued, |_, _| (404, Vec::new())), root.certificate_pem)
 }
 
-fn publish(http: &Http, keys: &[String]) {
+pub(crate) fn publish(http: &Http, keys: &[String]) {
     let keys = set(keys);
     http.change(move |_, _| (200, keys.clone().into_bytes()));
 }
 
 /// A configuration with these issuers.
-fn taking(directory: &Path, issuers: &str) -> Config {
+pub(crate) fn taking(directory: &Path, issuers: &str) -> Config {
     let policy = directory.join("policy.toml");
     std::fs::write(&policy, POLICY).unwrap();
     let text = format!(
@@ -44,18 +44,18 @@ fn taking(directory: &Path, issuers: &str) -> Config {
 }
 
 /// An issuer as written, whose keys come from where `keys` says.
-fn issuer(name: &str, keys: &str) -> String {
+pub(crate) fn issuer(name: &str, keys: &str) -> String {
     format!(
         "[[auth.jwt]]\nissuer = \"{name}\"\naudience = [\"motte\"]\nroles_claim = \"roles\"\nroles = [\"reader\"]\ntopics_claim = \"topics\"\n{keys}\n"
     )
 }
 
-fn run(config: Config, authority: &str) -> Running {
+pub(crate) fn run(config: Config, authority: &str) -> Running {
     let outward = Some(way_out_trusting(&config, vec![authority.to_owned()]));
     start_with(config, Options { outward, ..Options::default() })
 }
 
-fn come(running: &Running, token: &str) -> u8 {
+pub(crate) fn come(running: &Running, token: &str) -> u8 {
     connect_5(&mut running.client(), "dev-1", "", token)
 }
 

@@ -38,11 +38,17 @@ events! { "keep":
         "The disk takes again what is to be kept; nothing is refused any more."
         "Nothing.";
     state_file_refused "MOTTE-K-0016" Error (file: &str = "the file", cause: &str = "what is wrong with it")
-        "A small file of the state directory (login counters, bans, usage, what logins taught) is not what was written last: damaged, of another place, an older copy, not sealed, or gone. It was put aside with `.damaged` at the end of its name, and what it held begins anew."
+        "A small file of the state directory (login counters, bans, usage, what logins taught, fetched keys of token issuers) is not what was written last: damaged, of another place, an older copy, not sealed, or gone. It was put aside with `.damaged` at the end of its name, and what it held begins anew."
         "Find out what changed the file. Make bans again that are missing.";
     attempts_not_kept "MOTTE-K-0040" Error (file: &str = "the file", cause: &str = "what went wrong")
         "Login counters or bans could not be read or written. What could not be read begins anew; what could not be written is tried again."
         "Look at the state directory: space, permissions, the disk. Make bans again that are missing.";
+    issuer_keys_not_kept "MOTTE-K-0041" Error (file: &str = "the file", cause: &str = "what went wrong")
+        "Keys of token issuers that were fetched could not be written for the next start. They are in force all the same; a start while their issuer cannot be reached would not have them."
+        "Look at the state directory: space, permissions, the disk. They are written again with the next that are fetched.";
+    issuer_keys_unusable "MOTTE-K-0042" Error (file: &str = "the file", issuer: &str = "whose keys", cause: &str = "what is wrong with them")
+        "Keys of a token issuer that were kept over a restart may not be used. They are left out; keys that are fetched take their place."
+        "See that the issuer can be reached, so that its keys are fetched anew. If the clock was wrong, set it right.";
     store_in_doubt "MOTTE-K-0015" Critical (cause: &str = "what the system said")
         "The disk did not confirm what was written; connections that waited for it were closed without an acknowledgement, so that clients ask again."
         "Look at the kernel's log for this device.";

@@ -82,6 +82,9 @@ events! { "life":
     token_keys_stale "MOTTE-L-0093" Error (issuer: &str = "whose keys", url: &str = "where they are to come from")
         "The keys of an issuer could not be fetched for keys_stale_s. None of its tokens is taken any more; who is connected stays until the token ends."
         "See life.token_keys_unfetched for the cause. The keys are in force again when they come.";
+    token_keys_kept "MOTTE-L-0094" Warning (issuer: &str = "whose keys", url: &str = "where they come from", until: &str = "until when they are used")
+        "The keys of an issuer could not be fetched so far; those that were fetched before the restart are in force, until they are too old."
+        "See life.token_keys_unfetched for the cause. A key that the issuer took back meanwhile is known as such when the keys are fetched.";
     administered "MOTTE-L-0019" Notice (uid: u64 = "user of the operator, by its number", act: &str = "what was asked", result: &str = "what came of it")
         "An operator did something on the control socket."
         "Nothing, if you know who it was.";

@@ -6,6 +6,7 @@
 mod groups;
 mod held_keys;
 mod issuers;
+mod kept_keys;
 mod key_set;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use serde_json::{Map, Value};
 pub use groups::TokenGroups;
 pub use held_keys::{HeldKeys, KeyChange};
 pub use issuers::TokenIssuers;
+pub use kept_keys::KeptKeys;
 pub use key_set::{KeySet, KeySetError};
 
 use crate::certificate::is_name;
