@@ -97,3 +97,78 @@ fn text_of(source: &KeySource) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use motte_config::Url;
+    use motte_seal::keyring::Keyring;
+
+    use super::*;
+
+    const SET: &str = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k1\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}";
+    const THEN_S: u64 = 1_790_000_000;
+
+    fn issuer(origins: &str) -> TokenIssuer {
+        let text = format!(
+            "[[listener]]\nname = \"main\"\nkind = \"tcp\"\nbind = [\"127.0.0.1:0\"]\n[listener.auth]\nmethods = [\"jwt\"]\n\
+             [policy]\nfiles = [\"policy.toml\"]\n[[auth.jwt]]\nissuer = \"https://one.example\"\naudience = [\"motte\"]\n\
+             discover = true\nkeys_stale_s = 3600\nkeys_origins = [{origins}]\n"
+        );
+        motte_config::parse(&text, "test.toml", jiff::civil::date(2026, 1, 1)).unwrap().tokens.remove(0)
+    }
+
+    fn source(issuer: &TokenIssuer) -> (String, KeySource) {
+        (issuer.issuer.clone(), issuer.keys.clone())
+    }
+
+    #[test]
+    fn what_was_kept_is_found_again_unless_it_may_not_be_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = KeptFiles::new(directory.path(), Keyring::closed().unwrap().file_seal().unwrap());
+        let mut events = Vec::new();
+        let one = issuer("\"https://keys.example\"");
+        let kept = IssuerKeysFile::open(files.clone(), &mut events);
+        assert!(kept.of(&one, THEN_S, &mut events).is_none());
+        assert!(kept.put(&source(&one), SET.to_owned(), THEN_S).is_none());
+
+        let kept = IssuerKeysFile::open(files.clone(), &mut events);
+        let mut until =
+            |issuer: &TokenIssuer, now_s| kept.of(issuer, now_s, &mut events).map(|(_, until_s)| until_s);
+        assert_eq!(until(&one, THEN_S + 60), Some(THEN_S + 3_600), "as old as it is");
+        assert_eq!(until(&one, THEN_S + 3_600), None, "too old");
+        assert_eq!(until(&issuer(""), THEN_S), None, "its keys may not come from where these may be from");
+        assert_eq!(until(&one, THEN_S - 60), None, "of the future");
+        let told: Vec<_> = events.iter().map(|event| event.spec().name).collect();
+        assert_eq!(told, ["keep.issuer_keys_unusable"]);
+
+        assert!(kept.put(&source(&one), "no set".to_owned(), THEN_S).is_none());
+        let mut events = Vec::new();
+        assert!(IssuerKeysFile::open(files, &mut events).of(&one, THEN_S, &mut events).is_none());
+        assert_eq!(events.len(), 1, "no set that is taken");
+    }
+
+    #[test]
+    fn what_is_no_list_of_sets_is_put_aside_and_who_is_configured_no_more_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = KeptFiles::new(directory.path(), Keyring::closed().unwrap().file_seal().unwrap());
+        files.write(ISSUER_KEYS, b"something else").unwrap();
+        let mut events = Vec::new();
+        let kept = IssuerKeysFile::open(files.clone(), &mut events);
+        assert_eq!(events.len(), 1);
+        assert!(directory.path().join("issuers.keys.damaged").exists());
+
+        let url = |name: &str| KeySource::Url(Url::parse(&format!("https://{name}.example/keys")).unwrap());
+        let [one, two] = ["one", "two"].map(|name| (name.to_owned(), url(name)));
+        for source in [&one, &two, &two] {
+            assert!(kept.put(source, SET.to_owned(), THEN_S).is_none());
+        }
+        let held = |kept: &IssuerKeysFile| -> Vec<String> {
+            kept.sets().iter().map(|one| one.issuer.clone()).collect()
+        };
+        assert_eq!(held(&IssuerKeysFile::open(files.clone(), &mut events)), ["one", "two"]);
+        kept.retain([two.clone()].iter());
+        assert!(kept.put(&two, SET.to_owned(), THEN_S).is_none());
+        assert_eq!(held(&IssuerKeysFile::open(files, &mut events)), ["two"]);
+        assert_eq!(events.len(), 1);
+    }
+}

@@ -1,4 +1,6 @@
-//! Tokens, key sets, descriptions of issuers and answers of services, each behind the byte that says which it is.
+//! Tokens, key sets, also as they are kept, descriptions of issuers and answers of services, each behind the byte that says which it is.
+
+use motte_identity::KeptKeys;
 
 use super::Input;
 use crate::targets::tokens::{ISSUER, NOW_S, own_set, signed};
@@ -21,6 +23,13 @@ pub(super) fn all() -> Vec<Input> {
     let ec = "{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"e\",\"x\":\"axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY\",\"y\":\"T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU\"}";
     let document =
         |issuer: &str, keys: &str| of(3, &format!("{{\"issuer\":\"{issuer}\",\"jwks_uri\":\"{keys}\"}}"));
+    let kept = |issuer: &str, fetched_s| KeptKeys {
+        issuer: issuer.to_owned(),
+        from: "keys https://issuer.example/keys".to_owned(),
+        fetched_s,
+        set: own_set(),
+    };
+    let sets = [kept(ISSUER, NOW_S - 10), kept("other", NOW_S + 10), kept("later", u64::MAX)];
     vec![
         ("answer_allow", of(4, "\0{\"result\":\"allow\",\"identity\":\"a\",\"valid_s\":5,\"ends_in_s\":60}")),
         ("answer_deny", of(4, "\0{\"result\":\"deny\",\"reason\":\"no\"}")),
@@ -39,6 +48,7 @@ pub(super) fn all() -> Vec<Input> {
         ("description_elsewhere", document(ISSUER, "https://issuer.example@evil.example/")),
         ("description_of_another", document("https://evil.example", "https://issuer.example/")),
         ("keys_ec", of(2, &format!("{{\"keys\":[{ec}]}}"))),
+        ("keys_kept", [&[5], &KeptKeys::encode(&sets)[..]].concat()),
         (
             "keys_mixed",
             of(2, &format!("{{\"keys\":[{ec},{{\"kty\":\"AKP\"}},{{\"kty\":\"RSA\",\"use\":\"enc\"}}]}}")),

@@ -1,5 +1,5 @@
-//! What issuers and services of others send: tokens, key sets, descriptions of issuers, answers of `[auth.http]`. The first byte
-//! says which.
+//! What issuers and services of others send: tokens, key sets, descriptions of issuers, answers of `[auth.http]`; and key sets as
+//! they are kept. The first byte says which.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,7 +7,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use motte_config::{Described, Url};
-use motte_identity::{HeldKeys, KeySet, RemoteAnswer, TokenGroups, TokenIssuers, TokenRules};
+use motte_identity::{HeldKeys, KeptKeys, KeySet, RemoteAnswer, TokenGroups, TokenIssuers, TokenRules};
 
 /// The time at which tokens are judged, in seconds since 1970.
 pub const NOW_S: u64 = 1_790_000_000;
@@ -32,6 +32,7 @@ pub fn run(data: &[u8]) {
         }
         2 => key_set(rest),
         3 => description(rest),
+        5 => kept(rest),
         _ => answer(rest),
     }
 }
@@ -113,6 +114,16 @@ fn description(data: &[u8]) {
     assert!(keys.is_tls(), "keys without encryption");
     assert!(described.origins.iter().any(|origin| origin.is_of_origin(&keys)), "{keys} is nobody's origin");
     assert!(Url::parse(keys.as_str()).as_ref() == Ok(&keys), "an address that is read as another");
+}
+
+fn kept(data: &[u8]) {
+    let Ok(sets) = KeptKeys::decode(data) else { return };
+    assert!(KeptKeys::decode(&KeptKeys::encode(&sets)).as_ref() == Ok(&sets), "not what was written");
+    for one in &sets {
+        let until_s = one.good_until_s(NOW_S, LIFETIME_S, 30);
+        assert!(until_s.is_none_or(|until_s| NOW_S < until_s && until_s <= NOW_S + LIFETIME_S), "too old");
+        let _ = one.keys();
+    }
 }
 
 fn answer(data: &[u8]) {

@@ -1,6 +1,8 @@
 //! Every file of a state directory that a real broker filled: nothing of what is kept can be read in it, and no byte of it changes
 //! unnoticed.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -20,10 +22,38 @@ fn config() -> String {
     format!("{recorded}[control]\nsocket = \"control.sock\"\n")
 }
 
-/// A broker that keeps something of every kind, with the canary in all of it.
-fn filled() -> Site {
-    let site = Site::start_with(&config());
+/// The same with an issuer, whose key has the canary for its name.
+fn config_with_issuer() -> String {
+    let set = format!(
+        r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"{CANARY}","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}}]}}"#
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("it is bound").port();
+    std::thread::spawn(move || {
+        for mut tcp in listener.incoming().flatten() {
+            let mut reader = BufReader::new(&tcp);
+            let mut line = String::new();
+            while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+                line.clear();
+            }
+            let length = set.len();
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+            let _ = tcp.write_all(format!("{head}{set}").as_bytes());
+        }
+    });
+    let issuer = format!(
+        "[listener.auth]\nmethods = [\"jwt\"]\n[[auth.jwt]]\nissuer = \"test\"\naudience = [\"motte\"]\n\
+         keys_url = \"http://127.0.0.1:{port}/keys\"\n"
+    );
+    config().replace("[control]\n", &format!("{issuer}[control]\n"))
+}
+
+/// A broker that keeps something of every kind, with the canary in all of it; and its configuration.
+fn filled() -> (Site, String) {
+    let config = config_with_issuer();
+    let site = Site::start_with(&config);
     site.broker.event("life.admin_ready");
+    wait_until("the issuer's keys are kept", || site.path("store/issuers.keys").exists());
     let topic = format!("devices/device-1/{CANARY}");
     publish(&site, &format!("{topic}/retained"), CANARY, &["-r"]);
     wait_for_messages(&site, "operator", &format!("{topic}/#"));
@@ -44,7 +74,7 @@ fn filled() -> Site {
     let ban = format!("identity:{CANARY}");
     kept(site.dir.path(), &["bans", "add", &ban, "--cause", CANARY, "--for", "1h", "--config", "motte.toml"]);
     wait_until("the ban is kept", || site.path("store/bans.state").exists());
-    site
+    (site, config)
 }
 
 fn clear(path: &Path) {
@@ -53,7 +83,7 @@ fn clear(path: &Path) {
 
 #[test]
 fn what_is_kept_is_nowhere_in_the_clear_not_while_it_runs_not_after_a_kill_and_not_in_backups() {
-    let site = filled();
+    let (site, config) = filled();
     let store = site.path("store");
     clear(&store);
     kept(site.dir.path(), &["store", "backup", "--to", "backups", "--config", "motte.toml"]);
@@ -66,7 +96,7 @@ fn what_is_kept_is_nowhere_in_the_clear_not_while_it_runs_not_after_a_kill_and_n
     clear(&store);
     // What an earlier version left in the clear is sealed by the next start, and a file that was cut short is no way out.
     std::fs::write(store.join("bans.state.new"), "half a file").expect("it is ours");
-    let broker = Broker::serve(dir.path(), &config());
+    let broker = Broker::serve(dir.path(), &config);
     broker.event("life.admin_ready");
     let bans = kept(dir.path(), &["bans", "list", "--config", "motte.toml"]);
     assert!(bans.contains(CANARY), "{bans}");
@@ -89,7 +119,7 @@ fn flipped<T>(file: &Path, offset: usize, run: impl FnOnce() -> T) -> T {
 
 #[test]
 fn each_changed_byte_of_each_kind_of_file_is_named_by_the_check_and_by_a_start() {
-    let site = filled();
+    let (site, config) = filled();
     let Site { broker, dir } = site;
     assert!(broker.terminate());
     let dir = dir.path();
@@ -122,22 +152,30 @@ fn each_changed_byte_of_each_kind_of_file_is_named_by_the_check_and_by_a_start()
         let kind = if name.starts_with("journal-") { "journal".to_owned() } else { name.clone() };
         if !kinds.contains(&kind) {
             // A start damages nothing further: it is tried on a copy.
-            let told = flipped(file, length / 2, || start_of_copy(dir));
+            let told = flipped(file, length / 2, || start_of_copy(dir, &config));
             assert!(told.contains(&name) && !told.contains("panicked"), "{name}: {told}");
             kinds.push(kind);
         }
     }
     kinds.sort();
-    let wanted = ["attempts.state", "bans.state", "credentials.learned", "journal", "usage.record", "vault"];
+    let wanted = [
+        "attempts.state",
+        "bans.state",
+        "credentials.learned",
+        "issuers.keys",
+        "journal",
+        "usage.record",
+        "vault",
+    ];
     assert_eq!(kinds, wanted);
 }
 
 /// What a broker says that is started on a copy of the state directory.
-fn start_of_copy(dir: &Path) -> String {
+fn start_of_copy(dir: &Path, config: &str) -> String {
     let copied = Command::new("cp").current_dir(dir).args(["-a", "motte-state/store", "copy"]).status();
     assert!(copied.expect("cp is there").success());
     let config =
-        config().replace("motte-state/store\"", "copy\"\n[store]\nkey.file = \"motte-state/store.key\"");
+        config.replace("motte-state/store\"", "copy\"\n[store]\nkey.file = \"motte-state/store.key\"");
     std::fs::write(dir.join("copy.toml"), config).expect("it is ours");
     let mut command = Command::new(binary());
     command.current_dir(dir).args(["serve", "--config", "copy.toml"]).stdout(Stdio::null());
