@@ -62,7 +62,7 @@ impl IssuerKeysFile {
     }
 
     /// Keeps those of these issuers and places only, from the next writing on.
-    pub(crate) fn retain<'a>(&self, sources: impl Iterator<Item = &'a (String, KeySource)> + Clone) {
+    pub(crate) fn retain<'a>(&self, sources: &(impl Iterator<Item = &'a (String, KeySource)> + Clone)) {
         self.sets().retain(|kept| sources.clone().any(|(issuer, from)| is_of(kept, issuer, from)));
     }
 
@@ -166,7 +166,7 @@ mod tests {
             kept.sets().iter().map(|one| one.issuer.clone()).collect()
         };
         assert_eq!(held(&IssuerKeysFile::open(files.clone(), &mut events)), ["one", "two"]);
-        kept.retain([two.clone()].iter());
+        kept.retain(&[two.clone()].iter());
         assert!(kept.put(&two, SET.to_owned(), THEN_S).is_none());
         assert_eq!(held(&IssuerKeysFile::open(files, &mut events)), ["two"]);
         assert_eq!(events.len(), 1);

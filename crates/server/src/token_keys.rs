@@ -210,7 +210,7 @@ impl TokenKeys {
             let State { places, cells, kept, .. } = &mut *state;
             cells.retain(|(source, _)| places.iter().any(|place| place.source == *source));
             if let Some(kept) = kept {
-                kept.retain(places.iter().map(|place| &place.source));
+                kept.retain(&places.iter().map(|place| &place.source));
             }
         }
         self.0.changed.notify_all();
@@ -356,14 +356,16 @@ impl TokenKeys {
                 place.at = Some(Instant::now() + delay(place.refresh, place.failed));
                 if fetched.is_ok() {
                     earlier.retain(|source| *source != attempt.source);
-                    kept = file.clone();
+                    kept.clone_from(file);
                 }
             }
             (handle.clone(), kept)
         };
         self.0.changed.notify_all();
         let Some(handle) = handle else { return };
-        told.into_iter().for_each(|event| handle.tell(event));
+        for event in told {
+            handle.tell(event);
+        }
         if is_gone {
             handle.keys_went();
         }

@@ -171,3 +171,13 @@ fn keys_that_somebody_put_there_are_told_and_not_taken() {
     std::fs::copy(other.file(), place.file()).unwrap();
     place.nobody_comes(place.config("keys"), "keep.state_file_refused");
 }
+
+#[test]
+fn a_state_directory_that_does_not_take_them_is_told_and_they_are_in_force() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.state().join("issuers.keys.new")).unwrap();
+    let running = run(place.config("keys"), &place.authority);
+    running.lines.expect("keep.issuer_keys_not_kept");
+    assert_eq!(come(&running, &place.token()), 0);
+    running.stop();
+}
