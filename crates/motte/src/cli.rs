@@ -9,6 +9,7 @@ mod import;
 mod key;
 mod step_up;
 mod store;
+mod tunnel;
 mod user;
 mod vault;
 
@@ -29,6 +30,7 @@ pub(crate) use import::{ImportArgs, ImportFrom, MosquittoArgs};
 pub(crate) use key::{KeyAction, KeyArgs};
 pub(crate) use step_up::StepUpArgs;
 pub(crate) use store::{KeptArgs, StoreAction, StoreArgs};
+pub(crate) use tunnel::{TunnelArgs, TunnelKind, WgAction};
 pub(crate) use user::{
     AccountsArgs, GenFormat, NewPasswordArgs, PasswdAction, PasswdArgs, ProfileArg, TotpAction, UserAction,
     UserArgs,
@@ -91,6 +93,8 @@ pub(crate) enum Verb {
     Store(StoreArgs),
     /// The keys that seal what a broker keeps: see, exchange and destroy them
     Vault(VaultArgs),
+    /// Tunnels by which devices reach the broker: keys and configurations for them
+    Tunnel(TunnelArgs),
     /// Explain an event of the log: what it means and what to do
     Explain(ExplainArgs),
     /// A process of a running broker; only `serve` and `up` start it

@@ -210,7 +210,7 @@ impl State {
         Ok(())
     }
 
-    fn make_dir(dir: &Path) -> Result<(), Fault> {
+    pub(crate) fn make_dir(dir: &Path) -> Result<(), Fault> {
         if dir.is_dir() {
             return Ok(());
         }
@@ -237,7 +237,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), Fault> {
     if safe {
         return Ok(());
     }
-    let what = format!("`{name}` cannot be the name of a device");
+    let what = format!("`{}` cannot be the name of a device", name.escape_default());
     Err(Fault::with_remedy(what, "use letters, digits, `-`, `_` and `.`, not first a dot"))
 }
 

@@ -24,4 +24,5 @@ mod status;
 mod stepping_up;
 mod tls;
 mod tokens;
+mod tunnel;
 mod vault;

@@ -77,4 +77,12 @@ pub enum Denial {
         /// The Client Identifier.
         client_id: String,
     },
+    /// The identity comes from other addresses only.
+    #[error("identity `{identity}` may not come from {address}; `from` of the policy names where it may")]
+    Source {
+        /// The identity.
+        identity: String,
+        /// The address, or that there is none.
+        address: String,
+    },
 }

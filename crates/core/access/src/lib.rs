@@ -18,6 +18,7 @@ mod policy;
 mod principal;
 mod reader;
 mod registry;
+mod source;
 mod standing;
 mod template;
 mod token;

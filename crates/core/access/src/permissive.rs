@@ -77,6 +77,7 @@ pub(crate) fn is_lack(denial: &Denial) -> bool {
         | Denial::Unregistered { .. }
         | Denial::SystemSpace { .. }
         | Denial::Kind { .. }
-        | Denial::ClientId { .. } => false,
+        | Denial::ClientId { .. }
+        | Denial::Source { .. } => false,
     }
 }

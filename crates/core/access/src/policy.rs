@@ -109,6 +109,7 @@ struct Holder {
     roles: Vec<String>,
     groups: Vec<String>,
     client_ids: Option<Vec<ClientIdPattern>>,
+    from: Option<Vec<IpNet>>,
 }
 
 #[derive(Debug, Clone)]
@@ -176,8 +177,9 @@ impl Policy {
                 return Err(reader.fault(0, what, "keep each identity in one file"));
             }
             let client_ids = reader.client_ids(identity.client_ids.as_deref())?;
-            let holder =
-                Holder { roles: names(&identity.roles), groups: names(&identity.groups), client_ids };
+            let from = reader.sources(identity.from.as_ref())?;
+            let (roles, groups) = (names(&identity.roles), names(&identity.groups));
+            let holder = Holder { roles, groups, client_ids, from };
             self.identities.insert(name.clone(), holder);
         }
         for (holder, from) in
@@ -273,6 +275,8 @@ pub(crate) struct CompiledHolder {
     pub(crate) roles: Vec<u32>,
     pub(crate) groups: Vec<String>,
     pub(crate) client_ids: Option<Vec<ClientIdPattern>>,
+    /// The addresses that it comes from; `None`: every one.
+    pub(crate) from: Option<Vec<IpNet>>,
 }
 
 #[derive(Debug)]
@@ -462,6 +466,7 @@ fn assignments(policy: &Policy, numbers: &FxHashMap<&str, u32>) -> Assignments {
             roles: numbers_of(&roles, numbers),
             groups: holder.groups.clone(),
             client_ids: holder.client_ids.clone(),
+            from: holder.from.clone(),
         }
     };
     let certificates = policy.certificates.iter().map(|one| CompiledCertificate {

@@ -186,16 +186,32 @@ impl Reader<'_> {
             }
             conditions.methods = Some(methods);
         }
-        if let Some(nets) = &body.from {
-            let parse = |net: &Spanned<String>| {
-                net.get_ref().parse::<IpNet>().map_err(|_| {
-                    let what = format!("`{}` is not an address range", net.get_ref());
-                    self.fault(net.span().start, what, "write it as 10.0.0.0/8 or 2001:db8::/32")
-                })
-            };
-            conditions.from = Some(nets.iter().map(parse).collect::<Result<_, _>>()?);
-        }
+        conditions.from = body.from.as_deref().map(|nets| self.nets(nets)).transpose()?;
         Ok(conditions)
+    }
+
+    fn nets(&self, written: &[Spanned<String>]) -> Result<Vec<IpNet>, PolicyError> {
+        let parse = |net: &Spanned<String>| {
+            net.get_ref().parse::<IpNet>().map_err(|_| {
+                let what = format!("`{}` is not an address range", net.get_ref());
+                self.fault(net.span().start, what, "write it as 10.0.0.0/8 or 2001:db8::/32")
+            })
+        };
+        written.iter().map(parse).collect()
+    }
+
+    /// The addresses that an identity comes from.
+    pub(crate) fn sources(
+        &self,
+        written: Option<&Spanned<Vec<Spanned<String>>>>,
+    ) -> Result<Option<Vec<IpNet>>, PolicyError> {
+        let Some(written) = written else { return Ok(None) };
+        if written.get_ref().is_empty() {
+            let what = "`from` names no address range, so that the identity could come from nowhere";
+            let remedy = "name one, as 10.77.0.2/32, or remove the key: then it may come from everywhere";
+            return Err(self.fault(written.span().start, what, remedy));
+        }
+        self.nets(written.get_ref()).map(Some)
     }
 }
 

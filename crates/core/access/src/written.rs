@@ -68,6 +68,8 @@ pub(crate) struct IdentityWritten {
     #[serde(default)]
     pub(crate) groups: Vec<Spanned<String>>,
     pub(crate) client_ids: Option<Vec<Spanned<String>>>,
+    /// The addresses that it comes from.
+    pub(crate) from: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -106,6 +106,11 @@ impl Admit {
         self.gate.client_id_permitted(client)
     }
 
+    /// Whether a client comes from where its identity may.
+    pub fn source(&self, client: &ClientPrincipal) -> Result<RuleId, Denial> {
+        self.gate.source_permitted(client)
+    }
+
     /// PUBLISH, on arrival; `remembered` is an earlier grant for the same topic.
     #[inline]
     pub fn publish<'a>(

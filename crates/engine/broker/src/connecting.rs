@@ -183,6 +183,21 @@ impl Broker {
     /// A client whose Session lives here, authenticated here or on another shard.
     pub(crate) fn adopt(&mut self, conn: ConnId, handover: Handover, now: Now, fx: &mut impl Effects) {
         let Handover { link, request, principal, assigned, data, advice } = handover;
+        // Here, on the shard that will hold it, and no sooner: a reload that comes after this reaches it.
+        if let Some(client) = principal.client()
+            && let Err(denial) = self.core.admit.source(client)
+        {
+            notice::source_refused(client, &denial, fx);
+            self.connections.insert(conn, Stage::Awaiting(Box::new(link.clone())));
+            return self.refuse(
+                conn,
+                &link,
+                (request.version, &request.client_id),
+                ReasonCode::NOT_AUTHORIZED,
+                "this identity may not come from this address",
+                fx,
+            );
+        }
         let existing = self.core.sessions.find(&request.client_id);
         let mut contention = Contention::default();
         if let Some(slot) = existing {

@@ -85,6 +85,12 @@ pub(crate) fn client_id_refused(client: &ClientPrincipal, denial: &Denial, fx: &
     fx.event(gate::client_id_refused(&client.identity, &client.client_id, &denial.to_string()));
 }
 
+pub(crate) fn source_refused(client: &ClientPrincipal, denial: &Denial, fx: &mut impl Effects) {
+    let address = client.address.map_or_else(String::new, |address| address.to_string());
+    let cause = denial.to_string();
+    fx.event(gate::source_refused(&client.identity, &client.client_id, &address, &client.listener, &cause));
+}
+
 pub(crate) fn takeover_refused(principal: &Principal, fx: &mut impl Effects) {
     fx.event(gate::takeover_refused(principal.name(), client_id(principal)));
 }

@@ -27,9 +27,12 @@ impl Broker {
                     None => limits,
                 };
             }
-            let Err(cause) = valid else { continue };
+            let (conn, came_from) = (session.conn, self.core.admit.source(client));
+            let ends = valid.is_err();
+            // Whoever is away may come from elsewhere next time, so an address ends the connection and not the Session.
+            let stray = conn.and_then(|_| came_from.err()).map(|denial| denial.to_string());
+            let Some(cause) = valid.err().or(stray) else { continue };
             notice::revoked(&session.principal, &cause, fx);
-            let conn = session.conn;
             if let Some(conn) = conn {
                 self.core.say_goodbye(
                     &mut self.connections,
@@ -39,6 +42,9 @@ impl Broker {
                     now,
                     fx,
                 );
+            }
+            if !ends {
+                continue;
             }
             // What was kept for somebody who may no longer connect goes with the right to it; the Will was decided by
             // the new policy when the connection ended.

@@ -21,6 +21,7 @@ mod publish;
 pub(crate) mod serve;
 mod store;
 mod subscribe;
+mod tunnel;
 mod up;
 mod user;
 mod vault;
@@ -86,6 +87,7 @@ pub(crate) fn run(verb: Verb) -> Result<ExitCode, Fault> {
         Verb::User(args) => user::run(&args),
         Verb::Harden(args) => harden::run(&args),
         Verb::Import(args) => import::run(&args),
+        Verb::Tunnel(args) => tunnel::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Role(args) => crate::role::run(&args),
     };

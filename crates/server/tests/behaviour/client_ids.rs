@@ -130,3 +130,27 @@ fn two_devices_with_one_identifier_are_told_of() {
     running.lines.expect("gate.client_id_contended");
     running.stop();
 }
+
+#[test]
+fn an_identity_held_to_addresses_comes_from_nowhere_else_and_a_reload_reaches_it() {
+    const NOT_AUTHORIZED: u8 = 0x87;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("policy.toml");
+    let held = |net: &str| format!("{POLICY}[identity.a]\nfrom = [\"{net}\"]\n");
+    let running = start_with(guarded(&directory, &held("127.0.0.0/8")), Options::default());
+    let mut live = running.client();
+    assert_eq!(live.log_in("a", "a").1, 0);
+    std::fs::write(&file, held("10.77.0.2/32")).unwrap();
+    running.server.handle().reload().unwrap();
+    let (first, body) = live.packet();
+    assert_eq!((first, body[0]), (0xe0, NOT_AUTHORIZED), "it is disconnected");
+    for id in ["a", "a-1", ""] {
+        assert_eq!(running.client().log_in(id, "a").1, NOT_AUTHORIZED, "{id}");
+    }
+    running.lines.expect("gate.source_refused");
+    assert_eq!(running.client().log_in("b", "b").1, 0, "others are not held to it");
+    std::fs::write(&file, held("127.0.0.1/32")).unwrap();
+    running.server.handle().reload().unwrap();
+    assert!(running.client().log_in("a", "a").0, "its Session is still there");
+    running.stop();
+}

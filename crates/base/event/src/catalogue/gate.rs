@@ -55,6 +55,9 @@ events! { "gate":
     client_id_refused "MOTTE-G-0018" Warning (identity: &str = "the identity", client_id: &str = "Client Identifier", cause: &str = "why")
         "An authenticated client used a Client Identifier that its policy does not permit."
         "Use the identity's own name or `{identity}-…`, or name the identifier in the identity's client_ids.";
+    source_refused "MOTTE-G-0096" Warning (identity: &str = "the identity", client_id: &str = "Client Identifier", address: &str = "peer address; empty for a Unix socket", listener: &str = "listener", cause: &str = "why")
+        "An authenticated client came from an address that the policy does not name for its identity, and was not let in."
+        "If the device moved, change `from` of its identity in the policy. Otherwise somebody has its credential: revoke it.";
     reauthentication_refused "MOTTE-G-0019" Warning (identity: &str = "the identity", client_id: &str = "Client Identifier", cause: &str = "why")
         "A live client authenticated again and failed, or became somebody else; it was disconnected."
         "Check the client's credential, and whether it was changed or revoked meanwhile.";

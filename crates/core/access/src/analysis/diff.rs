@@ -109,7 +109,8 @@ fn circumstances(worlds: &[&World], candidate: &Candidate, way: Way, message: Me
     if conditions().any(|one| one.security.is_some()) {
         parts.push(format!("over {}", client.security.name()));
     }
-    if let Some(address) = client.address.filter(|_| conditions().any(|one| one.from.is_some())) {
+    let is_bound = worlds.iter().any(|world| world.binds(client));
+    if let Some(address) = client.address.filter(|_| is_bound || conditions().any(|one| one.from.is_some())) {
         parts.push(format!("from {address}"));
     }
     if way != Way::Receive && message.qos > 0 {

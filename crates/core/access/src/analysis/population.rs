@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use crate::analysis::registered::shapes;
 use crate::analysis::values::Values;
-use crate::analysis::world::{ListenerFacts, World, addresses};
+use crate::analysis::world::{ListenerFacts, World, addresses, addresses_of};
 use crate::principal::{CertificateFacts, ClientPrincipal, DirectoryFacts, Methods, Principal, Security};
+use crate::source::source_fits;
 use crate::standing::{Standing, client_id_fits};
 use crate::template::{Placeholder, Template, is_safe};
 use crate::token::TokenFacts;
@@ -82,7 +83,7 @@ impl Candidate {
     pub(crate) fn standing(&self, world: &World) -> Option<Standing> {
         let policy = world.policy();
         if let Principal::Client(client) = &*self.principal
-            && !(world.takes(client) && client_id_fits(client, policy))
+            && !(world.takes(client) && client_id_fits(client, policy) && source_fits(client, policy))
         {
             return None;
         }
@@ -212,7 +213,7 @@ impl<'a> Builder<'a> {
         let mut values = Values::of(&templates, &further);
         let owners = identities_of(worlds, values.all(Placeholder::ClientId).get(1..).unwrap_or_default());
         values.extend(Placeholder::Identity, owners);
-        Self { worlds, values, used, listed, asked, addresses: addresses(worlds), found: Vec::new() }
+        Self { worlds, values, used, listed, asked, addresses: addresses(worlds, &[]), found: Vec::new() }
     }
 
     fn build(mut self) -> Result<Population, TooMany> {
@@ -417,13 +418,14 @@ impl<'a> Builder<'a> {
             }
         }
         let grants = grants(listener, methods);
+        let own = addresses_of(self.worlds, identity, &listener.name);
         for id in &ids {
             for security in security {
                 // Certificates come by TLS.
                 if certificate.is_some() && *security != Security::Tls {
                     continue;
                 }
-                for address in &self.addresses {
+                for address in own.as_ref().unwrap_or(&self.addresses) {
                     let client = make(id, *security, *address);
                     let with = |(token, directory): &Grant| {
                         let (token, directory) = (token.clone(), directory.clone());

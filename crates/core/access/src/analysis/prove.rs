@@ -398,7 +398,9 @@ impl Prover<'_> {
             if conditions().any(|one| one.security.is_some()) {
                 circumstances.push(("security", client.security.name().to_owned()));
             }
-            if let Some(address) = client.address.filter(|_| conditions().any(|one| one.from.is_some())) {
+            let is_bound = self.world.binds(client);
+            let differs = is_bound || conditions().any(|one| one.from.is_some());
+            if let Some(address) = client.address.filter(|_| differs) {
                 circumstances.push(("address", address.to_string()));
             }
             if client.client_id != client.identity {

@@ -70,7 +70,9 @@ impl World {
     /// Why the target is not a topic or a filter.
     pub fn explain(&self, inquiry: &Inquiry) -> Result<Explained, motte_topic::TopicError> {
         let principal = Arc::new(Principal::Client(inquiry.client.clone()));
-        if let Err(denial) = self.gate.client_id_permitted(&inquiry.client) {
+        let client = &inquiry.client;
+        let comes_in = self.gate.client_id_permitted(client).and_then(|_| self.gate.source_permitted(client));
+        if let Err(denial) = comes_in {
             return Ok(Explained {
                 permitted: false,
                 answer: denial.to_string(),

@@ -8,6 +8,7 @@ use crate::analysis::registered::Registered;
 use crate::gate::Gate;
 use crate::policy::{CompiledPolicy, Rule};
 use crate::principal::{CertificateFacts, ClientPrincipal, Methods, Security};
+use crate::source::sources;
 
 /// The listener that stands for every one that the policy does not name.
 pub const ANY_LISTENER: &str = "any";
@@ -119,6 +120,11 @@ impl World {
         })
     }
 
+    /// Whether a client's identity is held to addresses.
+    pub(crate) fn binds(&self, client: &ClientPrincipal) -> bool {
+        sources(&client.identity, &client.listener, self.policy()).next().is_some()
+    }
+
     pub(crate) fn rules(&self) -> &[Rule] {
         &self.policy().rules
     }
@@ -156,10 +162,13 @@ pub(crate) fn messages(worlds: &[&World]) -> Vec<Message> {
         .collect()
 }
 
-/// Addresses that differ for some rule. Ranges lie in one another or apart, so what distinguishes them lies at their ends.
-pub(crate) fn addresses(worlds: &[&World]) -> Vec<IpAddr> {
+/// Addresses that differ for some rule, or for the binding of an identity to `sources`. Ranges lie in one another or apart, so
+/// what distinguishes them lies at their ends.
+pub(crate) fn addresses(worlds: &[&World], sources: &[ipnet::IpNet]) -> Vec<IpAddr> {
     let rules = worlds.iter().flat_map(|world| world.rules());
-    let nets: Vec<ipnet::IpNet> = rules.filter_map(|rule| rule.conditions.from.clone()).flatten().collect();
+    let mut nets: Vec<ipnet::IpNet> =
+        rules.filter_map(|rule| rule.conditions.from.clone()).flatten().collect();
+    nets.extend(sources);
     let mut found = vec![IpAddr::from([192, 0, 2, 1])];
     if nets.is_empty() {
         return found;
@@ -180,6 +189,14 @@ pub(crate) fn addresses(worlds: &[&World]) -> Vec<IpAddr> {
         is_new
     });
     found
+}
+
+/// Addresses that differ for an identity which a policy holds to some; they are looked at for it alone. `None`: it may come from
+/// everywhere.
+pub(crate) fn addresses_of(worlds: &[&World], identity: &str, listener: &str) -> Option<Vec<IpAddr>> {
+    let own = worlds.iter().flat_map(|world| sources(identity, listener, world.policy())).flatten();
+    let own: Vec<ipnet::IpNet> = own.copied().collect();
+    (!own.is_empty()).then(|| addresses(worlds, &own))
 }
 
 /// The address so many further on.

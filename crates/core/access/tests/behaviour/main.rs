@@ -7,6 +7,7 @@ mod origins;
 mod permissive;
 mod policies;
 mod registry;
+mod sources;
 mod subject;
 
 #[test]
