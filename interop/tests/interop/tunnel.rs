@@ -89,7 +89,10 @@ impl Lab {
     fn become_device(&self, conf: &Path, address: &str) {
         shell(Path::new("/"), &format!("ip -n {} addr flush dev {}", self.device, self.ends[1]));
         configure(&self.device, &self.ends[1], conf, &format!("{address}/32"));
-        shell(Path::new("/"), &format!("ip -n {} route replace 10.77.0.0/24 dev {}", self.device, self.ends[1]));
+        shell(
+            Path::new("/"),
+            &format!("ip -n {} route replace 10.77.0.0/24 dev {}", self.device, self.ends[1]),
+        );
     }
 }
 
@@ -128,9 +131,17 @@ fn motte(dir: &Path, words: &[&str]) -> String {
 }
 
 /// Publishes from the device's namespace with the credential of an identity; whether that went well, and what was said.
-fn publish(lab: &Lab, dir: &Path, host: &str, identity: &str, client_id: &str, more: &[&str]) -> (bool, String) {
+fn publish(
+    lab: &Lab,
+    dir: &Path,
+    host: &str,
+    identity: &str,
+    client_id: &str,
+    more: &[&str],
+) -> (bool, String) {
     let own = format!("motte-state/identities/{identity}");
-    let mut command = within(&lab.device, &["timeout", "20", "mosquitto_pub", "-V", "5", "-q", "1", "-h", host]);
+    let mut command =
+        within(&lab.device, &["timeout", "20", "mosquitto_pub", "-V", "5", "-q", "1", "-h", host]);
     command.args(["-p", "8883", "--cafile", "motte-state/ca.pem", "--cert", &format!("{own}/cert.pem")]);
     command.args(["--key", &format!("{own}/key.pem"), "-i", client_id, "-m", "1"]);
     command.args(["-t", &format!("devices/{identity}/x")]).args(more);
@@ -155,7 +166,11 @@ fn a_broker_is_reached_through_the_tunnel_only_and_each_device_by_its_own_addres
     let mut lab = Lab::start();
     lab.raise(&dir.join("motte-state/tunnel/wg0.conf"));
     let mut command = within(&lab.host, &[]);
-    command.arg(binary()).args(["serve", "--config", "motte.toml"]).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+        .arg(binary())
+        .args(["serve", "--config", "motte.toml"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     let broker = Broker::of(dir, command);
     broker.event("life.listening");
 
