@@ -15,7 +15,7 @@ pub(super) fn private_key() -> Result<SecretString, Fault> {
     let mut bytes = random()?;
     // RFC 7748 section 5: what every use of the key does first, and `wg genkey` too.
     let [first, .., last] = &mut bytes;
-    *first &= 248;
+    *first &= 0b1111_1000;
     *last = (*last & 127) | 64;
     Ok(SecretString::new(STANDARD.encode(bytes)))
 }
