@@ -44,13 +44,15 @@ impl World {
         if !self.closed {
             return Ok(());
         }
+        let sent = &self.sent;
+        let is_open = |number: &u64| {
+            let sent = usize::try_from(*number).ok().and_then(|n| sent.get(n));
+            sent.is_none_or(|sent| !sent.topic.starts_with("secret/"))
+        };
         for ledger in &mut self.ledgers {
-            let sent = &self.sent;
-            ledger.owed.retain(|number, _| {
-                let topic =
-                    usize::try_from(*number).ok().and_then(|n| sent.get(n)).map_or("", |sent| sent.topic);
-                !topic.starts_with("secret/")
-            });
+            ledger.owed.retain(|number, _| is_open(number));
+            // What is on its way is denied, and not delivered when it is sent again later.
+            ledger.let_go.retain(is_open);
         }
         for client in &mut self.clients {
             let output = client.conn.and_then(|(shard, conn)| {
