@@ -83,7 +83,7 @@ impl Asking {
 
 const APPLY: &[&str] = &["acl", "apply", "new.toml", "--yes"];
 
-/// PRACTICES.md, P10 and table (a), row 16: without a code exit code 1, with one in force, the same again refused.
+/// Without a code exit code 1, with one in force, the same again refused.
 #[test]
 fn a_policy_is_put_in_force_with_a_code_and_not_without() {
     let asking = asking();

@@ -261,7 +261,6 @@ fn a_login_is_bound_to_its_tls_connection_and_a_downgrade_is_refused() {
     running.stop();
 }
 
-/// PRACTICES.md, table (a), row 16.
 #[test]
 fn where_certificate_and_password_are_wanted_a_proof_by_scram_alone_is_not_enough_nor_the_certificate() {
     let directory = tempfile::tempdir().unwrap();

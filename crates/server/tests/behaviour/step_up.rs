@@ -87,7 +87,6 @@ fn refusal(answer: CoreAnswer) -> String {
     cause
 }
 
-/// PRACTICES.md, table (a), row 16.
 #[test]
 fn another_policy_needs_a_code_that_was_not_used() {
     let asking = Asking::new();
