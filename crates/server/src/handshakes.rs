@@ -12,17 +12,8 @@ use std::time::Instant;
 use motte_broker::ConnId;
 use motte_roles::{ANSWER_DEADLINE, KeyClient};
 use motte_transport::{Progress, Refusal, Stream};
-use rustix::process::setpriority_process;
 
 use crate::inbox::{Inbox, Letter};
-
-/// How much a thread that computes much gives way to the workers, as the system counts niceness.
-const NICENESS: i32 = 5;
-
-/// Has the calling thread give way to the workers. Refused: then it and messages have the same right to the cores.
-pub(crate) fn give_way() {
-    let _ = setpriority_process(None, NICENESS);
-}
 
 /// One step of a handshake.
 pub(crate) struct Job {
@@ -99,7 +90,7 @@ impl Handshakes {
 }
 
 fn run(shared: &Shared, keys: Option<&KeyClient>) {
-    give_way();
+    crate::priority::give_way();
     while let Some(Job { conn, wanted, mut stream, inbox, since }) = next(shared) {
         let outcome = if wanted.strong_count() == 0 {
             // Its deadline may have come in a storm; then the time is for those that still wait.

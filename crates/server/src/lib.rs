@@ -38,6 +38,7 @@ mod notice;
 mod ocsp;
 mod opening;
 mod preparing;
+mod priority;
 mod questions;
 mod reloading;
 mod remote_service;

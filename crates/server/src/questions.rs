@@ -144,7 +144,7 @@ impl Memory {
 }
 
 fn answer(receiver: &Mutex<Receiver<Job>>, memory: &Memory) {
-    crate::handshakes::give_way();
+    crate::priority::give_way();
     loop {
         let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { asker, memory_kib, work }) = next else { return };

@@ -101,7 +101,7 @@ impl Supervisor {
     /// Serves until asked to stop.
     pub(crate) fn run(mut self) -> Result<ExitReason, RunError> {
         // Reading and compiling a policy must not be what a message waits for.
-        crate::handshakes::give_way();
+        crate::priority::give_way();
         let ended = loop {
             match self.next_command() {
                 Ok(Command::Reload { who, step_up, asker }) => {
